@@ -1,0 +1,1 @@
+"""Ray actors: lifetime, placement and retries around the pipeline. Never media logic."""

@@ -1,0 +1,151 @@
+"""All errors of the product, each knowing whether a retry can help and whose fault it is.
+
+    VodrayError
+    ├── UsageError            a command or setting that cannot be meant
+    │   ├── SettingsError
+    │   └── DataDirBusy
+    ├── InvalidTask           a webhook or message that is no task
+    ├── RecordingNotFound
+    ├── Conflict              the recording's state does not allow it
+    ├── Cancelled
+    ├── SourceError           the stream's own playlist or media
+    │   ├── SourceMissing     (retry: it may appear)
+    │   ├── SourceUnavailable (retry: its server is slow or failing)
+    │   ├── SourceForbidden   refused by our access rules
+    │   ├── PlaylistInvalid
+    │   ├── MediaInvalid      bytes that are not the media they claim to be
+    │   └── Unsupported
+    ├── StoreError            the object store for results
+    │   ├── StoreUnavailable  (retry)
+    │   ├── StoreDenied
+    │   ├── BucketMissing
+    │   └── ObjectMissing
+    ├── CatalogUnavailable    (retry) PostgreSQL is away
+    ├── BrokerUnavailable     (retry) Kafka is away
+    ├── WorkerLost            (retry) a process of ours died
+    └── VerificationFailed    what we made is not what came in
+
+Exceptions cross process borders inside Ray: every argument is positional and handed to
+``super().__init__``, so that pickling restores them.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Fault(StrEnum):
+    """Whose fault an error is: decides HTTP status, retry and alerting."""
+
+    CALLER = "caller"
+    SOURCE = "source"
+    SERVER = "server"
+    OURS = "ours"
+
+
+class VodrayError(Exception):
+    """An error with a message for people: the cause first, then the remedy if there is one."""
+
+    retry: ClassVar[bool] = False
+    fault: ClassVar[Fault] = Fault.OURS
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message, remedy)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.remedy}" if self.remedy else self.message
+
+
+class UsageError(VodrayError):
+    fault = Fault.CALLER
+
+
+class SettingsError(UsageError):
+    """A variable of the environment has a value that cannot be used; the message names it."""
+
+
+class DataDirBusy(UsageError):
+    """Another process serves from the same data directory."""
+
+
+class InvalidTask(VodrayError):
+    fault = Fault.CALLER
+
+
+class RecordingNotFound(VodrayError):
+    fault = Fault.CALLER
+
+
+class Conflict(VodrayError):
+    fault = Fault.CALLER
+
+
+class Cancelled(VodrayError):
+    fault = Fault.CALLER
+
+
+class SourceError(VodrayError):
+    fault = Fault.SOURCE
+
+
+class SourceMissing(SourceError):
+    retry = True
+
+
+class SourceUnavailable(SourceError):
+    retry = True
+
+
+class SourceForbidden(SourceError):
+    pass
+
+
+class PlaylistInvalid(SourceError):
+    pass
+
+
+class MediaInvalid(SourceError):
+    pass
+
+
+class Unsupported(SourceError):
+    pass
+
+
+class StoreError(VodrayError):
+    fault = Fault.SERVER
+
+
+class StoreUnavailable(StoreError):
+    retry = True
+
+
+class StoreDenied(StoreError):
+    pass
+
+
+class BucketMissing(StoreError):
+    pass
+
+
+class ObjectMissing(StoreError):
+    pass
+
+
+class CatalogUnavailable(VodrayError):
+    retry = True
+    fault = Fault.SERVER
+
+
+class BrokerUnavailable(VodrayError):
+    retry = True
+    fault = Fault.SERVER
+
+
+class WorkerLost(VodrayError):
+    retry = True
+
+
+class VerificationFailed(VodrayError):
+    pass

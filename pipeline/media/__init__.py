@@ -1,0 +1,1 @@
+"""Reading and writing media: bytes in, bytes and sample indexes out."""

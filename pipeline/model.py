@@ -1,0 +1,231 @@
+"""The nouns of the product as frozen values: what travels between processes and into PostgreSQL.
+
+Times are timezone-aware UTC; durations in seconds carry ``_s``, sizes in bytes ``_bytes``.
+Nothing here does I/O, and every type pickles.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+
+class Status(StrEnum):
+    """The life of a recording as its users see it."""
+
+    RECORDING = "recording"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        return self in (Status.COMPLETED, Status.FAILED)
+
+
+class EventKind(StrEnum):
+    STARTED = "started"
+    ENDED = "ended"
+
+
+class Origin(StrEnum):
+    """Where a task came from."""
+
+    WEBHOOK = "webhook"
+    KAFKA = "kafka"
+    COMMAND = "command"
+
+
+class EndReason(StrEnum):
+    """Why we hold that a stream has ended; ``EVENT`` is the only one that states a time itself."""
+
+    EVENT = "event"
+    ENDLIST = "endlist"
+    STALL = "stall"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamEvent:
+    """Somebody says that a stream started or ended (webhook, Kafka message, command).
+
+    ``occurred_at`` is the sender's clock. ``started_at`` is the broadcast's own start where the
+    sender names it. ``hls_path`` overrides where the playlist is: ``bucket/key``, a key in
+    ``MINIO_HLS_BUCKET``, or an ``http(s)`` URL of an allowed host.
+    """
+
+    kind: EventKind
+    stream_id: str
+    occurred_at: datetime
+    origin: Origin
+    stream_key: str | None = None
+    user_id: str | None = None
+    started_at: datetime | None = None
+    hls_path: str | None = None
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """Media that is missing from a recording.
+
+    ``start_s`` is on the recording's own timeline; ``duration_s`` is how much is missing there;
+    ``segments`` are media sequence numbers of the source.
+    """
+
+    start_s: float
+    duration_s: float
+    reason: str
+    segments: tuple[int, ...] = ()
+    wall_clock: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a recording is: segments seen, chunks done of those planned, seconds of media done."""
+
+    segments: int = 0
+    chunks_done: int = 0
+    chunks_total: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendition:
+    """One encoded version of a recording: an MP4 object with its HLS playlist.
+
+    ``name`` is the ``{rendition}`` of the object names; ``file_path`` is ``bucket/key``; bandwidths
+    in bit/s as RFC 8216 4.3.4.2 defines them; ``codecs`` as in RFC 6381.
+    """
+
+    name: str
+    file_path: str
+    codecs: str
+    bandwidth: int
+    average_bandwidth: int
+    width: int | None = None
+    height: int | None = None
+    frame_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """One broadcast and what became of it: a row of ``recordings``.
+
+    ``source`` is where its playlist is looked for (see ``StreamEvent.hls_path``), unset until an
+    event names it. ``ended_at`` is on the sender's clock, ``end_reason`` says how it is known.
+    ``object_name`` is the ``{name}`` of its objects once it holds one for itself.
+    ``fingerprint`` identifies the source's content (playlist start and first segment).
+    """
+
+    id: UUID
+    stream_id: str
+    status: Status
+    started_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    stream_key: str | None = None
+    user_id: str | None = None
+    title: str | None = None
+    video_id: UUID | None = None
+    file_path: str | None = None
+    thumbnail_path: str | None = None
+    duration: int = 0
+    file_size: int = 0
+    completed_at: datetime | None = None
+    profile: str = "copy"
+    source: str | None = None
+    ended_at: datetime | None = None
+    end_reason: EndReason | None = None
+    object_name: str | None = None
+    fingerprint: str | None = None
+    progress: Progress = field(default_factory=Progress)
+    gaps: tuple[Gap, ...] = ()
+    renditions: tuple[Rendition, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByteRange:
+    """``length`` bytes from ``offset`` of a resource (RFC 8216 4.3.2.2)."""
+
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitSection:
+    """A Media Initialization Section: the bytes that ``EXT-X-MAP`` names (RFC 8216 4.3.2.5)."""
+
+    uri: str
+    byte_range: ByteRange | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One Media Segment of a source playlist, its URI made absolute.
+
+    ``duration_s`` is what EXTINF claims: good for planning, never for timestamps. ``size_bytes``
+    is known where the source's server lists sizes. ``is_gap`` is ``EXT-X-GAP``.
+    """
+
+    sequence: int
+    uri: str
+    duration_s: float
+    discontinuity: bool = False
+    byte_range: ByteRange | None = None
+    init: InitSection | None = None
+    program_date_time: datetime | None = None
+    is_gap: bool = False
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkSpec:
+    """A run of consecutive segments that one worker turns into fragments: a unit of retry.
+
+    ``start_s`` is the sum of the durations that the playlist claims before it; timestamps that
+    wrap are unwrapped to the nearest value. ``opens_run`` marks a discontinuity before it.
+    """
+
+    index: int
+    segments: tuple[Segment, ...]
+    start_s: float
+    opens_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One uploaded part of a multipart upload, as the store answered it."""
+
+    number: int
+    etag: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkRecord:
+    """What the ledger keeps of a finished chunk: enough to finish the recording without its bytes.
+
+    Exactly one of ``part`` (bytes are a part of the final object) and ``staging_key`` (bytes wait
+    in an object of their own) is set; both are None for a chunk of which nothing could be kept.
+    ``index`` is the compressed sample index (``pipeline.media.samples``); ``report`` is JSON.
+    """
+
+    index_number: int
+    size_bytes: int
+    part: Part | None
+    staging_key: str | None
+    index: bytes
+    report: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A multipart upload that the ledger knows of: one per recording and rendition."""
+
+    rendition: str
+    key: str
+    upload_id: str

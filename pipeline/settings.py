@@ -1,0 +1,192 @@
+"""Settings from the environment and ``.env`` (contract section 2), read once and validated.
+
+A value that cannot be used is refused at start with the variable's name. Secrets are
+``SecretStr``: printing settings masks them.
+"""
+
+import re
+from datetime import timedelta
+from functools import cached_property
+from string import Formatter
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from pipeline.errors import SettingsError
+
+_UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
+
+OBJECT_NAME_FIELDS = frozenset({"stream_key", "stream_id", "recording_id", "started_at"})
+
+
+def parse_duration(text: object) -> object:
+    """A Go duration (``1m30s``) as ``timedelta``; anything but text passes through.
+
+    >>> parse_duration("1m30s")
+    datetime.timedelta(seconds=90)
+    """
+    if not isinstance(text, str):
+        return text
+    matches = list(_DURATION.finditer(text.strip()))
+    if not matches or "".join(m.group(0) for m in matches) != text.strip():
+        raise ValueError("not a duration such as 10s, 1m30s or 500ms")
+    return timedelta(seconds=sum(float(m.group(1)) * _UNIT_SECONDS[m.group(2)] for m in matches))
+
+
+def _split_commas(text: object) -> object:
+    if isinstance(text, str):
+        return tuple(item.strip() for item in text.split(",") if item.strip())
+    return text
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than 0s")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
+
+
+class Settings(BaseSettings):
+    """Everything that the environment can say. Field names are the variables' in lower case."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True,
+        env_ignore_empty=True, hide_input_in_errors=True,
+    )
+
+    database_url: SecretStr | None = None
+    db_host: str | None = None
+    db_port: int = Field(5432, ge=1, le=65535)
+    db_user: str = "postgres"
+    db_password: SecretStr = SecretStr("")
+    db_name: str = "recordings"
+
+    minio_endpoint: str | None = None
+    minio_access_key: str = ""
+    minio_secret_key: SecretStr = SecretStr("")
+    minio_use_ssl: bool = False
+    minio_bucket: str = "recordings"
+    minio_hls_bucket: str = "hls-streams"
+
+    kafka_brokers: CommaList = ()
+    kafka_topic: str = "recording.tasks"
+    kafka_group: str = "recording-service"
+    kafka_events_topic: str = "recording.events"
+
+    ray_address: str | None = None
+    port: int = Field(8083, ge=0, le=65535)
+    stream_service_url: str | None = None
+    vod_service_url: str | None = None
+
+    monitor_interval: Duration = timedelta(seconds=10)
+    segment_download_timeout: Duration = timedelta(seconds=30)
+    max_retry_attempts: int = Field(3, ge=0, le=100)
+    retry_delay: Duration = timedelta(seconds=5)
+    stall_timeout: Duration = timedelta(seconds=90)
+    reconnect_window: Duration = timedelta(seconds=60)
+
+    profile: str = "copy"
+    gap_policy: Literal["cut", "fill"] = "cut"
+    object_name: str = "{stream_key}"
+    retention_days: int | None = Field(None, ge=1)
+    disk_alert_percent: int = Field(80, ge=1, le=100)
+
+    webhook_secret: SecretStr | None = None
+    auth_secret: SecretStr | None = None
+    auth_jwks_url: str | None = None
+    auth_issuer: str | None = None
+    auth_audience: str | None = None
+    allowed_source_hosts: CommaList = ()
+
+    log_format: Literal["console", "json"] | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("monitor_interval", "segment_download_timeout", "stall_timeout")
+    @classmethod
+    def _must_be_positive(cls, value: timedelta) -> timedelta:
+        return _positive(value)
+
+    @field_validator("retry_delay", "reconnect_window")
+    @classmethod
+    def _must_not_be_negative(cls, value: timedelta) -> timedelta:
+        if value < timedelta(0):
+            raise ValueError("must not be negative")
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("minio_endpoint")
+    @classmethod
+    def _endpoint_is_host_and_port(cls, value: str | None) -> str | None:
+        if value is not None and ("/" in value or not re.fullmatch(r"[^\s:]+(:\d+)?|\[.+\](:\d+)?", value)):
+            raise ValueError("must be host:port, without a scheme or path (MINIO_USE_SSL says http or https)")
+        return value
+
+    @field_validator("stream_service_url", "vod_service_url", "auth_jwks_url")
+    @classmethod
+    def _must_be_http(cls, value: str | None) -> str | None:
+        if value is not None and (
+            urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname
+        ):
+            raise ValueError("must be an http:// or https:// URL")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _must_be_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in (
+            "postgres", "postgresql",
+        ):
+            raise ValueError("must be a postgres:// URL")
+        return value
+
+    @field_validator("object_name")
+    @classmethod
+    def _template_must_be_known(cls, value: str) -> str:
+        try:
+            fields = [name for _, name, _, _ in Formatter().parse(value) if name is not None]
+        except ValueError as error:
+            raise ValueError(f"is no template: {error}") from error
+        unknown = [name for name in fields if name not in OBJECT_NAME_FIELDS]
+        if unknown or not fields:
+            raise ValueError(
+                "must use at least one of " + ", ".join("{%s}" % f for f in sorted(OBJECT_NAME_FIELDS))
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _buckets_must_differ(self) -> "Settings":
+        if self.minio_bucket == self.minio_hls_bucket:
+            raise ValueError("MINIO_BUCKET and MINIO_HLS_BUCKET must be two buckets")
+        return self
+
+    @cached_property
+    def database_dsn(self) -> str | None:
+        """The PostgreSQL URL with its password, or None for the embedded server."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        if self.db_host is None:
+            return None
+        user, password = quote(self.db_user, safe=""), quote(self.db_password.get_secret_value(), safe="")
+        return f"postgresql://{user}:{password}@{self.db_host}:{self.db_port}/{quote(self.db_name, safe='')}"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment. Raises ``SettingsError`` that names each bad variable."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_url=False, include_input=False):
+            name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": "))
+        raise SettingsError("Bad setting. " + "; ".join(lines)) from error

@@ -1,0 +1,143 @@
+"""``Catalog``: the only truth about recordings, in PostgreSQL or, for tests and ``convert``, in memory.
+
+Errors: ``CatalogUnavailable`` when it cannot be reached within its bound, ``RecordingNotFound``.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from pipeline.model import (
+    ChunkRecord,
+    ChunkSpec,
+    EndReason,
+    Gap,
+    Progress,
+    Recording,
+    Rendition,
+    Status,
+    StreamEvent,
+    Upload,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """What became of an event. ``recording_id`` is None while it waits for a look at the source,
+    and for events that are ignored; ``outcome`` says which, in words."""
+
+    task_id: int
+    recording_id: UUID | None
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What a finished recording is. ``duration`` in whole seconds, ``file_size`` in bytes."""
+
+    file_path: str
+    duration: int
+    file_size: int
+    completed_at: datetime
+    thumbnail_path: str | None = None
+    gaps: tuple[Gap, ...] = ()
+    renditions: tuple[Rendition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChange:
+    """A change of a recording's status that ``recording.events`` has not been told of yet."""
+
+    id: int
+    recording: Recording
+    status: Status
+    changed_at: datetime
+
+
+class Catalog(Protocol):
+    """Recordings, the tasks that led to them, and the ledger of their chunks."""
+
+    async def open(self) -> None:
+        """Connect and migrate. Safe when several processes do it at once."""
+
+    async def close(self) -> None: ...
+
+    async def ping(self) -> None:
+        """Raise ``CatalogUnavailable`` unless it answers."""
+
+    # --- tasks ---------------------------------------------------------------------------------
+    async def accept(self, event: StreamEvent) -> Accepted:
+        """Write the event down and, where ``pipeline.tasks.resolve`` can tell without looking at
+        the source, attach it to a recording or make one; all in one transaction."""
+
+    async def undecided(self) -> tuple[tuple[int, StreamEvent], ...]:
+        """Events that wait for a look at the source, oldest first."""
+
+    async def decide(self, task_id: int, fingerprint: str | None) -> Accepted:
+        """Resolve an undecided event, now knowing the fingerprint of what the source holds."""
+
+    # --- recordings ----------------------------------------------------------------------------
+    async def get(self, recording_id: UUID) -> Recording: ...
+
+    async def list(
+        self, *, limit: int = 100, before: tuple[datetime, UUID] | None = None
+    ) -> tuple[Recording, ...]:
+        """Newest first by ``(created_at, id)``; ``before`` is the last one of the page before."""
+
+    async def unfinished(self) -> tuple[Recording, ...]:
+        """Those with status ``recording`` or ``processing``, oldest first."""
+
+    async def set_source(self, recording_id: UUID, source: str, fingerprint: str | None) -> None: ...
+
+    async def claim_name(self, recording_id: UUID, names: Sequence[str]) -> str:
+        """Make the first of ``names`` that no other recording holds this one's object name.
+
+        Returns the name that it already holds, if so. The last of ``names`` must be unique by
+        itself (it carries the recording's id). The name stays taken for ever.
+        """
+
+    async def report_progress(self, recording_id: UUID, duration: int, progress: Progress) -> None: ...
+
+    async def mark_ended(self, recording_id: UUID, ended_at: datetime, reason: EndReason) -> None:
+        """The source has ended (seen by us). An ``EVENT`` that said so before stays."""
+
+    async def mark_processing(self, recording_id: UUID) -> None: ...
+
+    async def complete(
+        self, recording_id: UUID, completion: Completion, report: Mapping[str, Any]
+    ) -> Recording: ...
+
+    async def fail(
+        self, recording_id: UUID, error: str, report: Mapping[str, Any] | None = None
+    ) -> Recording: ...
+
+    async def report(self, recording_id: UUID) -> Mapping[str, Any] | None: ...
+
+    # --- ledger --------------------------------------------------------------------------------
+    async def add_upload(self, recording_id: UUID, upload: Upload) -> None: ...
+
+    async def uploads(self, recording_id: UUID) -> tuple[Upload, ...]: ...
+
+    async def plan_chunk(self, recording_id: UUID, chunk: ChunkSpec) -> None: ...
+
+    async def finish_chunk(self, recording_id: UUID, rendition: str, record: ChunkRecord) -> None: ...
+
+    async def planned(self, recording_id: UUID) -> tuple[ChunkSpec, ...]: ...
+
+    async def finished(self, recording_id: UUID, rendition: str) -> tuple[ChunkRecord, ...]: ...
+
+    async def forget_ledger(self, recording_id: UUID) -> None:
+        """Drop uploads and chunks of a recording that is final."""
+
+    # --- news ----------------------------------------------------------------------------------
+    def changes(self) -> AsyncIterator[UUID]:
+        """Ids of recordings as they change (made, progressed, ended), from now on, for ever.
+
+        After a reconnect it may repeat or miss some: readers look the row up.
+        """
+
+    async def unpublished(self, limit: int = 100) -> tuple[StateChange, ...]: ...
+
+    async def mark_published(self, ids: Sequence[int]) -> None: ...
