@@ -1,0 +1,1 @@
+"""Benchmarks: vodray against its peers, in the same run on the same input."""
