@@ -186,14 +186,15 @@ class Segment:
 class ChunkSpec:
     """A run of consecutive segments that one worker turns into fragments: a unit of retry.
 
-    ``start_s`` is the sum of the durations that the playlist claims before it; timestamps that
-    wrap are unwrapped to the nearest value. ``opens_run`` marks a discontinuity before it.
+    ``start_s`` is the sum of the durations that the playlist claims before it, ``anchor_s`` the
+    whole second of source time that the recording's first timestamp lies in: together they say
+    which turn of a wrapping clock is meant (``pipeline.timebase``).
     """
 
     index: int
     segments: tuple[Segment, ...]
     start_s: float
-    opens_run: bool = False
+    anchor_s: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,182 @@
+"""Segments in, fragments out, without touching the coded pictures and sounds.
+
+FFmpeg's own demuxers and its fragmented-MP4 muxer do the work through PyAV; we choose streams,
+move timestamps to recording time and count packets. FFmpeg sees only bytes handed to it.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av.bitstream import BitStreamFilterContext
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.stream import Stream
+
+from pipeline.errors import MediaInvalid, Unsupported
+from pipeline.timebase import Clock
+
+# What MP4 holds and browsers or common players take without conversion.
+COPYABLE = frozenset({"h264", "hevc", "av1", "vp9", "aac", "mp3", "ac3", "eac3", "opus", "flac"})
+
+_MUXER = {
+    # One moof per GOP; moov written late so that FFmpeg has seen the AAC configuration; absolute
+    # decode times that keep jumps; no mfra at the end since we write our own tables.
+    "movflags": "empty_moov+delay_moov+default_base_moof+frag_keyframe+frag_discont+skip_trailer",
+    "use_editlist": "0",
+    "avoid_negative_ts": "disabled",
+    # Bit rates differ from chunk to chunk; without them equal streams have equal sample entries.
+    "write_btrt": "0",
+}
+_AUDIO_FRAGMENT_US = "2000000"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remuxed:
+    """``data``: ``ftyp moov (moof mdat)*``. ``packets``: per output track, how many went in.
+
+    ``dropped``: streams that are not kept, as ``"timed_id3 data"``.
+    """
+
+    data: bytes
+    packets: tuple[int, ...]
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstLook:
+    """What the first segment tells before any work starts. ``anchor_s``: see ``pipeline.timebase``."""
+
+    anchor_s: int
+    streams: tuple[str, ...]
+    bytes_per_s: float
+
+
+def remux(segments: Sequence[bytes], init: bytes, *, anchor_s: int, near_s: float) -> Remuxed:
+    """Remux consecutive segments of one encoding (``init``: their EXT-X-MAP bytes, or empty).
+
+    Raises ``MediaInvalid`` for bytes that are no such media, ``Unsupported`` for codecs that MP4
+    or browsers do not take.
+    """
+    joined = b"".join([init, *segments])
+    with _media_errors(), _open(joined) as source:
+        kept, dropped = choose_streams(source)
+        clock = Clock(anchor_s=anchor_s, near_s=near_s, wraps=_wraps(source))
+        buffer = io.BytesIO()
+        options = dict(_MUXER)
+        if all(stream.type == "audio" for stream in kept):
+            options["frag_duration"] = _AUDIO_FRAGMENT_US
+        with av.open(buffer, "w", format="mp4", options=options) as target:
+            lanes = {s.index: _Lane(s, target, clock) for s in kept}
+            for packet in source.demux(kept):
+                lanes[packet.stream_index].take(packet)
+        return Remuxed(
+            data=buffer.getvalue(), dropped=dropped,
+            packets=tuple(lanes[s.index].taken for s in kept),
+        )
+
+
+def first_look(segment: bytes, init: bytes) -> FirstLook:
+    """Read one whole segment to learn where the source's clock stands and what is in it."""
+    with _media_errors(), _open(init + segment) as source:
+        kept, _ = choose_streams(source)
+        first: dict[int, Fraction] = {}
+        last: dict[int, Fraction] = {}
+        for packet in source.demux(kept):
+            stamp = packet.dts if packet.dts is not None else packet.pts
+            if packet.size and stamp is not None and packet.time_base:
+                first.setdefault(packet.stream_index, stamp * packet.time_base)
+                last[packet.stream_index] = stamp * packet.time_base
+        if not first:
+            raise MediaInvalid("the first segment holds no timed packet")
+        longest = max(float(last[i] - first[i]) for i in first)
+        return FirstLook(
+            anchor_s=int(min(first.values()) // 1),
+            streams=tuple(f"{s.codec_context.name} {s.type}" for s in kept),
+            bytes_per_s=len(segment) / longest if longest > 0 else 0.0,
+        )
+
+
+def choose_streams(source: InputContainer) -> tuple[list[Stream], tuple[str, ...]]:
+    """The best video stream and all audio streams; the rest is named."""
+    videos = [s for s in source.streams.video if not s.disposition & s.disposition.attached_pic]
+    best = max(videos, key=lambda s: (s.codec_context.width or 0), default=None)
+    kept: list[Stream] = [best] if best is not None else []
+    kept += [s for s in source.streams.audio if s.codec_context.sample_rate]
+    for stream in kept:
+        if stream.codec_context.name.removeprefix("lib") not in COPYABLE:
+            raise Unsupported(
+                f"{stream.type} codec {stream.codec_context.name} cannot be copied into MP4",
+                "Only H.264, HEVC, AV1, VP9, AAC, MP3, AC-3, E-AC-3, Opus and FLAC can",
+            )
+    if not kept:
+        raise MediaInvalid("no video and no audio in it")
+    dropped = tuple(_describe(s) for s in source.streams if s not in kept)
+    return kept, dropped
+
+
+def _describe(stream: Stream) -> str:
+    codec = getattr(stream, "codec_context", None)
+    return f"{codec.name if codec else 'unknown'} {stream.type}"
+
+
+def _wraps(source: InputContainer) -> bool:
+    return source.format.name == "mpegts"
+
+
+class _Lane:
+    """One stream on its way from demuxer to muxer."""
+
+    def __init__(self, stream: Stream, target: OutputContainer, clock: Clock) -> None:
+        if stream.time_base is None:
+            raise MediaInvalid(f"{stream.type} stream without a time base")
+        self.taken = 0
+        self._target = target
+        self._to_recording_time = clock.mapping(stream.time_base)
+        self._out = target.add_stream_from_template(stream, opaque=False)
+        is_adts = stream.codec_context.name == "aac" and not stream.codec_context.extradata
+        self._unwrap_adts = BitStreamFilterContext("aac_adtstoasc", stream) if is_adts else None
+
+    def take(self, packet: Packet) -> None:
+        if packet.size == 0:  # The demuxer's flush packet.
+            return
+        if packet.pts is None and packet.dts is None:
+            raise MediaInvalid(f"{packet.stream.type} packet without a timestamp")
+        packet.pts = self._to_recording_time(_first_known(packet.pts, packet.dts))
+        packet.dts = self._to_recording_time(packet.dts) if packet.dts is not None else packet.pts
+        self.taken += 1
+        for ready in self._filtered(packet):
+            ready.stream = self._out
+            self._target.mux_one(ready)
+
+    def _filtered(self, packet: Packet) -> Iterator[Packet]:
+        if self._unwrap_adts is None:
+            yield packet
+        else:
+            yield from self._unwrap_adts.filter(packet)
+
+
+def _first_known(pts: int | None, dts: int | None) -> int:
+    if pts is not None:
+        return pts
+    assert dts is not None
+    return dts
+
+
+def _open(data: bytes) -> InputContainer:
+    return av.open(io.BytesIO(data), "r", metadata_errors="replace")
+
+
+class _media_errors:  # noqa: N801 - reads as a context, like contextlib's own
+    """FFmpeg's errors about bytes become ``MediaInvalid``."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, av.error.FFmpegError):
+            raise MediaInvalid(f"FFmpeg cannot read it: {error.strerror}") from error
+        if isinstance(error, UnicodeDecodeError):
+            raise MediaInvalid("FFmpeg cannot read it: metadata is no text") from error

@@ -1,0 +1,51 @@
+"""One unwrapped clock for a whole recording.
+
+Fragments carry *recording time*: source time minus the anchor (the whole second that the first
+timestamp lies in) plus a constant lead, so that decode times before the first picture stay
+positive. Whole seconds convert to every time base without rounding. MPEG-TS clocks have 33 bits
+of 90 kHz (ISO/IEC 13818-1 2.4.3.7) and wrap every 26.5 h; which turn is meant follows from where
+the playlist says we are, so chunks agree without talking to each other.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+LEAD_S = 10
+TS_WRAP_S = Fraction(2**33, 90_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Maps source timestamps of one chunk to recording time, in ticks of a stream's time base.
+
+    ``near_s``: the recording time at which the chunk is expected; ``wraps``: MPEG-TS.
+    """
+
+    anchor_s: int
+    near_s: float
+    wraps: bool
+
+    def mapping(self, time_base: Fraction) -> "TickMapping":
+        shift = (LEAD_S - self.anchor_s) / time_base
+        if shift.denominator != 1:
+            raise ValueError(f"time base {time_base} does not divide a second")
+        if not self.wraps:
+            return TickMapping(shift=int(shift), period=0, floor=0)
+        period = int(TS_WRAP_S / time_base)
+        expected = int((LEAD_S + self.near_s) / time_base)
+        return TickMapping(shift=int(shift), period=period, floor=max(0, expected - period // 2))
+
+
+@dataclass(frozen=True, slots=True)
+class TickMapping:
+    """``ticks -> ticks + shift``, put into ``[floor, floor + period)`` where the clock wraps."""
+
+    shift: int
+    period: int
+    floor: int
+
+    def __call__(self, ticks: int) -> int:
+        moved = ticks + self.shift
+        if not self.period:
+            return moved
+        return (moved - self.floor) % self.period + self.floor
