@@ -15,13 +15,18 @@ _REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def check_stream_name(text: object, field: str) -> str:
-    """A stream id or stream key, stripped: at most 255 bytes of UTF-8 that fit into one path part."""
+    """A stream id or stream key, stripped: one path part of at most 255 bytes of UTF-8."""
     name = _check_text(text, field, MAX_NAME_BYTES)
     if "/" in name or "\\" in name:
         raise InvalidTask(f"{field} contains a slash")
     if ".." in name or name == ".":
         raise InvalidTask(f"{field} contains a relative path part")
     return name
+
+
+def check_label(text: object, field: str) -> str:
+    """A user id, profile or the like, stripped: at most 255 bytes of UTF-8, kept as it is."""
+    return _check_text(text, field, MAX_NAME_BYTES)
 
 
 def check_hls_path(text: object, field: str = "hls_path") -> str:
