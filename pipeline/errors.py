@@ -3,7 +3,8 @@
     VodrayError
     ├── UsageError            a command or setting that cannot be meant
     │   ├── SettingsError
-    │   └── DataDirBusy
+    │   ├── DataDirBusy
+    │   └── SchemaTooNew      a newer release has migrated this database
     ├── InvalidTask           a webhook or message that is no task
     ├── RecordingNotFound
     ├── Conflict              the recording's state does not allow it
@@ -22,6 +23,7 @@
     │   └── ObjectMissing
     ├── CatalogUnavailable    (retry) PostgreSQL is away
     ├── BrokerUnavailable     (retry) Kafka is away
+    ├── ServiceFailed         an embedded service did not start
     ├── WorkerLost            (retry) a process of ours died
     └── VerificationFailed    what we made is not what came in
 
@@ -67,6 +69,10 @@ class SettingsError(UsageError):
 
 class DataDirBusy(UsageError):
     """Another process serves from the same data directory."""
+
+
+class SchemaTooNew(UsageError):
+    """The database was migrated by a newer release than this one."""
 
 
 class InvalidTask(VodrayError):
@@ -140,6 +146,10 @@ class CatalogUnavailable(VodrayError):
 
 class BrokerUnavailable(VodrayError):
     retry = True
+    fault = Fault.SERVER
+
+
+class ServiceFailed(VodrayError):
     fault = Fault.SERVER
 
 

@@ -116,6 +116,8 @@ class Recording:
 
     ``source`` is where its playlist is looked for (see ``StreamEvent.hls_path``), unset until an
     event names it. ``ended_at`` is on the sender's clock, ``end_reason`` says how it is known.
+    ``last_start_at`` is the latest start that an event told (a reconnect tells another), unset
+    while only an end was told; ``started_at`` is then the time of that end.
     ``object_name`` is the ``{name}`` of its objects once it holds one for itself.
     ``fingerprint`` identifies the source's content (playlist start and first segment).
     """
@@ -139,6 +141,7 @@ class Recording:
     source: str | None = None
     ended_at: datetime | None = None
     end_reason: EndReason | None = None
+    last_start_at: datetime | None = None
     object_name: str | None = None
     fingerprint: str | None = None
     progress: Progress = field(default_factory=Progress)
