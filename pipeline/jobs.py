@@ -1,0 +1,73 @@
+"""What a supervisor asks of a worker, and the answers: plain frozen values that travel.
+
+Workers hold no keys: every address in a job is a presigned URL (or a ``file:`` one that was
+checked). One type per kind of work.
+"""
+
+from dataclasses import dataclass
+
+from pipeline.media.remux import FirstLook
+from pipeline.model import ByteRange, ChunkRecord, ChunkSpec, Part
+from pipeline.transfer import TransferLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where bytes are: a URL and, if not all of it, a range."""
+
+    url: str
+    byte_range: ByteRange | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookJob:
+    """Look at the first segment that can be read. Answer: ``remux.FirstLook``."""
+
+    segment: Address
+    init: Address | None
+    limits: TransferLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkJob:
+    """Make a chunk's fragments and put them where they belong. Answer: ``ChunkRecord``.
+
+    ``segments``/``inits``: one address per segment of ``chunk`` (init: or None). ``part_url`` is
+    None for a chunk that must wait in ``staging_url`` whatever its size.
+    """
+
+    chunk: ChunkSpec
+    segments: tuple[Address, ...]
+    inits: tuple[Address | None, ...]
+    part_number: int
+    part_url: str | None
+    staging_key: str
+    staging_url: str
+    source_limits: TransferLimits
+    store_limits: TransferLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinJob:
+    """Make one part of a head, staged chunks and padding. Answer: ``Part``."""
+
+    number: int
+    head: bytes
+    staged: tuple[Address, ...]
+    padding: int
+    part_url: str
+    limits: TransferLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PosterJob:
+    """Make a JPEG of the first picture in fragments and put it up. Answer: its size in bytes."""
+
+    init: bytes
+    fragment: Address
+    image_url: str
+    limits: TransferLimits
+
+
+Job = LookJob | ChunkJob | JoinJob | PosterJob
+Answer = FirstLook | ChunkRecord | Part | int

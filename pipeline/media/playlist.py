@@ -1,0 +1,138 @@
+"""Source playlists as typed values: parsed by ``m3u8``, checked and completed on top (RFC 8216).
+
+Decides what a playlist says; never fetches, never resolves addresses (``pipeline.source``).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import m3u8
+
+from pipeline.errors import PlaylistInvalid, Unsupported
+from pipeline.model import ByteRange, InitSection, Segment
+
+MAX_PLAYLIST_BYTES = 16 * 2**20
+MAX_SEGMENTS = 200_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaPlaylist:
+    """One state of a Media Playlist; URIs as written. ``ended``: EXT-X-ENDLIST is there."""
+
+    segments: tuple[Segment, ...]
+    target_duration_s: float
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One EXT-X-STREAM-INF of a Master Playlist. ``has_separate_audio``: its sound lies elsewhere."""
+
+    uri: str
+    bandwidth: int
+    height: int
+    has_separate_audio: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MasterPlaylist:
+    variants: tuple[Variant, ...]
+
+    def best(self) -> Variant:
+        return max(self.variants, key=lambda v: (v.height, v.bandwidth))
+
+
+def parse(data: bytes, ref: str) -> MediaPlaylist | MasterPlaylist:
+    """Parse a playlist. Raises ``PlaylistInvalid`` naming ``ref`` and the line."""
+    text = _decode(data, ref)
+    try:
+        playlist: Any = m3u8.M3U8(text)
+    except Exception as error:  # m3u8 raises whatever its int() and float() calls raise.
+        raise PlaylistInvalid(f"{ref} is no valid playlist: {error}") from error
+    if playlist.is_variant:
+        return _master(playlist, ref)
+    if playlist.is_i_frames_only:
+        raise Unsupported(f"{ref} holds only I-frames (EXT-X-I-FRAMES-ONLY)")
+    return _media(playlist, ref)
+
+
+def _decode(data: bytes, ref: str) -> str:
+    if not data.strip():
+        raise PlaylistInvalid(f"{ref} is empty")
+    if len(data) > MAX_PLAYLIST_BYTES:
+        raise PlaylistInvalid(f"{ref} is larger than {MAX_PLAYLIST_BYTES} bytes")
+    text = data.decode("utf-8-sig", errors="replace")
+    first = text.lstrip().split("\n", 1)[0].strip()
+    if not first.startswith("#EXTM3U"):
+        shown = first[:60]
+        if shown.lower().startswith(("<!doctype", "<html", "<?xml", "<")):
+            raise PlaylistInvalid(f"{ref} is a web page or XML, no playlist: line 1 is {shown!r}")
+        raise PlaylistInvalid(f"{ref} is no playlist: line 1 is {shown!r} instead of #EXTM3U")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _master(playlist: Any, ref: str) -> MasterPlaylist:
+    audio_groups = {m.group_id for m in playlist.media if m.type == "AUDIO" and m.uri}
+    variants = tuple(
+        Variant(
+            uri=p.uri, bandwidth=p.stream_info.bandwidth or 0,
+            height=(p.stream_info.resolution or (0, 0))[1],
+            has_separate_audio=p.stream_info.audio in audio_groups,
+        )
+        for p in playlist.playlists if p.uri
+    )
+    if not variants:
+        raise PlaylistInvalid(f"{ref} is a master playlist without variants")
+    return MasterPlaylist(variants=variants)
+
+
+def _media(playlist: Any, ref: str) -> MediaPlaylist:
+    if len(playlist.segments) > MAX_SEGMENTS:
+        raise PlaylistInvalid(f"{ref} lists more than {MAX_SEGMENTS} segments")
+    segments: list[Segment] = []
+    range_end: dict[str, int] = {}
+    for number, found in enumerate(playlist.segments):
+        if found.uri is None:
+            raise PlaylistInvalid(f"{ref}: segment {number + 1} has no URI")
+        if found.key is not None and found.key.method not in (None, "NONE"):
+            raise Unsupported(f"{ref}: encryption {found.key.method} is not supported yet")
+        byte_range = _byte_range(found.byterange, range_end.get(found.uri, 0), ref)
+        if byte_range is not None:
+            range_end[found.uri] = byte_range.offset + byte_range.length
+        segments.append(Segment(
+            sequence=(playlist.media_sequence or 0) + number, uri=found.uri,
+            duration_s=max(0.0, float(found.duration or 0.0)),
+            discontinuity=bool(found.discontinuity), byte_range=byte_range,
+            init=_init(found.init_section, ref), is_gap=bool(found.gap_tag),
+            program_date_time=_aware(found.current_program_date_time),
+        ))
+    return MediaPlaylist(
+        segments=tuple(segments), ended=bool(playlist.is_endlist),
+        target_duration_s=float(playlist.target_duration or 0)
+        or max((s.duration_s for s in segments), default=0.0),
+    )
+
+
+def _init(section: Any, ref: str) -> InitSection | None:
+    if section is None or not section.uri:
+        return None
+    return InitSection(uri=section.uri, byte_range=_byte_range(section.byterange, 0, ref))
+
+
+def _byte_range(text: str | None, follows: int, ref: str) -> ByteRange | None:
+    """``length[@offset]``; without an offset it follows the range before (RFC 8216 4.3.2.2)."""
+    if not text:
+        return None
+    length, _, offset = text.partition("@")
+    try:
+        found = ByteRange(offset=int(offset) if offset else follows, length=int(length))
+    except ValueError as error:
+        raise PlaylistInvalid(f"{ref}: {text!r} is no byte range") from error
+    if found.offset < 0 or found.length <= 0:
+        raise PlaylistInvalid(f"{ref}: {text!r} is no byte range")
+    return found
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return moment if moment is not None and moment.tzinfo is not None else None

@@ -1,0 +1,216 @@
+"""The stitch: one ``moov`` over all chunks' fragments. Moves no media; cost grows with samples.
+
+The sample tables (ISO/IEC 14496-12 8.6, 8.7) point into the ``mdat`` boxes of the fragments, which
+lie inside one outer 64-bit ``mdat``: a player of plain MP4 sees a faststart file and never looks at
+the ``moof`` boxes, an HLS player reads the same bytes by ranges.
+"""
+
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+
+import numpy as np
+
+from pipeline.media import boxes
+from pipeline.media.entries import TrackForm, read_forms
+from pipeline.media.samples import Ints
+from pipeline.media.timeline import PlacedSpan, lanes, sample_durations
+
+MOVIE_TIMESCALE = 90_000
+MDAT_HEADER_BYTES = 16
+_BRANDS = b"isomiso2iso6mp41"
+_UNITY_MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """One track of the result: columns of shape ``(n,)``, runs of shape ``(r,)``.
+
+    Times in ticks of ``form.timescale`` on the recording's timeline. ``run_offset`` counts within
+    ``run_chunk``'s bytes; ``run_entry`` numbers ``entries`` from 0.
+    """
+
+    form: TrackForm
+    entries: tuple[bytes, ...]
+    dts: Ints
+    cts: Ints
+    duration: Ints
+    size: Ints
+    key: np.ndarray
+    run_chunk: Ints
+    run_offset: Ints
+    run_count: Ints
+    run_entry: Ints
+
+    @property
+    def first_pts(self) -> int:
+        return int((self.dts + self.cts).min())
+
+    @property
+    def end_pts(self) -> int:
+        return int((self.dts + self.cts + self.duration).max())
+
+
+def merge(placed: Sequence[PlacedSpan]) -> list[Lane]:
+    """All spans' samples per track, video first."""
+    names = sorted(
+        {name for p in placed for name in lanes(p.span.tracks)},
+        key=lambda name: (not name.startswith("video"), name),
+    )
+    return [_merge_lane(name, placed) for name in names]
+
+
+def _merge_lane(name: str, placed: Sequence[PlacedSpan]) -> Lane:
+    entries: list[bytes] = []
+    columns: dict[str, list[Ints]] = {
+        key: [] for key in (
+            "dts", "cts", "duration", "size", "key",
+            "run_chunk", "run_offset", "run_count", "run_entry",
+        )
+    }
+    form: TrackForm | None = None
+    for p in placed:
+        track = lanes(p.span.tracks).get(name)
+        if track is None:
+            continue
+        own = next(f for f in read_forms(p.span.init) if f.track_id == track.track_id)
+        form = form or own
+        if own.entry not in entries:
+            entries.append(own.entry)
+        scale = Fraction(form.timescale, track.timescale)
+        columns["dts"].append(_rescale(track.dts + p.ticks(track), scale))
+        columns["cts"].append(_rescale(track.cts, scale))
+        columns["duration"].append(_rescale(sample_durations(track), scale))
+        columns["size"].append(track.size)
+        columns["key"].append(track.key)
+        runs = len(track.run_count)
+        columns["run_chunk"].append(np.full(runs, p.chunk, np.int64))
+        columns["run_offset"].append(track.run_offset)
+        columns["run_count"].append(track.run_count)
+        columns["run_entry"].append(np.full(runs, entries.index(own.entry), np.int64))
+    assert form is not None
+    joined = {key: np.concatenate(parts) for key, parts in columns.items()}
+    joined["duration"][:-1] = np.diff(joined["dts"])
+    return Lane(form=form, entries=tuple(entries), **joined)
+
+
+def _rescale(ticks: Ints, scale: Fraction) -> Ints:
+    if scale == 1:
+        return ticks
+    return (ticks * scale.numerator + scale.denominator // 2) // scale.denominator
+
+
+def start_s(tracks: Sequence[Lane]) -> Fraction:
+    """When the first picture or sound is presented, in recording time."""
+    return min(Fraction(lane.first_pts, lane.form.timescale) for lane in tracks)
+
+
+def duration_s(tracks: Sequence[Lane]) -> Fraction:
+    return max(Fraction(lane.end_pts, lane.form.timescale) for lane in tracks) - start_s(tracks)
+
+
+def build_head(tracks: Sequence[Lane], chunk_offset: Mapping[int, int], body_bytes: int) -> bytes:
+    """``ftyp moov`` and the header of the outer ``mdat``.
+
+    ``chunk_offset``: where each chunk begins behind this head. The head's size does not depend on
+    the offsets, so callers may ask for it with zeros first (``head_bytes``).
+    """
+    ftyp = boxes.make(b"ftyp", b"isom", struct.pack(">I", 0x200), _BRANDS)
+    size = head_bytes(tracks)
+    moov = _build_moov(tracks, {chunk: size + at for chunk, at in chunk_offset.items()})
+    mdat = struct.pack(">I4sQ", 1, b"mdat", MDAT_HEADER_BYTES + body_bytes)
+    return ftyp + moov + mdat
+
+
+def head_bytes(tracks: Sequence[Lane]) -> int:
+    """Size of what ``build_head`` returns."""
+    chunks = {int(chunk) for lane in tracks for chunk in np.unique(lane.run_chunk)}
+    ftyp = 8 + 8 + len(_BRANDS)
+    return ftyp + len(_build_moov(tracks, dict.fromkeys(chunks, 0))) + MDAT_HEADER_BYTES
+
+
+def _build_moov(tracks: Sequence[Lane], offset_of: Mapping[int, int]) -> bytes:
+    begin = start_s(tracks)
+    traks, longest = [], 0
+    for track_id, lane in enumerate(tracks, 1):
+        edits, length = _edits(lane, begin)
+        traks.append(_build_trak(track_id, lane, edits, length, offset_of))
+        longest = max(longest, length)
+    mvhd = boxes.make_full(
+        b"mvhd", 1, 0, struct.pack(">QQIQ", 0, 0, MOVIE_TIMESCALE, longest),
+        struct.pack(">IH10x", 0x10000, 0x100), _UNITY_MATRIX, bytes(24),
+        struct.pack(">I", len(tracks) + 1),
+    )
+    return boxes.make(b"moov", mvhd, *traks)
+
+
+def _edits(lane: Lane, begin: Fraction) -> tuple[bytes, int]:
+    """Edit list (8.6.6): wait until the track's first presentation time, then play all of it.
+
+    Returns it with the track's length in movie ticks; lengths round up, so nothing is cut off.
+    """
+    scale = lane.form.timescale
+    wait = round((Fraction(lane.first_pts, scale) - begin) * MOVIE_TIMESCALE)
+    length = ceil(Fraction(lane.end_pts - lane.first_pts, scale) * MOVIE_TIMESCALE)
+    edits = [(wait, -1)] if wait > 0 else []
+    edits.append((length, lane.first_pts - int(lane.dts[0])))
+    packed = b"".join(struct.pack(">Qqhh", span, media_time, 1, 0) for span, media_time in edits)
+    elst = boxes.make_full(b"elst", 1, 0, struct.pack(">I", len(edits)), packed)
+    return boxes.make(b"edts", elst), wait + length
+
+
+def _build_trak(
+    track_id: int, lane: Lane, edits: bytes, length: int, offset_of: Mapping[int, int]
+) -> bytes:
+    form = lane.form
+    # Layer, volume, matrix and picture size follow the duration in version 0 as in version 1.
+    tail = form.tkhd[(8 + 36) if form.tkhd[8] else (8 + 24) :]
+    tkhd = boxes.make_full(
+        b"tkhd", 1, 3, struct.pack(">QQIIQ", 0, 0, track_id, 0, length), tail
+    )
+    media_length = int(lane.dts[-1] - lane.dts[0] + lane.duration[-1])
+    mdhd = boxes.make_full(
+        b"mdhd", 1, 0, struct.pack(">QQIQ", 0, 0, form.timescale, media_length), form.mdhd_language
+    )
+    minf = boxes.make(b"minf", form.media_header, form.dinf, _build_stbl(lane, offset_of))
+    return boxes.make(b"trak", tkhd, edits, boxes.make(b"mdia", mdhd, form.hdlr, minf))
+
+
+def _build_stbl(lane: Lane, offset_of: Mapping[int, int]) -> bytes:
+    base = np.array([offset_of[int(chunk)] for chunk in lane.run_chunk], np.int64)
+    tables = [
+        boxes.make_full(b"stsd", 0, 0, struct.pack(">I", len(lane.entries)), *lane.entries),
+        _table(b"stts", 0, _run_lengths(lane.duration)),
+    ]
+    if lane.cts.any():
+        tables.append(_table(b"ctts", 1 if (lane.cts < 0).any() else 0, _run_lengths(lane.cts)))
+    if not lane.key.all():
+        tables.append(_table(b"stss", 0, np.flatnonzero(lane.key)[:, None] + 1))
+    tables.append(_table(b"stsc", 0, _sample_to_chunk(lane.run_count, lane.run_entry)))
+    sizes = struct.pack(">II", 0, len(lane.size)) + lane.size.astype(">u4").tobytes()
+    tables.append(boxes.make_full(b"stsz", 0, 0, sizes))
+    offsets = (base + lane.run_offset).astype(">u8").tobytes()
+    tables.append(boxes.make_full(b"co64", 0, 0, struct.pack(">I", len(base)), offsets))
+    return boxes.make(b"stbl", *tables)
+
+
+def _table(kind: bytes, version: int, rows: Ints) -> bytes:
+    return boxes.make_full(
+        kind, version, 0, struct.pack(">I", len(rows)), rows.astype(">i4").tobytes()
+    )
+
+
+def _run_lengths(values: Ints) -> Ints:
+    """Run-length coding: shape ``(n,)`` -> ``(count, value)`` rows."""
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(values)) + 1))
+    counts = np.diff(np.append(starts, len(values)))
+    return np.stack((counts, values[starts]), axis=1)
+
+
+def _sample_to_chunk(count: Ints, entry: Ints) -> Ints:
+    """``stsc`` rows (8.7.4): first run (from 1), samples per run, sample entry (from 1)."""
+    changes = (np.diff(count) != 0) | (np.diff(entry) != 0)
+    starts = np.concatenate(([0], np.flatnonzero(changes) + 1))
+    return np.stack((starts + 1, count[starts], entry[starts] + 1), axis=1)

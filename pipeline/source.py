@@ -1,0 +1,191 @@
+"""Where a stream's playlist and segments are, and what a playlist may point to.
+
+References are absolute: ``s3://bucket/key``, ``http(s)://...``, ``file:///...``. A playlist can
+make us read only its own bucket, its own folder, or its own host and ``ALLOWED_SOURCE_HOSTS``.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+from pipeline.errors import ObjectMissing, SourceForbidden, SourceMissing, UsageError
+from pipeline.media.playlist import MAX_PLAYLIST_BYTES
+from pipeline.stores.objects import ObjectStore
+from pipeline.transfer import TransferLimits, fetch
+
+_URL_LIFETIME_S = 6 * 3600
+
+
+class Source(Protocol):
+    """One playlist's home. Calls block."""
+
+    ref: str
+
+    def read_playlist(self) -> bytes:
+        """Raises ``SourceMissing``, ``SourceUnavailable``, ``SourceForbidden``."""
+
+    def resolve(self, uri: str) -> str:
+        """The absolute reference of a URI in the playlist. Raises ``SourceForbidden``."""
+
+    def url(self, ref: str) -> str:
+        """A URL that a worker can fetch without any key."""
+
+    def sizes(self) -> Mapping[str, int]:
+        """Sizes in bytes by reference, as far as they can be listed cheaply."""
+
+    def variant(self, uri: str) -> "Source":
+        """The source of another playlist that this one names."""
+
+
+class S3Source:
+    """A playlist in a bucket of the object store."""
+
+    def __init__(
+        self, store: ObjectStore, bucket: str, key: str, web: "WebRules | None" = None
+    ) -> None:
+        self.ref = f"s3://{bucket}/{key}"
+        self._store, self._bucket, self._key = store, bucket, key
+        self._web = web or WebRules()
+
+    def read_playlist(self) -> bytes:
+        try:
+            return self._store.get(self._bucket, self._key, max_bytes=MAX_PLAYLIST_BYTES)
+        except ObjectMissing as error:
+            raise SourceMissing(f"There is no playlist at {self.ref}") from error
+
+    def resolve(self, uri: str) -> str:
+        if urlsplit(uri).scheme in ("http", "https"):
+            return self._web.check(uri)
+        path = unquote(urlsplit(urljoin(f"http://bucket/{quote(self._key)}", uri)).path)
+        if urlsplit(uri).scheme or uri.startswith("//") or ".." in path.split("/"):
+            raise SourceForbidden(f"The playlist {self.ref} points outside its bucket: {uri[:200]}")
+        return f"s3://{self._bucket}{path}"
+
+    def url(self, ref: str) -> str:
+        if not ref.startswith("s3://"):
+            return ref
+        bucket, _, key = ref.removeprefix("s3://").partition("/")
+        return self._store.presign_get(bucket, key, expires_s=_URL_LIFETIME_S)
+
+    def sizes(self) -> Mapping[str, int]:
+        folder = self._key.rpartition("/")[0]
+        prefix = f"{folder}/" if folder else ""
+        listed = self._store.list(self._bucket, prefix)
+        return {f"s3://{self._bucket}/{found.key}": found.size_bytes for found in listed}
+
+    def variant(self, uri: str) -> "Source":
+        ref = self.resolve(uri)
+        if not ref.startswith("s3://"):
+            return WebSource(ref, self._web)
+        bucket, _, key = ref.removeprefix("s3://").partition("/")
+        return S3Source(self._store, bucket, key, self._web)
+
+
+class WebRules:
+    """Which hosts may be read over HTTP."""
+
+    def __init__(self, allowed_hosts: Sequence[str] = ()) -> None:
+        self._allowed = frozenset(host.lower() for host in allowed_hosts)
+
+    def plus(self, host: str) -> "WebRules":
+        return WebRules([*self._allowed, host])
+
+    def check(self, url: str) -> str:
+        """The URL itself. Raises ``SourceForbidden`` for a host that is not allowed."""
+        parts = urlsplit(url)
+        names = {(parts.hostname or "").lower(), parts.netloc.rpartition("@")[2].lower()}
+        if parts.scheme not in ("http", "https") or not names & self._allowed:
+            raise SourceForbidden(
+                f"The host {parts.hostname} may not be read",
+                "Name it in ALLOWED_SOURCE_HOSTS if it should be",
+            )
+        return url
+
+
+class WebSource:
+    """A playlist behind an ``http(s)`` URL."""
+
+    def __init__(self, url: str, rules: WebRules, timeout_s: float = 30.0) -> None:
+        self.ref = rules.check(url)
+        self._rules = rules
+        self._limits = TransferLimits(
+            timeout_s=timeout_s, attempts=3, retry_delay_s=1.0, max_bytes=MAX_PLAYLIST_BYTES
+        )
+
+    def read_playlist(self) -> bytes:
+        return fetch(self.ref, byte_range=None, limits=self._limits)
+
+    def resolve(self, uri: str) -> str:
+        return self._rules.check(urljoin(self.ref, uri))
+
+    def url(self, ref: str) -> str:
+        return ref
+
+    def sizes(self) -> Mapping[str, int]:
+        return {}
+
+    def variant(self, uri: str) -> "Source":
+        return WebSource(self.resolve(uri), self._rules)
+
+
+class FileSource:
+    """A playlist file; what it names must lie in its folder or below."""
+
+    def __init__(self, path: Path, folder: Path | None = None) -> None:
+        self._path = path.resolve()
+        self._folder = (folder or self._path.parent).resolve()
+        self.ref = self._path.as_uri()
+
+    def read_playlist(self) -> bytes:
+        if not self._path.is_file():
+            raise SourceMissing(f"There is no playlist at {self._path}")
+        with self._path.open("rb") as file:
+            return file.read(MAX_PLAYLIST_BYTES + 1)
+
+    def resolve(self, uri: str) -> str:
+        parts = urlsplit(uri)
+        target = (self._path.parent / unquote(parts.path)).resolve()
+        if parts.scheme or parts.netloc or not target.is_relative_to(self._folder):
+            raise SourceForbidden(
+                f"The playlist {self._path} points outside its folder: {uri[:200]}"
+            )
+        return target.as_uri()
+
+    def url(self, ref: str) -> str:
+        return ref
+
+    def sizes(self) -> Mapping[str, int]:
+        return {
+            path.resolve().as_uri(): path.stat().st_size
+            for path in self._path.parent.iterdir() if path.is_file()
+        }
+
+    def variant(self, uri: str) -> "Source":
+        ref = self.resolve(uri)
+        return FileSource(Path(unquote(urlsplit(ref).path)), self._folder)
+
+
+def open_source(
+    ref: str, *, store: ObjectStore | None, source_bucket: str, allowed_hosts: Sequence[str]
+) -> Source:
+    """The source that an event's ``hls_path`` names: ``bucket/key``, a key, ``s3://`` or a URL.
+
+    Only ``source_bucket`` may be read of all buckets; never a local file.
+    """
+    web = WebRules(allowed_hosts)
+    if urlsplit(ref).scheme in ("http", "https"):
+        return WebSource(ref, web)
+    if store is None:
+        raise UsageError(f"{ref} needs an object store", "Set MINIO_ENDPOINT and its keys")
+    if ref.startswith("s3://"):
+        bucket, _, key = ref.removeprefix("s3://").partition("/")
+        if bucket != source_bucket:
+            raise SourceForbidden(
+                f"The bucket {bucket} may not be read", f"Streams are read from {source_bucket}"
+            )
+    else:
+        key = ref.lstrip("/").removeprefix(f"{source_bucket}/")
+    if not key or ".." in key.split("/"):
+        raise SourceForbidden(f"{ref} is no key of the bucket {source_bucket}")
+    return S3Source(store, source_bucket, key, web)

@@ -1,0 +1,260 @@
+"""The verbs that workers carry out: each takes a job, does its I/O and media work, answers.
+
+A chunk's bytes never leave the worker but for the object store. One bad segment costs itself:
+what cannot be read is left out and named in the chunk's report.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from pipeline.errors import MediaInvalid, SourceError, VerificationFailed
+from pipeline.jobs import Address, ChunkJob, JoinJob, LookJob, PosterJob
+from pipeline.media import boxes, images
+from pipeline.media.entries import without_bit_rates
+from pipeline.media.layout import MIN_PART_BYTES
+from pipeline.media.remux import FirstLook, Remuxed, first_look, remux
+from pipeline.media.samples import SampleIndex, Span, read_fragments
+from pipeline.model import ChunkRecord, ChunkSpec, Part, Segment
+from pipeline.transfer import TransferLimits, fetch, store
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a worker lends to its steps: threads for I/O, and a gate that one step at a time may
+    hold, so that one chunk's transfers overlap another's computing."""
+
+    threads: Executor
+    gate: AbstractContextManager[Any]
+
+
+def look(job: LookJob) -> FirstLook:
+    """Learn from the first segment where the source's clock stands."""
+    init = _fetch(job.init, job.limits) if job.init else b""
+    return first_look(_fetch(job.segment, job.limits), init)
+
+
+def join_part(job: JoinJob, tools: Tools) -> Part:
+    """Upload one part made of a head, staged chunks and padding."""
+    staged = tools.threads.map(partial(_fetch, limits=job.limits), job.staged)
+    padding = [boxes.free_space(job.padding)] if job.padding else []
+    pieces = [piece for piece in (job.head, *staged, *padding) if piece]
+    etag = store(job.part_url, pieces, limits=job.limits)
+    return Part(number=job.number, etag=etag, size_bytes=sum(map(len, pieces)))
+
+
+def make_poster(job: PosterJob, tools: Tools) -> int:
+    fragment = _fetch(job.fragment, job.limits)
+    with tools.gate:
+        picture = images.encode_jpeg(images.decode_first_keyframe(job.init, fragment))
+    store(job.image_url, picture, limits=job.limits)
+    return len(picture)
+
+
+def make_chunk(job: ChunkJob, tools: Tools) -> ChunkRecord:
+    """Download, remux, index, check and upload one chunk."""
+    timings = _Timings()
+    with timings.of("download"):
+        loaded = _download(job, tools)
+    with timings.of("waiting"), tools.gate:
+        with timings.of("media"):
+            made = _Maker(job.chunk).make(loaded)
+    body, size = made.pieces, sum(map(len, made.pieces))
+    is_part = job.part_url is not None and size >= MIN_PART_BYTES
+    part = None
+    with timings.of("upload"):
+        if is_part and job.part_url is not None:
+            etag = store(job.part_url, body, limits=job.store_limits)
+            part = Part(number=job.part_number, etag=etag, size_bytes=size)
+        elif size:
+            store(job.staging_url, body, limits=job.store_limits)
+    timings.seconds["waiting"] -= timings.seconds["media"]
+    read = [entry for entry in loaded if entry.data]
+    return ChunkRecord(
+        index_number=job.chunk.index, size_bytes=size, part=part,
+        staging_key=job.staging_key if size and part is None else None,
+        index=SampleIndex(spans=tuple(made.spans)).pack(),
+        report={
+            "chunk": job.chunk.index,
+            "segments": [s.sequence for s in job.chunk.segments],
+            "bytes_in": sum(len(entry.data) for entry in read),
+            "bytes_out": size,
+            "packets_in": made.packets, "samples_out": made.samples,
+            "lost": [*made.lost], "dropped_streams": sorted(made.dropped),
+            "border": made.border,
+            "timings_s": {stage: round(spent, 4) for stage, spent in timings.seconds.items()},
+        },
+    )
+
+
+class _Timings:
+    """Seconds per stage of one chunk."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def of(self, stage: str) -> Iterator[None]:
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loaded:
+    """A segment with its bytes, or why there are none."""
+
+    segment: Segment
+    init: bytes = b""
+    data: bytes = b""
+    problem: str = ""
+
+
+def _fetch(address: Address, limits: TransferLimits) -> bytes:
+    return fetch(address.url, byte_range=address.byte_range, limits=limits)
+
+
+def _download(job: ChunkJob, tools: Tools) -> list[_Loaded]:
+    wanted = {init for init in job.inits if init is not None}
+    inits = {init: tools.threads.submit(_fetch, init, job.source_limits) for init in wanted}
+    bodies = [
+        None if segment.is_gap else tools.threads.submit(_fetch, address, job.source_limits)
+        for segment, address in zip(job.chunk.segments, job.segments, strict=True)
+    ]
+    loaded = []
+    for segment, init, body in zip(job.chunk.segments, job.inits, bodies, strict=True):
+        try:
+            if body is None:
+                raise MediaInvalid("the source marks it as missing (EXT-X-GAP)")
+            # Transfers end by their own limits, so waiting for them is bounded.
+            loaded.append(_Loaded(
+                segment=segment, data=body.result(),
+                init=inits[init].result() if init is not None else b"",
+            ))
+        except SourceError as error:
+            loaded.append(_Loaded(segment=segment, problem=error.message))
+    return loaded
+
+
+class _Maker:
+    """Turns loaded segments into fragments, span by span."""
+
+    def __init__(self, chunk: ChunkSpec) -> None:
+        self._chunk = chunk
+        self.pieces: list[memoryview] = []
+        self.spans: list[Span] = []
+        self.lost: list[dict[str, Any]] = []
+        self.packets = 0
+        self.samples = 0
+        self.dropped: set[str] = set()
+        self.border: dict[str, Any] = {}
+        self._at = 0
+
+    def make(self, loaded: Sequence[_Loaded]) -> "_Maker":
+        near_s = self._chunk.start_s
+        broken = False
+        for run in _runs(loaded):
+            if run[0].problem:
+                self._lose(run[0], run[0].problem)
+                broken = True
+            else:
+                broken = self._add_run(run, near_s, broken)
+            near_s += sum(entry.segment.duration_s for entry in run)
+        return self
+
+    def _add_run(self, run: Sequence[_Loaded], near_s: float, broken: bool) -> bool:
+        """Returns whether media is missing right behind what was added."""
+        try:
+            self._add(run, near_s, broken)
+            return False
+        except MediaInvalid as error:
+            if len(run) == 1:
+                self._lose(run[0], error.message)
+                return True
+        # One of them is bad: alone, the others come through.
+        for entry in run:
+            broken = self._add_run([entry], near_s, broken)
+            near_s += entry.segment.duration_s
+        return broken
+
+    def _add(self, run: Sequence[_Loaded], near_s: float, broken: bool) -> None:
+        first = run[0].segment
+        made = remux(
+            [entry.data for entry in run], run[0].init,
+            anchor_s=self._chunk.anchor_s, near_s=near_s,
+        )
+        span, init_bytes = read_fragments(
+            made.data, at=self._at, discontinuity=first.discontinuity or broken,
+            sequence=first.sequence,
+        )
+        span = replace(span, init=without_bit_rates(span.init))
+        samples = _check_counts(made, span)
+        body = memoryview(made.data)[init_bytes:]
+        if not self.border:
+            self.border = _decode_border(span, body)
+        self.pieces.append(body)
+        self.spans.append(span)
+        self.packets += sum(made.packets)
+        self.samples += samples
+        self.dropped.update(made.dropped)
+        self._at = span.end
+
+    def _lose(self, entry: _Loaded, reason: str) -> None:
+        self.lost.append({
+            "sequence": entry.segment.sequence, "duration_s": entry.segment.duration_s,
+            "reason": reason, "at_span": len(self.spans),
+            "wall_clock": entry.segment.program_date_time and
+            entry.segment.program_date_time.isoformat(),
+        })
+
+
+def _check_counts(made: Remuxed, span: Span) -> int:
+    """Frames in = frames out, or nothing is published."""
+    samples = sum(len(track.size) for track in span.tracks)
+    if samples != sum(made.packets):
+        raise VerificationFailed(
+            f"{sum(made.packets)} packets went into the chunk, but {samples} samples came out"
+        )
+    if not samples:
+        raise MediaInvalid("no packet in it")
+    return samples
+
+
+def _decode_border(span: Span, body: memoryview) -> dict[str, Any]:
+    """Decode the keyframe that the chunk begins with, from the bytes that will be uploaded."""
+    if not any(track.kind == "video" for track in span.tracks):
+        return {"decoded": None}
+    start, end = fragment_range(span)
+    try:
+        frame = images.decode_first_keyframe(span.init, bytes(body[: end - start]))
+    except MediaInvalid as error:
+        return {"decoded": False, "reason": error.message}
+    return {"decoded": True, "score": round(images.poster_score(frame), 3)}
+
+
+def fragment_range(span: Span) -> tuple[int, int]:
+    """The first fragment's bytes within the chunk."""
+    behind = span.fragment_offset[1] if len(span.fragment_offset) > 1 else span.end
+    return span.start, int(behind)
+
+
+def _runs(loaded: Sequence[_Loaded]) -> Iterator[list[_Loaded]]:
+    """Consecutive segments that one demuxer can read in one go; lost ones alone."""
+    run: list[_Loaded] = []
+    for entry in loaded:
+        breaks = not run or entry.problem or entry.segment.discontinuity or entry.init != run[-1].init
+        if run and breaks:
+            yield run
+            run = []
+        if entry.problem:
+            yield [entry]
+        else:
+            run.append(entry)
+    if run:
+        yield run
