@@ -1,0 +1,138 @@
+"""Server-sent events: each recording's state, first as it is, then as it changes.
+
+One event is ``event: recording`` with the recording object as data. Clients that fall behind get
+the newest state; clients that come back begin with the current state, so no ids are needed.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import aclosing
+from typing import Annotated, Any
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, Depends, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from pipeline import model
+from pipeline.errors import CatalogUnavailable
+from serve_app.feed import Feed
+from serve_app.problems import RETRY_AFTER_S, documented
+from serve_app.routes.common import FromServices, RecordingId
+from serve_app.schemas import Recording
+
+HEARTBEAT_S = 15.0
+RECONNECT_MS = 3000
+MAX_REMEMBERED = 1000
+NEWEST = 100
+
+Snapshot = Callable[[], Awaitable[Iterable[model.Recording]]]
+
+router = APIRouter(tags=["events"])
+_log = structlog.get_logger(__name__)
+
+
+class EventStream(StreamingResponse):
+    """Closes its source as soon as the client is gone, not when the collector finds it."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, frames: AsyncGenerator[str]) -> None:
+        super().__init__(frames, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._frames = frames
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._frames):
+            await super().__call__(scope, receive, send)
+
+
+async def _feed(request: Request) -> Feed:
+    feed: Feed = request.app.state.feed
+    if feed.is_full:
+        raise HTTPException(
+            503, "Too many clients listen to events", {"Retry-After": str(RETRY_AFTER_S)}
+        )
+    return feed
+
+
+FromFeed = Annotated[Feed, Depends(_feed)]
+_OK: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Frames `event: recording` with a recording object as `data`, "
+        "and comments as heartbeats",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
+
+
+@router.get("/events", response_class=EventStream, responses=_OK | documented(503))
+async def all_events(feed: FromFeed, services: FromServices) -> EventStream:
+    """The newest and all unfinished recordings, then every change, without end."""
+    catalog = services.catalog
+
+    async def snapshot() -> Iterable[model.Recording]:
+        found = (*await catalog.list(limit=NEWEST), *await catalog.unfinished())
+        by_id = {each.id: each for each in found}
+        return sorted(by_id.values(), key=lambda each: each.created_at)
+
+    await catalog.ping()
+    return EventStream(_frames(feed, snapshot, only=None))
+
+
+@router.get(
+    "/recordings/{id}/events", response_class=EventStream, responses=_OK | documented(404, 503)
+)
+async def recording_events(
+    recording_id: RecordingId, feed: FromFeed, services: FromServices
+) -> EventStream:
+    """One recording's state, then every change; ends after the final state."""
+
+    async def snapshot() -> Iterable[model.Recording]:
+        return (await services.catalog.get(recording_id),)
+
+    await snapshot()
+    return EventStream(_frames(feed, snapshot, only=recording_id))
+
+
+async def _frames(feed: Feed, snapshot: Snapshot, *, only: UUID | None) -> AsyncGenerator[str]:
+    sent: dict[UUID, model.Recording] = {}
+    with feed.listen(only) as listener:
+        yield f"retry: {RECONNECT_MS}\n\n"
+        changed: Iterable[model.Recording] = await snapshot()
+        while True:
+            for recording in changed:
+                if not _is_news(recording, sent.get(recording.id)):
+                    continue
+                _remember(sent, recording)
+                yield _frame(recording)
+                if only is not None and recording.status.is_final:
+                    return
+            changed = await listener.take(HEARTBEAT_S)
+            if not changed:
+                yield ": heartbeat\n\n"
+                changed = await _look_again(snapshot)
+
+
+async def _look_again(snapshot: Snapshot) -> Iterable[model.Recording]:
+    """The catalogue may miss a change when its connection breaks: nobody should wait for ever."""
+    try:
+        return await snapshot()
+    except CatalogUnavailable as error:
+        _log.warning("no news of recordings", reason=str(error))
+        return ()
+
+
+def _is_news(recording: model.Recording, last: model.Recording | None) -> bool:
+    return last is None or (recording != last and recording.updated_at >= last.updated_at)
+
+
+def _remember(sent: dict[UUID, model.Recording], recording: model.Recording) -> None:
+    sent.pop(recording.id, None)
+    sent[recording.id] = recording
+    if len(sent) > MAX_REMEMBERED:
+        del sent[next(iter(sent))]
+
+
+def _frame(recording: model.Recording) -> str:
+    return f"event: recording\ndata: {Recording.of(recording).model_dump_json()}\n\n"

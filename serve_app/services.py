@@ -1,0 +1,24 @@
+"""What the HTTP routes need of the rest of the product, handed to them as plain callables."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from pipeline.model import StreamEvent
+from pipeline.settings import Settings
+from pipeline.stores.catalog import Accepted, Catalog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The product behind the routes.
+
+    ``submit`` writes an event down durably before it returns and tells those who act on it; it
+    raises ``CatalogUnavailable``. ``check_workers`` and ``check_store`` raise a ``VodrayError``
+    that says what is wrong; they may take longer than a caller wants to wait.
+    """
+
+    settings: Settings
+    catalog: Catalog
+    submit: Callable[[StreamEvent], Awaitable[Accepted]]
+    check_workers: Callable[[], Awaitable[None]]
+    check_store: Callable[[], Awaitable[None]]
