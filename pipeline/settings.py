@@ -6,7 +6,6 @@ A value that cannot be used is refused at start with the variable's name. Secret
 
 import re
 from datetime import timedelta
-from functools import cached_property
 from string import Formatter
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
@@ -169,7 +168,7 @@ class Settings(BaseSettings):
             raise ValueError("MINIO_BUCKET and MINIO_HLS_BUCKET must be two buckets")
         return self
 
-    @cached_property
+    @property
     def database_dsn(self) -> str | None:
         """The PostgreSQL URL with its password, or None for the embedded server."""
         if self.database_url is not None:
