@@ -1,0 +1,172 @@
+"""Tasks from Kafka into the catalogue: nothing is lost, and no message holds up the next.
+
+An offset is committed only after every message before it is durable, in the catalogue or as a dead
+letter. So a message may be read twice, which the catalogue bears, but never skipped.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from itertools import chain
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka.errors import CommitFailedError, IllegalStateError
+
+from actors.dead_letters import dead_letter_topic
+from actors.kafka_link import (
+    JOIN_TIMEOUT_S,
+    broker_errors,
+    ensure_topics,
+    make_consumer,
+    open_producer,
+    started,
+)
+from actors.loops import RetryingLoop
+from actors.rebalance import RebalanceGate
+from actors.task_batch import Accept, Settler
+from pipeline.errors import BrokerUnavailable
+
+PARTITIONS = 4
+BATCH_RECORDS = 200
+POLL_S = 0.5
+COMMIT_TIMEOUT_S = 5.0
+POKE_TIMEOUT_S = 2.0
+# Without news for this long the broker is asked whether it and the topic are still there.
+QUIET_S = 10.0
+ASK_TIMEOUT_S = 5.0
+STOP_GRACE_S = 2.5
+# The shortest that Kafka brokers allow by default: another member soon takes over from a dead one.
+SESSION_TIMEOUT = timedelta(seconds=6)
+
+log = logging.getLogger(__name__)
+
+Batch = Mapping[TopicPartition, Sequence[ConsumerRecord]]
+
+
+class KafkaIntake:
+    """Reads the tasks topic. ``accept`` makes an event durable; ``poke`` wakes those who act on it.
+
+    What ``accept`` may raise: see ``actors.task_batch.Settler``.
+    """
+
+    def __init__(
+        self,
+        *,
+        brokers: Sequence[str],
+        topic: str,
+        group: str,
+        accept: Accept,
+        poke: Callable[[], Awaitable[None]],
+        session_timeout: timedelta = SESSION_TIMEOUT,
+    ) -> None:
+        self._brokers = brokers
+        self._topic = topic
+        self._group = group
+        self._poke = poke
+        self._session_timeout = session_timeout
+        self._settler = Settler(accept)
+        self._gate = RebalanceGate()
+        self._loop = RetryingLoop("Kafka intake", self._session)
+        self._lag: dict[TopicPartition, int] = {}
+
+    async def run(self) -> None:
+        """Read until ``stop``."""
+        await self._loop.run()
+
+    async def stop(self) -> None:
+        """Finish the batch in hand if that is possible within 5 s; leave the group."""
+        self._loop.stopping.set()
+        self._gate.hurry.set()
+        await self._loop.stop(STOP_GRACE_S)
+
+    def status(self) -> dict[str, Any]:
+        """``lag``: messages that were waiting when we last looked; counts are since the start."""
+        return {
+            "running": self._loop.is_running,
+            "accepted": self._settler.accepted,
+            "dead_letters": self._settler.dead_letters,
+            "lag": sum(self._lag.values()),
+            "error": self._settler.catalog_error or self._loop.last_error,
+        }
+
+    async def _session(self) -> None:
+        await ensure_topics(
+            self._brokers, {self._topic: PARTITIONS, dead_letter_topic(self._topic): 1}
+        )
+        self._gate = RebalanceGate()
+        consumer = make_consumer(self._brokers, self._group, self._session_timeout)
+        consumer.subscribe([self._topic], listener=self._gate)
+        async with open_producer(self._brokers) as producer, started(consumer):
+            self._loop.succeeded()
+            await self._read(consumer, producer)
+
+    async def _read(self, consumer: AIOKafkaConsumer, producer: AIOKafkaProducer) -> None:
+        clock = asyncio.get_running_loop().time
+        heard_at = clock()
+        while not self._loop.stopping.is_set():
+            batch = await _next_batch(consumer)
+            if batch:
+                # No await since the batch was read: a rebalance cannot have come in between.
+                async with self._gate.busy:
+                    await self._serve(batch, consumer, producer)
+                heard_at = clock()
+            elif clock() - heard_at > QUIET_S:
+                await self._ask_for_topic(consumer)
+                heard_at = clock()
+
+    async def _ask_for_topic(self, consumer: AIOKafkaConsumer) -> None:
+        """A broker that is away, or came back empty, looks like a topic without news."""
+        with broker_errors():
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                topics = await consumer.topics()
+        if self._topic not in topics:
+            raise BrokerUnavailable(f"Kafka has no topic {self._topic}")
+
+    async def _serve(
+        self, batch: Batch, consumer: AIOKafkaConsumer, producer: AIOKafkaProducer
+    ) -> None:
+        epoch, accepted_before = self._gate.epoch, self._settler.accepted
+        records = chain.from_iterable(batch.values())
+        is_durable = await self._settler.settle(records, producer, give_up=self._gate.hurry)
+        if is_durable and self._gate.epoch == epoch:
+            offsets = {partition: records[-1].offset + 1 for partition, records in batch.items()}
+            await _commit(consumer, offsets)
+            self._note_lag(consumer, offsets)
+        if self._settler.accepted > accepted_before:
+            await self._wake_others()
+
+    def _note_lag(self, consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
+        assigned = consumer.assignment()
+        self._lag = {tp: lag for tp, lag in self._lag.items() if tp in assigned}
+        for partition in assigned & offsets.keys():
+            end = consumer.highwater(partition) or 0
+            self._lag[partition] = max(0, end - offsets[partition])
+
+    async def _wake_others(self) -> None:
+        try:
+            async with asyncio.timeout(POKE_TIMEOUT_S):
+                await self._poke()
+        except Exception as error:  # noqa: BLE001 - they look by themselves, only later
+            log.warning("could not wake the supervisors: %r", error)
+
+
+async def _next_batch(consumer: AIOKafkaConsumer) -> Batch:
+    """What came within ``POLL_S``. While the group rebalances it waits for that too."""
+    with broker_errors():
+        async with asyncio.timeout(JOIN_TIMEOUT_S):
+            batch: Batch = await consumer.getmany(
+                timeout_ms=int(POLL_S * 1000), max_records=BATCH_RECORDS
+            )
+            return batch
+
+
+async def _commit(consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
+    with broker_errors():
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT_S):
+                await consumer.commit(dict(offsets))
+        except (CommitFailedError, IllegalStateError) as error:
+            # The group gave the partitions to another member, which reads these messages again.
+            log.info("partitions were taken away before a commit: %r", error)

@@ -1,0 +1,77 @@
+"""All that speaks Kafka, in one process: tasks in, state changes out."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import ray
+
+from actors.kafka_events import EventPublisher
+from actors.kafka_intake import KafkaIntake
+from actors.loops import RetryingLoop
+from pipeline.settings import Settings
+from pipeline.stores.catalog import Catalog
+
+STOP_GRACE_S = 5.0
+
+
+class KafkaService:
+    """``make_catalog`` is called in this process; ``poke`` wakes those who act on new tasks.
+
+    ``run`` goes on until ``stop``, through every outage; a further call while it runs returns at
+    once, so whoever watches this actor may simply call it again.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        make_catalog: Callable[[], Catalog],
+        poke: Callable[[], Awaitable[None]],
+    ) -> None:
+        # While a broker is away aiokafka logs errors by the hundred a minute; ours says it once.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        self._catalog = make_catalog()
+        self._intake = KafkaIntake(
+            brokers=settings.kafka_brokers,
+            topic=settings.kafka_topic,
+            group=settings.kafka_group,
+            accept=self._catalog.accept,
+            poke=poke,
+        )
+        self._publisher = EventPublisher(
+            brokers=settings.kafka_brokers,
+            topic=settings.kafka_events_topic,
+            catalog=self._catalog,
+        )
+        self._loop = RetryingLoop("Kafka", self._session)
+
+    async def run(self) -> None:
+        await self._loop.run()
+
+    async def stop(self) -> None:
+        """What is in hand is finished if that is possible within 5 s."""
+        self._loop.stopping.set()
+        await asyncio.gather(self._intake.stop(), self._publisher.stop())
+        await self._loop.stop(STOP_GRACE_S)
+
+    async def status(self) -> dict[str, Any]:
+        return {
+            "running": self._loop.is_running,
+            "error": self._loop.last_error,
+            "intake": self._intake.status(),
+            "events": self._publisher.status(),
+        }
+
+    async def _session(self) -> None:
+        try:
+            await self._catalog.open()
+            self._loop.succeeded()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._intake.run())
+                group.create_task(self._publisher.run())
+        finally:
+            await self._catalog.close()
+
+
+KafkaActor = ray.remote(KafkaService)

@@ -1,0 +1,102 @@
+"""Work that goes on until it is told to stop, whatever happens to the services that it needs."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterator
+
+from pipeline.errors import VodrayError
+
+FIRST_DELAY_S = 0.25
+MAX_DELAY_S = 10.0
+# A session that lived this long was a success: the next failure is a new one.
+STEADY_S = 30.0
+CLOSE_S = 2.0
+
+log = logging.getLogger(__name__)
+
+
+def backoff() -> Iterator[float]:
+    """Seconds to wait before each further attempt: doubling, with jitter, never above the bound."""
+    delay = FIRST_DELAY_S
+    while True:
+        yield delay * random.uniform(0.75, 1.25)
+        delay = min(2 * delay, MAX_DELAY_S / 1.25)
+
+
+async def pause(wake: asyncio.Event, seconds: float) -> bool:
+    """Wait until ``wake`` is set or ``seconds`` have passed; whether it is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await wake.wait()
+    except TimeoutError:
+        return wake.is_set()
+    return True
+
+
+class RetryingLoop:
+    """Runs ``session`` again and again; after an error it waits, longer each time.
+
+    A session returns when ``stopping`` is set. ``last_error`` says why the last one failed, and
+    is None again once the session calls ``succeeded``.
+    """
+
+    def __init__(self, name: str, session: Callable[[], Awaitable[None]]) -> None:
+        self._name = name
+        self._session = session
+        self._task: asyncio.Task[None] | None = None
+        self.stopping = asyncio.Event()
+        self.last_error: str | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def succeeded(self) -> None:
+        self.last_error = None
+
+    async def run(self) -> None:
+        """Returns after ``stop``. A call while it runs returns at once."""
+        if self.is_running:
+            return
+        self._task = asyncio.create_task(self._repeat(), name=self._name)
+        try:
+            await asyncio.wait({self._task})
+        except asyncio.CancelledError:
+            await self._cut_off()
+            raise
+
+    async def stop(self, grace_s: float) -> None:
+        """Let the session finish what it has in hand; cut it off after ``grace_s`` seconds."""
+        self.stopping.set()
+        if self._task is None:
+            return
+        _, unfinished = await asyncio.wait({self._task}, timeout=grace_s)
+        if unfinished:
+            log.warning("%s did not stop within %s s and is cut off", self._name, grace_s)
+            await self._cut_off()
+
+    async def _cut_off(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=CLOSE_S)
+
+    async def _repeat(self) -> None:
+        delays = backoff()
+        clock = asyncio.get_running_loop().time
+        while not self.stopping.is_set():
+            began = clock()
+            try:
+                await self._session()
+            except VodrayError as error:
+                self._note(str(error))
+            except Exception as error:  # noqa: BLE001 - intake must outlive an error of its own
+                self._note(f"unexpected {type(error).__name__}", error)
+            if clock() - began > STEADY_S:
+                delays = backoff()
+            await pause(self.stopping, next(delays))
+
+    def _note(self, message: str, unexpected: Exception | None = None) -> None:
+        if message != self.last_error:
+            log.warning("%s: %s; trying again", self._name, message, exc_info=unexpected)
+        self.last_error = message
