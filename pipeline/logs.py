@@ -24,8 +24,9 @@ _SECRET_FIELD = re.compile(
 )
 # What gives a secret away inside a text: URL credentials, presigned queries, bearer tokens.
 _SECRET_IN_TEXT = re.compile(
-    r"(?P<head>://[^\s:/@]*:|[?&](?:X-Amz-(?:Signature|Credential|Security-Token)|token|sig)="
-    r"|\bBearer\s+|\bpassword=)(?P<secret>[^\s&@\"']+)",
+    r"(?P<head>://[^\s:/@]*:)[^\s/@]+(?=@)"
+    r"|(?P<name>[?&](?:X-Amz-(?:Signature|Credential|Security-Token)|token|sig)="
+    r"|\bBearer\s+|\bpassword=)[^\s&\"']+",
     re.IGNORECASE,
 )
 # A shorter secret is too likely to be part of innocent text.
@@ -78,7 +79,7 @@ def scrub(text: str, literals: tuple[str, ...] = ()) -> str:
     """``text`` with everything masked that looks like a secret or is one of ``literals``."""
     for literal in literals:
         text = text.replace(literal, MASK)
-    return _SECRET_IN_TEXT.sub(rf"\g<head>{MASK}", text)
+    return _SECRET_IN_TEXT.sub(lambda found: f"{found['head'] or found['name']}{MASK}", text)
 
 
 def scrubber(literals: tuple[str, ...]) -> Processor:

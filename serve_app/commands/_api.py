@@ -16,6 +16,7 @@ TIMEOUT_S = 10.0
 # The server sends a heartbeat every 15 s.
 EVENTS_TIMEOUT_S = 45.0
 MAX_RECONNECTS = 5
+PAGE = 1000
 RECONNECT_S = 1.0
 
 STATUS_STYLES = {
@@ -58,7 +59,7 @@ class ApiClient:
         """The newest ``limit`` recordings, page by page."""
         cursor: dict[str, str] = {}
         while limit > 0:
-            page = self.get("/recordings", limit=min(limit, 1000), **cursor)
+            page = self.get("/recordings", limit=min(limit, PAGE), **cursor)
             yield from page["recordings"]
             limit -= len(page["recordings"])
             if "next_cursor" not in page:

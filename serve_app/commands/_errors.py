@@ -11,6 +11,7 @@ from typing import IO, Any
 
 import click
 
+
 class Failure(click.ClickException):
     """Ends the command with ``vodray: <message>`` on stderr."""
 

@@ -1,0 +1,115 @@
+"""The HTTP API over a catalogue in memory: in process, or behind a real server on a free port."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import uvicorn
+
+from pipeline.model import EventKind, Gap, Origin, Recording, StreamEvent
+from pipeline.settings import Settings
+from pipeline.stores.catalog import Accepted, Completion
+from pipeline.stores.catalog_memory import MemoryCatalog
+from serve_app.api import create_api
+from serve_app.services import Services
+
+STARTED = datetime(2025, 10, 5, 18, 0, tzinfo=UTC)
+
+
+async def well() -> None:
+    """A check of a part that is well."""
+
+
+def memory_catalog() -> MemoryCatalog:
+    return MemoryCatalog(reconnect_window=timedelta(seconds=60), profile="copy")
+
+
+@dataclass
+class Product:
+    """What stands behind the API in a test. ``events`` are those that were submitted."""
+
+    catalog: MemoryCatalog = field(default_factory=memory_catalog)
+    settings: dict[str, Any] = field(default_factory=dict)
+    check_workers: Callable[[], Awaitable[None]] = well
+    check_store: Callable[[], Awaitable[None]] = well
+    events: list[StreamEvent] = field(default_factory=list)
+
+    async def submit(self, event: StreamEvent) -> Accepted:
+        self.events.append(event)
+        return await self.catalog.accept(event)
+
+    def app(self) -> Any:
+        return create_api(
+            Services(
+                settings=Settings(_env_file=None, **self.settings),
+                catalog=self.catalog,
+                submit=self.submit,
+                check_workers=self.check_workers,
+                check_store=self.check_store,
+            )
+        )
+
+    async def record(self, stream: str, started_at: datetime = STARTED) -> Recording:
+        """A recording that has begun."""
+        accepted = await self.catalog.accept(
+            StreamEvent(
+                kind=EventKind.STARTED,
+                stream_id=f"id-{stream}",
+                stream_key=stream,
+                user_id="u1",
+                occurred_at=started_at,
+                origin=Origin.WEBHOOK,
+            )
+        )
+        assert accepted.recording_id is not None
+        return await self.catalog.get(accepted.recording_id)
+
+    async def complete(self, recording: Recording, *gaps: Gap) -> Recording:
+        return await self.catalog.complete(
+            recording.id,
+            Completion(
+                file_path=f"recordings/{recording.stream_key}.mp4",
+                duration=1860,
+                file_size=524288000,
+                completed_at=recording.started_at + timedelta(minutes=31),
+                gaps=gaps,
+            ),
+            {"frames_in": 46500, "frames_out": 46500},
+        )
+
+
+@asynccontextmanager
+async def in_process(product: Product) -> AsyncIterator[httpx.AsyncClient]:
+    app = product.app()
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://vodray") as client,
+    ):
+        yield client
+
+
+@asynccontextmanager
+async def served(product: Product) -> AsyncIterator[tuple[Any, str]]:
+    """The application and the URL of a real server before it."""
+    app = product.app()
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        port = listening.getsockname()[1]
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1, lifespan="on")
+        )
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        try:
+            async with asyncio.timeout(10):
+                while not server.started:
+                    await asyncio.sleep(0.01)
+            yield app, f"http://127.0.0.1:{port}"
+        finally:
+            server.should_exit = True
+            await serving

@@ -1,0 +1,138 @@
+"""Errors in one form, and an OpenAPI document that is true."""
+
+import json
+from typing import Any
+
+import pytest
+
+from pipeline import errors
+from tests.unit.api_server import Product, in_process
+
+
+async def test_unknown_routes_and_methods() -> None:
+    async with in_process(Product()) as client:
+        unknown = await client.get("/nowhere")
+        wrong = await client.delete("/recordings")
+    assert (unknown.status_code, unknown.content) == (404, b'{"error":"Not found"}')
+    assert (wrong.status_code, wrong.content) == (405, b'{"error":"Method Not Allowed"}')
+    assert wrong.headers["allow"] == "GET"
+
+
+async def test_the_unexpected_leaks_nothing_and_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    product = Product()
+
+    async def broken(**_query: object) -> None:
+        raise RuntimeError("password=hunter2")
+
+    monkeypatch.setattr(product.catalog, "list", broken)
+    logged: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "serve_app.problems._log.exception",
+        lambda event, **fields: logged.append(fields),
+        raising=False,
+    )
+    async with in_process(product) as client:
+        answer = await client.get("/recordings")
+    assert (answer.status_code, answer.content) == (500, b'{"error":"Internal server error"}')
+    assert logged == [{"error_id": answer.headers["x-error-id"], "path": "/recordings"}]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (errors.InvalidTask("stream_id is empty"), 400, "stream_id is empty"),
+        (errors.UsageError("no such profile", "Use copy"), 400, "no such profile. Use copy"),
+        (errors.RecordingNotFound("x"), 404, "Recording not found"),
+        (errors.Conflict("not completed"), 409, "not completed"),
+        (errors.SourceForbidden("host is private"), 422, "host is private"),
+        (errors.CatalogUnavailable("db:5432"), 503, "Database unavailable"),
+        (errors.StoreUnavailable("s3:9000"), 503, "Object store unavailable"),
+        (errors.StoreDenied("key AKIA"), 503, "Object store unavailable"),
+        (errors.BrokerUnavailable("kafka:9092"), 503, "Message broker unavailable"),
+        (errors.WorkerLost("pid 7"), 503, "Workers unavailable"),
+        (errors.VerificationFailed("frame 7 lost"), 500, "Internal server error"),
+    ],
+)
+async def test_our_errors_by_fault(
+    monkeypatch: pytest.MonkeyPatch, error: errors.VodrayError, status: int, message: str
+) -> None:
+    product = Product()
+
+    async def fail(**_query: object) -> None:
+        raise error
+
+    monkeypatch.setattr(product.catalog, "list", fail)
+    async with in_process(product) as client:
+        answer = await client.get("/recordings")
+    assert (answer.status_code, answer.json()) == (status, {"error": message})
+    assert ("retry-after" in answer.headers) == (status == 503)
+
+
+async def test_openapi_promises_only_what_is_served() -> None:
+    async with in_process(Product()) as client:
+        document = (await client.get("/openapi.json")).json()
+    text = json.dumps(document)
+    assert "HTTPValidationError" not in text
+    served = {
+        (path, method): set(operation["responses"])
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert served == {
+        ("/health", "get"): {"200", "500", "503"},
+        ("/recordings", "get"): {"200", "400", "500", "503"},
+        ("/recording/{id}", "get"): {"200", "404", "500", "503"},
+        ("/recordings/{id}", "get"): {"200", "404", "500", "503"},
+        ("/recordings/{id}/report", "get"): {"200", "404", "500", "503"},
+        ("/webhook/stream", "post"): {"200", "400", "401", "413", "500", "503"},
+        ("/events", "get"): {"200", "500", "503"},
+        ("/recordings/{id}/events", "get"): {"200", "404", "500", "503"},
+    }
+    operations = [op for path in document["paths"].values() for op in path.values()]
+    names = [op["operationId"] for op in operations]
+    assert len(set(names)) == len(names)
+    for operation in operations:
+        for status, answer in operation["responses"].items():
+            if status >= "400" and not (operation["operationId"] == "health" and status == "503"):
+                schema = answer["content"]["application/json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/Problem"}
+
+
+async def test_every_reference_of_openapi_resolves() -> None:
+    async with in_process(Product()) as client:
+        document = (await client.get("/openapi.json")).json()
+
+    def references(node: Any) -> list[str]:
+        if isinstance(node, dict):
+            own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+            return own + [each for value in node.values() for each in references(value)]
+        if isinstance(node, list):
+            return [each for value in node for each in references(value)]
+        return []
+
+    found = references(document)
+    assert found
+    for reference in found:
+        node = document
+        for part in reference.removeprefix("#/").split("/"):
+            node = node[part]
+
+
+async def test_the_schema_of_a_recording_lists_its_fields() -> None:
+    async with in_process(Product()) as client:
+        document = (await client.get("/openapi.json")).json()
+    schema = document["components"]["schemas"]["Recording"]
+    assert list(schema["properties"])[:9] == [
+        "id",
+        "stream_id",
+        "video_id",
+        "file_path",
+        "duration",
+        "file_size",
+        "status",
+        "started_at",
+        "completed_at",
+    ]
+    assert set(schema["required"]) == set(schema["properties"])
