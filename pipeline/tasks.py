@@ -69,7 +69,7 @@ def resolve(
     """
     if not known:
         return Create(reason="first event of this broadcast")
-    timeline = sorted(reversed(known), key=lambda recording: recording.started_at)
+    timeline = sorted(known, key=lambda recording: (recording.started_at, recording.created_at))
     decide = _resolve_start if event.kind is EventKind.STARTED else _resolve_end
     decision = decide(event, timeline, reconnect_window)
     if looked and isinstance(decision, LookAtSource):
@@ -86,14 +86,16 @@ def told_start(event: StreamEvent) -> datetime | None:
     return None
 
 
-def _resolve_start(event: StreamEvent, timeline: Sequence[Recording], window: timedelta) -> Decision:
+def _resolve_start(
+    event: StreamEvent, timeline: Sequence[Recording], window: timedelta
+) -> Decision:
     at = event.started_at or event.occurred_at
     before, after = _around(timeline, at)
     if before is not None and not _is_over(before, at):
         return Attach(recording_id=before.id, reason="a start of the recording that was on then")
     if after is not None:
         if after.last_start_at is None:
-            return Attach(recording_id=after.id, reason="start of the recording whose end came first")
+            return Attach(recording_id=after.id, reason="the start of one whose end came first")
         if after.started_at - at <= window:
             return Attach(recording_id=after.id, reason="another copy of its start")
         return _passed(event, timeline, after)

@@ -1,9 +1,11 @@
-"""``Catalog``: the only truth about recordings, in PostgreSQL or, for tests and ``convert``, in memory.
+"""``Catalog``: the only truth about recordings, in PostgreSQL, or in memory (tests, ``convert``).
 
-Errors: ``CatalogUnavailable`` when it cannot be reached within its bound, ``RecordingNotFound``.
+Errors: ``CatalogUnavailable`` when it cannot be reached within its bound, ``RecordingNotFound``,
+``Conflict`` where the recording's state does not allow the call. Every call may be repeated: done
+twice, it is as done once.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -70,13 +72,19 @@ class Catalog(Protocol):
     # --- tasks ---------------------------------------------------------------------------------
     async def accept(self, event: StreamEvent) -> Accepted:
         """Write the event down and, where ``pipeline.tasks.resolve`` can tell without looking at
-        the source, attach it to a recording or make one; all in one transaction."""
+        the source, attach it to a recording or make one; all in one transaction.
+
+        Raises ``InvalidTask`` for text or times that cannot be stored and compared.
+        """
 
     async def undecided(self) -> tuple[tuple[int, StreamEvent], ...]:
         """Events that wait for a look at the source, oldest first."""
 
     async def decide(self, task_id: int, fingerprint: str | None) -> Accepted:
-        """Resolve an undecided event, now knowing the fingerprint of what the source holds."""
+        """Resolve an undecided event, now knowing the fingerprint of what the source holds.
+
+        ``fingerprint`` is None where the source holds nothing.
+        """
 
     # --- recordings ----------------------------------------------------------------------------
     async def get(self, recording_id: UUID) -> Recording: ...
@@ -89,7 +97,8 @@ class Catalog(Protocol):
     async def unfinished(self) -> tuple[Recording, ...]:
         """Those with status ``recording`` or ``processing``, oldest first."""
 
-    async def set_source(self, recording_id: UUID, source: str, fingerprint: str | None) -> None: ...
+    async def set_source(self, recording_id: UUID, source: str, fingerprint: str | None) -> None:
+        """Where the playlist was found. A fingerprint that is known stays when None is given."""
 
     async def claim_name(self, recording_id: UUID, names: Sequence[str]) -> str:
         """Make the first of ``names`` that no other recording holds this one's object name.
@@ -98,31 +107,45 @@ class Catalog(Protocol):
         itself (it carries the recording's id). The name stays taken for ever.
         """
 
-    async def report_progress(self, recording_id: UUID, duration: int, progress: Progress) -> None: ...
+    async def report_progress(self, recording_id: UUID, duration: int, progress: Progress) -> None:
+        """``duration`` in whole seconds. Numbers never go back; a final recording stays as is."""
 
     async def mark_ended(self, recording_id: UUID, ended_at: datetime, reason: EndReason) -> None:
         """The source has ended (seen by us). An ``EVENT`` that said so before stays."""
 
-    async def mark_processing(self, recording_id: UUID) -> None: ...
+    async def mark_processing(self, recording_id: UUID) -> None:
+        """The end is known (by an event or ``mark_ended``) and what is left is being finished.
+
+        Raises ``Conflict`` where it is not: when a stream comes back within the reconnect window,
+        ``accept`` takes the end back and makes the recording ``recording`` again.
+        """
 
     async def complete(
         self, recording_id: UUID, completion: Completion, report: Mapping[str, Any]
-    ) -> Recording: ...
+    ) -> Recording:
+        """Only from ``processing``, else ``Conflict``: the stream may be back (``recording``).
+
+        A recording that is completed stays as it is.
+        """
 
     async def fail(
         self, recording_id: UUID, error: str, report: Mapping[str, Any] | None = None
-    ) -> Recording: ...
+    ) -> Recording:
+        """Raises ``Conflict`` for a completed one; a failed one stays as it is."""
 
     async def report(self, recording_id: UUID) -> Mapping[str, Any] | None: ...
 
-    # --- ledger --------------------------------------------------------------------------------
-    async def add_upload(self, recording_id: UUID, upload: Upload) -> None: ...
+    # --- ledger: writing to that of a final recording is a ``Conflict`` --------------------------
+    async def add_upload(self, recording_id: UUID, upload: Upload) -> None:
+        """Replaces the rendition's upload, if there was one."""
 
     async def uploads(self, recording_id: UUID) -> tuple[Upload, ...]: ...
 
-    async def plan_chunk(self, recording_id: UUID, chunk: ChunkSpec) -> None: ...
+    async def plan_chunk(self, recording_id: UUID, chunk: ChunkSpec) -> None:
+        """Replaces the plan of that number unless it is finished: then ``Conflict``."""
 
-    async def finish_chunk(self, recording_id: UUID, rendition: str, record: ChunkRecord) -> None: ...
+    async def finish_chunk(self, recording_id: UUID, rendition: str, record: ChunkRecord) -> None:
+        """Of a planned chunk, else ``Conflict``; replaces what was there."""
 
     async def planned(self, recording_id: UUID) -> tuple[ChunkSpec, ...]: ...
 
@@ -132,10 +155,11 @@ class Catalog(Protocol):
         """Drop uploads and chunks of a recording that is final."""
 
     # --- news ----------------------------------------------------------------------------------
-    def changes(self) -> AsyncIterator[UUID]:
-        """Ids of recordings as they change (made, progressed, ended), from now on, for ever.
+    def changes(self) -> AsyncGenerator[UUID, None]:
+        """Ids of recordings as they change (made, progressed, ended), from now on, until ``close``.
 
-        After a reconnect it may repeat or miss some: readers look the row up.
+        An id may come more often than its recording changed, and once for several changes: readers
+        look the row up. Leave it with ``contextlib.aclosing``.
         """
 
     async def unpublished(self, limit: int = 100) -> tuple[StateChange, ...]: ...

@@ -20,7 +20,9 @@ def storable(text: str) -> str:
     >>> storable("a\\0b")
     'a\\ufffdb'
     """
-    return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return (
+        text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    )
 
 
 class JsonColumn(Generic[T]):

@@ -12,7 +12,8 @@ from uuid import UUID
 from pipeline.errors import Conflict, InvalidTask
 from pipeline.model import EndReason, EventKind, Progress, Recording, Status, StreamEvent
 from pipeline.stores.catalog import Completion
-from pipeline.tasks import Attach, told_start
+from pipeline.stores.catalog_json import storable
+from pipeline.tasks import Attach, Create, Decision, Ignore, LookAtSource, told_start
 
 MAX_TEXT = 4096
 """Longest text of an event, in characters; the edges allow far less."""
@@ -91,9 +92,26 @@ def attached(recording: Recording, event: StreamEvent, decision: Attach) -> Reco
     return recording
 
 
+def in_words(decision: Decision) -> str:
+    """What became of an event, for people."""
+    match decision:
+        case Attach():
+            verb = "attached"
+        case Create():
+            verb = "created"
+        case LookAtSource():
+            verb = "waiting"
+        case Ignore():
+            verb = "ignored"
+    return f"{verb}: {decision.reason}"
+
+
 def sourced(recording: Recording, source: str, fingerprint: str | None) -> Recording:
-    _refuse_final(recording)
-    return replace(recording, source=source, fingerprint=fingerprint or recording.fingerprint)
+    """A fingerprint that is known stays known."""
+    refuse_final(recording)
+    return replace(
+        recording, source=storable(source), fingerprint=fingerprint or recording.fingerprint
+    )
 
 
 def progressed(recording: Recording, duration: int, progress: Progress) -> Recording:
@@ -119,7 +137,7 @@ def ended(recording: Recording, ended_at: datetime, reason: EndReason) -> Record
 
 
 def processing(recording: Recording) -> Recording:
-    _refuse_final(recording)
+    refuse_final(recording)
     if recording.ended_at is None:
         raise Conflict("The recording has not ended")
     return replace(recording, status=Status.PROCESSING)
@@ -150,9 +168,22 @@ def failed(recording: Recording, error: str) -> Recording:
         return recording
     if recording.status is Status.COMPLETED:
         raise Conflict("The recording is completed")
-    return replace(recording, status=Status.FAILED, error=error)
+    return replace(recording, status=Status.FAILED, error=storable(error))
 
 
-def _refuse_final(recording: Recording) -> None:
+def named(recording: Recording, name: str) -> Recording:
+    return replace(recording, object_name=name)
+
+
+def touched(recording: Recording, at: datetime) -> Recording:
+    return replace(recording, updated_at=at)
+
+
+def require_final(recording: Recording) -> None:
+    if not recording.status.is_final:
+        raise Conflict(f"The recording is {recording.status}: its ledger is needed")
+
+
+def refuse_final(recording: Recording) -> None:
     if recording.status.is_final:
         raise Conflict(f"The recording is {recording.status}")

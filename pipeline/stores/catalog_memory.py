@@ -1,0 +1,249 @@
+"""``Catalog`` in memory, for tests and ``convert``: the same decisions and folds, gone at exit."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+from pipeline.errors import Conflict, RecordingNotFound
+from pipeline.model import (
+    ChunkRecord,
+    ChunkSpec,
+    EndReason,
+    Progress,
+    Recording,
+    StreamEvent,
+    Upload,
+)
+from pipeline.stores import folds
+from pipeline.stores.catalog import Accepted, Completion, StateChange
+from pipeline.stores.catalog_changes import Readers
+from pipeline.tasks import Attach, Create, Decision, LookAtSource, resolve
+
+Fold = Callable[[Recording], Recording]
+
+
+@dataclass(slots=True)
+class _Ledger:
+    uploads: dict[str, Upload] = field(default_factory=dict)
+    planned: dict[int, ChunkSpec] = field(default_factory=dict)
+    finished: dict[tuple[str, int], ChunkRecord] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    event: StreamEvent
+    accepted: Accepted
+    is_decided: bool
+
+
+class MemoryCatalog:
+    """See ``Catalog``. No method waits in its middle, so each is atomic."""
+
+    def __init__(self, *, reconnect_window: timedelta, profile: str) -> None:
+        self._reconnect_window = reconnect_window
+        self._profile = profile
+        self._recordings: dict[UUID, Recording] = {}
+        self._reports: dict[UUID, Mapping[str, Any]] = {}
+        self._ledgers: dict[UUID, _Ledger] = {}
+        self._names: set[str] = set()
+        self._tasks: dict[int, _Task] = {}
+        self._unpublished: dict[int, StateChange] = {}
+        self._change_count = 0
+        self._readers = Readers()
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None:
+        self._readers.close()
+
+    async def ping(self) -> None: ...
+
+    # --- tasks ---------------------------------------------------------------------------------
+    async def accept(self, event: StreamEvent) -> Accepted:
+        event = folds.checked(event, datetime.now(UTC))
+        return self._settle(len(self._tasks) + 1, event, resolve)
+
+    async def undecided(self) -> tuple[tuple[int, StreamEvent], ...]:
+        return tuple((id_, task.event) for id_, task in self._tasks.items() if not task.is_decided)
+
+    async def decide(self, task_id: int, fingerprint: str | None) -> Accepted:
+        task = self._tasks.get(task_id)
+        if task is None:
+            raise Conflict(f"There is no task {task_id}")
+        if task.is_decided:
+            return task.accepted
+        knowing = partial(resolve, looked=True, fingerprint=fingerprint)
+        return self._settle(task_id, task.event, knowing)
+
+    def _settle(
+        self, task_id: int, event: StreamEvent, decide: Callable[..., Decision]
+    ) -> Accepted:
+        known = [r for r in self._newest_first() if _speaks_of(event, r)]
+        decision = decide(event, known, reconnect_window=self._reconnect_window)
+        recording_id: UUID | None = None
+        match decision:
+            case Attach():
+                recording_id = decision.recording_id
+                before = self._recordings[recording_id]
+                self._save(before, folds.attached(before, event, decision))
+            case Create():
+                recording_id = uuid4()
+                now = datetime.now(UTC)
+                new = folds.created_from(
+                    event, recording_id=recording_id, now=now, profile=self._profile
+                )
+                self._ledgers[recording_id] = _Ledger()
+                self._save(None, new)
+        outcome = folds.in_words(decision)
+        accepted = Accepted(task_id=task_id, recording_id=recording_id, outcome=outcome)
+        is_decided = not isinstance(decision, LookAtSource)
+        self._tasks[task_id] = _Task(event, accepted, is_decided)
+        return accepted
+
+    # --- recordings ----------------------------------------------------------------------------
+    async def get(self, recording_id: UUID) -> Recording:
+        return self._get(recording_id)
+
+    async def list(
+        self, *, limit: int = 100, before: tuple[datetime, UUID] | None = None
+    ) -> tuple[Recording, ...]:
+        found = self._newest_first()
+        if before is not None:
+            found = [r for r in found if (r.created_at, r.id) < before]
+        return tuple(found[:limit])
+
+    async def unfinished(self) -> tuple[Recording, ...]:
+        return tuple(r for r in reversed(self._newest_first()) if not r.status.is_final)
+
+    async def set_source(self, recording_id: UUID, source: str, fingerprint: str | None) -> None:
+        self._change(recording_id, lambda r: folds.sourced(r, source, fingerprint))
+
+    async def claim_name(self, recording_id: UUID, names: Sequence[str]) -> str:
+        recording = self._get(recording_id)
+        if recording.object_name is not None:
+            return recording.object_name
+        for name in names:
+            if name not in self._names:
+                self._names.add(name)
+                self._save(recording, folds.named(recording, name))
+                return name
+        raise Conflict(f"None of these names is free: {', '.join(names)}")
+
+    async def report_progress(self, recording_id: UUID, duration: int, progress: Progress) -> None:
+        self._change(recording_id, lambda r: folds.progressed(r, duration, progress))
+
+    async def mark_ended(self, recording_id: UUID, ended_at: datetime, reason: EndReason) -> None:
+        self._change(recording_id, lambda r: folds.ended(r, ended_at, reason))
+
+    async def mark_processing(self, recording_id: UUID) -> None:
+        self._change(recording_id, folds.processing)
+
+    async def complete(
+        self, recording_id: UUID, completion: Completion, report: Mapping[str, Any]
+    ) -> Recording:
+        return self._change(recording_id, lambda r: folds.completed(r, completion), report)
+
+    async def fail(
+        self, recording_id: UUID, error: str, report: Mapping[str, Any] | None = None
+    ) -> Recording:
+        return self._change(recording_id, lambda r: folds.failed(r, error), report)
+
+    async def report(self, recording_id: UUID) -> Mapping[str, Any] | None:
+        self._get(recording_id)
+        return self._reports.get(recording_id)
+
+    def _change(
+        self, recording_id: UUID, fold: Fold, report: Mapping[str, Any] | None = None
+    ) -> Recording:
+        before = self._get(recording_id)
+        after = self._save(before, fold(before))
+        if report is not None and after != before:
+            self._reports[recording_id] = dict(report)
+        return after
+
+    # --- ledger --------------------------------------------------------------------------------
+    async def add_upload(self, recording_id: UUID, upload: Upload) -> None:
+        self._open_ledger(recording_id).uploads[upload.rendition] = upload
+
+    async def uploads(self, recording_id: UUID) -> tuple[Upload, ...]:
+        uploads = self._ledger(recording_id).uploads
+        return tuple(upload for _, upload in sorted(uploads.items()))
+
+    async def plan_chunk(self, recording_id: UUID, chunk: ChunkSpec) -> None:
+        ledger = self._open_ledger(recording_id)
+        is_finished = any(number == chunk.index for _, number in ledger.finished)
+        if is_finished and ledger.planned[chunk.index] != chunk:
+            raise Conflict(f"Chunk {chunk.index} is finished and was planned otherwise")
+        ledger.planned[chunk.index] = chunk
+
+    async def finish_chunk(self, recording_id: UUID, rendition: str, record: ChunkRecord) -> None:
+        ledger = self._open_ledger(recording_id)
+        if record.index_number not in ledger.planned:
+            raise Conflict(f"Chunk {record.index_number} is not planned")
+        ledger.finished[rendition, record.index_number] = record
+
+    async def planned(self, recording_id: UUID) -> tuple[ChunkSpec, ...]:
+        return tuple(chunk for _, chunk in sorted(self._ledger(recording_id).planned.items()))
+
+    async def finished(self, recording_id: UUID, rendition: str) -> tuple[ChunkRecord, ...]:
+        finished = self._ledger(recording_id).finished
+        return tuple(finished[key] for key in sorted(finished) if key[0] == rendition)
+
+    async def forget_ledger(self, recording_id: UUID) -> None:
+        folds.require_final(self._get(recording_id))
+        self._ledgers[recording_id] = _Ledger()
+
+    # --- news ----------------------------------------------------------------------------------
+    def changes(self) -> AsyncGenerator[UUID, None]:
+        return self._readers.follow()
+
+    async def unpublished(self, limit: int = 100) -> tuple[StateChange, ...]:
+        return tuple(
+            replace(change, recording=self._recordings[change.recording.id])
+            for change in [*self._unpublished.values()][:limit]
+        )
+
+    async def mark_published(self, ids: Sequence[int]) -> None:
+        for id_ in ids:
+            self._unpublished.pop(id_, None)
+
+    def _get(self, recording_id: UUID) -> Recording:
+        try:
+            return self._recordings[recording_id]
+        except KeyError:
+            raise RecordingNotFound(f"There is no recording {recording_id}") from None
+
+    def _save(self, before: Recording | None, after: Recording) -> Recording:
+        if after == before:
+            return after
+        after = folds.touched(after, datetime.now(UTC))
+        self._recordings[after.id] = after
+        if before is None or before.status is not after.status:
+            self._change_count += 1
+            self._unpublished[self._change_count] = StateChange(
+                id=self._change_count,
+                recording=after,
+                status=after.status,
+                changed_at=after.updated_at,
+            )
+        self._readers.publish(after.id)
+        return after
+
+    def _newest_first(self) -> Sequence[Recording]:
+        return sorted(self._recordings.values(), key=lambda r: (r.created_at, r.id), reverse=True)
+
+    def _ledger(self, recording_id: UUID) -> _Ledger:
+        return self._ledgers.get(recording_id, _Ledger())
+
+    def _open_ledger(self, recording_id: UUID) -> _Ledger:
+        folds.refuse_final(self._get(recording_id))
+        return self._ledgers[recording_id]
+
+
+def _speaks_of(event: StreamEvent, recording: Recording) -> bool:
+    if event.stream_id == recording.stream_id:
+        return True
+    return event.stream_key is not None and event.stream_key == recording.stream_key

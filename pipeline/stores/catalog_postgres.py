@@ -1,0 +1,301 @@
+"""``Catalog`` in PostgreSQL.
+
+Every change of a recording is a fold (``folds``) over its locked row. The schema's trigger writes
+the outbox and notifies, so that no change can forget to.
+"""
+
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from pipeline.errors import Conflict, RecordingNotFound
+from pipeline.model import (
+    ChunkRecord,
+    ChunkSpec,
+    EndReason,
+    Progress,
+    Recording,
+    Status,
+    StreamEvent,
+    Upload,
+)
+from pipeline.stores import folds
+from pipeline.stores.catalog import Accepted, Completion, StateChange
+
+from pipeline.stores.catalog_json import CHUNK, EVENT, REPORT
+from pipeline.stores.catalog_listener import ChangeListener
+from pipeline.stores.catalog_rows import (
+    SQL,
+    chunk_from,
+    chunk_parameters,
+    recording_from,
+    recording_parameters,
+    upload_from,
+)
+from pipeline.stores.database import Database
+from pipeline.stores.migrations import migrate
+from pipeline.tasks import Attach, Create, Decision, LookAtSource, resolve
+
+_KNOWN = 20
+"""How many recordings of a stream an event is compared with, newest first."""
+_PING_S = 3.0
+
+Fold = Callable[[Recording], Recording]
+
+
+class PostgresCatalog:
+    """See ``Catalog``. Belongs to the event loop that opened it."""
+
+    def __init__(self, dsn: str, *, reconnect_window: timedelta, profile: str) -> None:
+        self._database = Database(dsn)
+        self._listener = ChangeListener(self._database)
+        self._reconnect_window = reconnect_window
+        self._profile = profile
+
+    async def open(self) -> None:
+        await self._database.open(migrate)
+
+    async def close(self) -> None:
+        await self._listener.close()
+        await self._database.close()
+
+    async def ping(self) -> None:
+        await self._database.run(
+            lambda connection: connection.fetchval("SELECT 1"), patience_s=_PING_S
+        )
+
+    # --- tasks ---------------------------------------------------------------------------------
+    async def accept(self, event: StreamEvent) -> Accepted:
+        event = folds.checked(event, datetime.now(UTC))
+        request_id = uuid4()  # the same in every try: a lost COMMIT must not accept twice
+
+        async def work(connection: asyncpg.Connection) -> Accepted:
+            await connection.execute(SQL["lock_keys"], _lock_keys(event))
+            task = await connection.fetchrow(SQL["add_task"], request_id, EVENT.dump(event))
+            if task is None:
+                return _accepted(await connection.fetchrow(SQL["task_of_request"], request_id))
+            return await self._settle(connection, task, event, resolve)
+
+        return await self._database.transact(work)
+
+    async def undecided(self) -> tuple[tuple[int, StreamEvent], ...]:
+        rows = await self._fetch("undecided_tasks")
+        return tuple((row["id"], EVENT.load(row["event"])) for row in rows)
+
+    async def decide(self, task_id: int, fingerprint: str | None) -> Accepted:
+        async def work(connection: asyncpg.Connection) -> Accepted:
+            task = await connection.fetchrow(SQL["task"], task_id)
+            if task is None:
+                raise Conflict(f"There is no task {task_id}")
+            event = EVENT.load(task["event"])
+            await connection.execute(SQL["lock_keys"], _lock_keys(event))
+            task = await connection.fetchrow(SQL["task"], task_id)
+            if task["decided_at"] is not None:
+                return _accepted(task)
+            knowing = partial(resolve, looked=True, fingerprint=fingerprint)
+            return await self._settle(connection, task, event, knowing)
+
+        return await self._database.transact(work)
+
+    async def _settle(
+        self,
+        connection: asyncpg.Connection,
+        task: asyncpg.Record,
+        event: StreamEvent,
+        decide: Callable[..., Decision],
+    ) -> Accepted:
+        """Decide and carry it out. The event's keys are locked."""
+        rows = await connection.fetch(
+            SQL["known_recordings"], event.stream_id, event.stream_key, _KNOWN
+        )
+        known = [recording_from(row) for row in rows]
+        decision = decide(event, known, reconnect_window=self._reconnect_window)
+        recording_id: UUID | None = None
+        match decision:
+            case Attach():
+                recording_id = decision.recording_id
+                before = next(r for r in known if r.id == recording_id)
+                await _save(connection, before, folds.attached(before, event, decision))
+            case Create():
+                recording_id = uuid4()
+                new = folds.created_from(
+                    event, recording_id=recording_id, now=task["now"], profile=self._profile
+                )
+                await _save(connection, None, new)
+        outcome, is_decided = folds.in_words(decision), not isinstance(decision, LookAtSource)
+        await connection.execute(SQL["settle_task"], task["id"], recording_id, outcome, is_decided)
+        return Accepted(task_id=task["id"], recording_id=recording_id, outcome=outcome)
+
+    # --- recordings ----------------------------------------------------------------------------
+    async def get(self, recording_id: UUID) -> Recording:
+        rows = await self._fetch("recording", recording_id)
+        return recording_from(_only(rows, recording_id))
+
+    async def list(
+        self, *, limit: int = 100, before: tuple[datetime, UUID] | None = None
+    ) -> tuple[Recording, ...]:
+        if before is None:
+            rows = await self._fetch("newest_recordings", limit)
+        else:
+            rows = await self._fetch("recordings_before", limit, *before)
+        return tuple(map(recording_from, rows))
+
+    async def unfinished(self) -> tuple[Recording, ...]:
+        return tuple(map(recording_from, await self._fetch("unfinished_recordings")))
+
+    async def set_source(self, recording_id: UUID, source: str, fingerprint: str | None) -> None:
+        await self._change(recording_id, lambda r: folds.sourced(r, source, fingerprint))
+
+    async def claim_name(self, recording_id: UUID, names: Sequence[str]) -> str:
+        async def work(connection: asyncpg.Connection) -> str:
+            recording = await _locked(connection, recording_id)
+            if recording.object_name is not None:
+                return recording.object_name
+            for name in names:
+                if await connection.fetchval(SQL["claim_name"], name, recording_id) is not None:
+                    await _save(connection, recording, folds.named(recording, name))
+                    return name
+            raise Conflict(f"None of these names is free: {', '.join(names)}")
+
+        return await self._database.transact(work)
+
+    async def report_progress(self, recording_id: UUID, duration: int, progress: Progress) -> None:
+        await self._change(recording_id, lambda r: folds.progressed(r, duration, progress))
+
+    async def mark_ended(self, recording_id: UUID, ended_at: datetime, reason: EndReason) -> None:
+        await self._change(recording_id, lambda r: folds.ended(r, ended_at, reason))
+
+    async def mark_processing(self, recording_id: UUID) -> None:
+        await self._change(recording_id, folds.processing)
+
+    async def complete(
+        self, recording_id: UUID, completion: Completion, report: Mapping[str, Any]
+    ) -> Recording:
+        return await self._change(recording_id, lambda r: folds.completed(r, completion), report)
+
+    async def fail(
+        self, recording_id: UUID, error: str, report: Mapping[str, Any] | None = None
+    ) -> Recording:
+        return await self._change(recording_id, lambda r: folds.failed(r, error), report)
+
+    async def report(self, recording_id: UUID) -> Mapping[str, Any] | None:
+        row = _only(await self._fetch("report", recording_id), recording_id)
+        return None if row["report"] is None else REPORT.load(row["report"])
+
+    async def _change(
+        self, recording_id: UUID, fold: Fold, report: Mapping[str, Any] | None = None
+    ) -> Recording:
+        """Apply ``fold``, and store the report where it made a difference."""
+
+        async def work(connection: asyncpg.Connection) -> Recording:
+            before = await _locked(connection, recording_id)
+            after = await _save(connection, before, fold(before))
+            if report is not None and after != before:
+                await connection.execute(
+                    SQL["save_report"], recording_id, REPORT.dump(dict(report))
+                )
+            return after
+
+        return await self._database.transact(work)
+
+    # --- ledger --------------------------------------------------------------------------------
+    async def add_upload(self, recording_id: UUID, upload: Upload) -> None:
+        await self._write_ledger(
+            "save_upload", recording_id, upload.rendition, upload.key, upload.upload_id
+        )
+
+    async def uploads(self, recording_id: UUID) -> tuple[Upload, ...]:
+        return tuple(map(upload_from, await self._fetch("uploads", recording_id)))
+
+    async def plan_chunk(self, recording_id: UUID, chunk: ChunkSpec) -> None:
+        await self._write_ledger("plan_chunk", recording_id, chunk.index, CHUNK.dump(chunk))
+
+    async def finish_chunk(self, recording_id: UUID, rendition: str, record: ChunkRecord) -> None:
+        await self._write_ledger(
+            "finish_chunk", recording_id, record.index_number, rendition, *chunk_parameters(record)
+        )
+
+    async def planned(self, recording_id: UUID) -> tuple[ChunkSpec, ...]:
+        rows = await self._fetch("planned_chunks", recording_id)
+        return tuple(CHUNK.load(row["spec"]) for row in rows)
+
+    async def finished(self, recording_id: UUID, rendition: str) -> tuple[ChunkRecord, ...]:
+        return tuple(map(chunk_from, await self._fetch("finished_chunks", recording_id, rendition)))
+
+    async def forget_ledger(self, recording_id: UUID) -> None:
+        async def work(connection: asyncpg.Connection) -> None:
+            folds.require_final(await _locked(connection, recording_id))
+            await connection.execute(SQL["forget_ledger"], recording_id)
+
+        await self._database.transact(work)
+
+    async def _write_ledger(self, query: str, recording_id: UUID, *arguments: object) -> None:
+        """The statement answers with a row if the ledger took it."""
+        if not await self._fetch(query, recording_id, *arguments):
+            folds.refuse_final(await self.get(recording_id))
+            raise Conflict("The chunk is not planned, or finished and planned otherwise")
+
+    # --- news ----------------------------------------------------------------------------------
+    def changes(self) -> AsyncGenerator[UUID, None]:
+        return self._listener.follow()
+
+    async def unpublished(self, limit: int = 100) -> tuple[StateChange, ...]:
+        return tuple(
+            StateChange(
+                id=row["change_id"],
+                recording=recording_from(row),
+                status=Status(row["new_status"]),
+                changed_at=row["changed_at"],
+            )
+            for row in await self._fetch("unpublished_changes", limit)
+        )
+
+    async def mark_published(self, ids: Sequence[int]) -> None:
+        await self._fetch("mark_published", ids)
+
+    async def _fetch(self, query: str, *arguments: object) -> Sequence[asyncpg.Record]:
+        rows: Sequence[asyncpg.Record] = await self._database.run(
+            lambda connection: connection.fetch(SQL[query], *arguments)
+        )
+        return rows
+
+
+async def _locked(connection: asyncpg.Connection, recording_id: UUID) -> Recording:
+    """The recording; nobody else changes it until the transaction ends."""
+    rows = await connection.fetch(SQL["recording_for_update"], recording_id)
+    return recording_from(_only(rows, recording_id))
+
+
+async def _save(
+    connection: asyncpg.Connection, before: Recording | None, after: Recording
+) -> Recording:
+    """Write the recording if it differs; returns it as it is now."""
+    if after == before:
+        return after
+    row = await connection.fetchrow(SQL["save_recording"], *recording_parameters(after))
+    return folds.touched(after, row["updated_at"])
+
+
+def _only(rows: Sequence[asyncpg.Record], recording_id: UUID) -> asyncpg.Record:
+    if not rows:
+        raise RecordingNotFound(f"There is no recording {recording_id}")
+    return rows[0]
+
+
+def _accepted(task: asyncpg.Record) -> Accepted:
+    return Accepted(task_id=task["id"], recording_id=task["recording_id"], outcome=task["outcome"])
+
+
+def _lock_keys(event: StreamEvent) -> list[int]:
+    """Advisory locks that make events of one stream wait for each other; sorted, so that two
+    events cannot each hold what the other one needs."""
+    names = [f"stream_id:{event.stream_id}"]
+    if event.stream_key is not None:
+        names.append(f"stream_key:{event.stream_key}")
+    digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
+    return sorted(int.from_bytes(digest, signed=True) for digest in digests)

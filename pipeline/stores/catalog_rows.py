@@ -1,0 +1,80 @@
+"""Rows of PostgreSQL as the values they stand for, and back."""
+
+from typing import Any
+
+import asyncpg
+
+from pipeline.model import ChunkRecord, EndReason, Part, Recording, Status, Upload
+from pipeline.stores.catalog_json import GAPS, PROGRESS, RENDITIONS, REPORT, storable
+from pipeline.stores.queries import load_queries
+
+_COLUMNS = (
+    "id", "stream_id", "stream_key", "user_id", "title", "video_id", "file_path", "thumbnail_path",
+    "duration", "file_size", "status", "started_at", "completed_at", "created_at", "profile",
+    "source", "ended_at", "end_reason", "last_start_at", "object_name", "fingerprint", "progress",
+    "gaps", "renditions", "error",
+)  # fmt: skip
+"""In the order of the parameters of ``save_recording``."""
+
+SQL = load_queries(
+    recording=", ".join(f"recordings.{name}" for name in (*_COLUMNS, "updated_at")),
+)
+
+
+def recording_from(row: asyncpg.Record) -> Recording:
+    plain = {name: row[name] for name in (*_COLUMNS, "updated_at")}
+    return Recording(
+        **plain
+        | {
+            "status": Status(row["status"]),
+            "end_reason": None if row["end_reason"] is None else EndReason(row["end_reason"]),
+            "progress": PROGRESS.load(row["progress"]),
+            "gaps": GAPS.load(row["gaps"]),
+            "renditions": RENDITIONS.load(row["renditions"]),
+        }
+    )
+
+
+def recording_parameters(recording: Recording) -> tuple[Any, ...]:
+    """The parameters of ``save_recording``."""
+    plain = {name: getattr(recording, name) for name in _COLUMNS}
+    plain |= {
+        "progress": PROGRESS.dump(recording.progress),
+        "gaps": GAPS.dump(recording.gaps),
+        "renditions": RENDITIONS.dump(recording.renditions),
+    }
+    return tuple(storable(v) if isinstance(v, str) else v for v in plain.values())
+
+
+def chunk_from(row: asyncpg.Record) -> ChunkRecord:
+    part = None
+    if row["part_number"] is not None:
+        part = Part(
+            number=row["part_number"], etag=row["part_etag"], size_bytes=row["part_size_bytes"]
+        )
+    return ChunkRecord(
+        index_number=row["number"],
+        size_bytes=row["size_bytes"],
+        part=part,
+        staging_key=row["staging_key"],
+        index=row["sample_index"],
+        report=REPORT.load(row["report"]),
+    )
+
+
+def chunk_parameters(record: ChunkRecord) -> tuple[Any, ...]:
+    """The parameters of ``finish_chunk`` after the rendition."""
+    part = record.part
+    return (
+        record.size_bytes,
+        part and part.number,
+        part and part.etag,
+        part and part.size_bytes,
+        record.staging_key,
+        record.index,
+        REPORT.dump(dict(record.report)),
+    )
+
+
+def upload_from(row: asyncpg.Record) -> Upload:
+    return Upload(rendition=row["rendition"], key=row["key"], upload_id=row["upload_id"])

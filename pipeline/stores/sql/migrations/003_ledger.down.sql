@@ -1,0 +1,3 @@
+DROP TABLE chunk_results;
+DROP TABLE chunks;
+DROP TABLE uploads;

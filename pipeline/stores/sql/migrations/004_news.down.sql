@@ -1,0 +1,3 @@
+DROP TRIGGER note_state_change ON recordings;
+DROP FUNCTION note_state_change;
+DROP TABLE state_changes;

@@ -1,0 +1,151 @@
+-- Named statements: a line "-- name:" and the statement. {recording} stands for the columns that a
+-- Recording is read from (catalog_rows.py).
+
+-- lock_keys:
+SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key
+
+-- add_task:
+INSERT INTO tasks (request_id, event, outcome) VALUES ($1, $2, '')
+ON CONFLICT (request_id) DO NOTHING
+RETURNING id, received_at AS now
+
+-- task_of_request:
+SELECT id, recording_id, outcome FROM tasks WHERE request_id = $1
+
+-- task:
+SELECT id, event, recording_id, outcome, decided_at, clock_timestamp() AS now
+FROM tasks WHERE id = $1
+
+-- settle_task:
+UPDATE tasks
+SET recording_id = $2, outcome = $3, decided_at = CASE WHEN $4 THEN clock_timestamp() END
+WHERE id = $1
+
+-- undecided_tasks:
+SELECT id, event FROM tasks WHERE decided_at IS NULL ORDER BY id
+
+-- known_recordings:
+SELECT {recording} FROM recordings WHERE stream_id = $1 OR stream_key = $2
+ORDER BY created_at DESC, id DESC LIMIT $3 FOR NO KEY UPDATE
+
+-- recording:
+SELECT {recording} FROM recordings WHERE id = $1
+
+-- recording_for_update:
+SELECT {recording} FROM recordings WHERE id = $1 FOR NO KEY UPDATE
+
+-- newest_recordings:
+SELECT {recording} FROM recordings ORDER BY created_at DESC, id DESC LIMIT $1
+
+-- recordings_before:
+SELECT {recording} FROM recordings WHERE (created_at, id) < ($2, $3)
+ORDER BY created_at DESC, id DESC LIMIT $1
+
+-- unfinished_recordings:
+SELECT {recording} FROM recordings WHERE status IN ('recording', 'processing')
+ORDER BY created_at, id
+
+-- changed_recordings:
+SELECT id FROM recordings WHERE updated_at >= $1
+
+-- save_recording:
+INSERT INTO recordings (
+    id, stream_id, stream_key, user_id, title, video_id, file_path, thumbnail_path, duration,
+    file_size, status, started_at, completed_at, created_at, profile, source, ended_at, end_reason,
+    last_start_at, object_name, fingerprint, progress, gaps, renditions, error
+) VALUES (
+    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+    $22, $23, $24, $25
+)
+ON CONFLICT (id) DO UPDATE SET
+    stream_key = EXCLUDED.stream_key,
+    user_id = EXCLUDED.user_id,
+    title = EXCLUDED.title,
+    video_id = EXCLUDED.video_id,
+    file_path = EXCLUDED.file_path,
+    thumbnail_path = EXCLUDED.thumbnail_path,
+    duration = EXCLUDED.duration,
+    file_size = EXCLUDED.file_size,
+    status = EXCLUDED.status,
+    started_at = EXCLUDED.started_at,
+    completed_at = EXCLUDED.completed_at,
+    updated_at = clock_timestamp(),
+    source = EXCLUDED.source,
+    ended_at = EXCLUDED.ended_at,
+    end_reason = EXCLUDED.end_reason,
+    last_start_at = EXCLUDED.last_start_at,
+    object_name = EXCLUDED.object_name,
+    fingerprint = EXCLUDED.fingerprint,
+    progress = EXCLUDED.progress,
+    gaps = EXCLUDED.gaps,
+    renditions = EXCLUDED.renditions,
+    error = EXCLUDED.error
+RETURNING updated_at
+
+-- claim_name:
+INSERT INTO object_names (name, recording_id) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING
+RETURNING name
+
+-- save_report:
+INSERT INTO reports (recording_id, report) VALUES ($1, $2)
+ON CONFLICT (recording_id) DO UPDATE SET report = EXCLUDED.report
+
+-- report:
+SELECT report FROM recordings LEFT JOIN reports ON recording_id = id WHERE id = $1
+
+-- save_upload:
+INSERT INTO uploads (recording_id, rendition, key, upload_id)
+SELECT id, $2, $3, $4 FROM recordings WHERE id = $1 AND status IN ('recording', 'processing')
+ON CONFLICT (recording_id, rendition) DO UPDATE
+SET key = EXCLUDED.key, upload_id = EXCLUDED.upload_id
+RETURNING recording_id
+
+-- uploads:
+SELECT rendition, key, upload_id FROM uploads WHERE recording_id = $1 ORDER BY rendition
+
+-- plan_chunk:
+INSERT INTO chunks (recording_id, number, spec)
+SELECT id, $2, $3 FROM recordings WHERE id = $1 AND status IN ('recording', 'processing')
+ON CONFLICT (recording_id, number) DO UPDATE SET spec = EXCLUDED.spec
+WHERE chunks.spec = EXCLUDED.spec OR NOT EXISTS (
+    SELECT FROM chunk_results AS result
+    WHERE result.recording_id = chunks.recording_id AND result.number = chunks.number
+)
+RETURNING number
+
+-- planned_chunks:
+SELECT spec FROM chunks WHERE recording_id = $1 ORDER BY number
+
+-- finish_chunk:
+INSERT INTO chunk_results (
+    recording_id, number, rendition, size_bytes, part_number, part_etag, part_size_bytes,
+    staging_key, sample_index, report
+)
+SELECT id, number, $3, $4, $5, $6, $7, $8, $9, $10
+FROM recordings JOIN chunks ON recording_id = id
+WHERE id = $1 AND number = $2 AND status IN ('recording', 'processing')
+ON CONFLICT (recording_id, number, rendition) DO UPDATE SET
+    size_bytes = EXCLUDED.size_bytes,
+    part_number = EXCLUDED.part_number,
+    part_etag = EXCLUDED.part_etag,
+    part_size_bytes = EXCLUDED.part_size_bytes,
+    staging_key = EXCLUDED.staging_key,
+    sample_index = EXCLUDED.sample_index,
+    report = EXCLUDED.report
+RETURNING number
+
+-- finished_chunks:
+SELECT number, size_bytes, part_number, part_etag, part_size_bytes, staging_key, sample_index, report
+FROM chunk_results WHERE recording_id = $1 AND rendition = $2 ORDER BY number
+
+-- forget_ledger:
+WITH dropped AS (DELETE FROM uploads WHERE recording_id = $1)
+DELETE FROM chunks WHERE recording_id = $1
+
+-- unpublished_changes:
+SELECT change.id AS change_id, change.status AS new_status, change.changed_at, {recording}
+FROM state_changes AS change JOIN recordings ON recordings.id = change.recording_id
+WHERE change.published_at IS NULL ORDER BY change.id LIMIT $1
+
+-- mark_published:
+UPDATE state_changes SET published_at = clock_timestamp() WHERE id = ANY($1::bigint[])
