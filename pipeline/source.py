@@ -4,6 +4,7 @@ References are absolute: ``s3://bucket/key``, ``http(s)://...``, ``file:///...``
 make us read only its own bucket, its own folder, or its own host and ``ALLOWED_SOURCE_HOSTS``.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +12,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from pipeline.errors import ObjectMissing, SourceForbidden, SourceMissing, UsageError
 from pipeline.media.playlist import MAX_PLAYLIST_BYTES
+from pipeline.model import Segment
 from pipeline.stores.objects import ObjectStore
 from pipeline.transfer import TransferLimits, fetch
 
@@ -36,6 +38,9 @@ class Source(Protocol):
 
     def variant(self, uri: str) -> "Source":
         """The source of another playlist that this one names."""
+
+    def identity(self, ref: str) -> str:
+        """What changes with the content of ``ref``, as far as its home tells; may be empty."""
 
 
 class S3Source:
@@ -73,6 +78,15 @@ class S3Source:
         prefix = f"{folder}/" if folder else ""
         listed = self._store.list(self._bucket, prefix)
         return {f"s3://{self._bucket}/{found.key}": found.size_bytes for found in listed}
+
+    def identity(self, ref: str) -> str:
+        if not ref.startswith("s3://"):
+            return ""
+        bucket, _, key = ref.removeprefix("s3://").partition("/")
+        try:
+            return self._store.stat(bucket, key).etag
+        except ObjectMissing:
+            return ""
 
     def variant(self, uri: str) -> "Source":
         ref = self.resolve(uri)
@@ -125,6 +139,9 @@ class WebSource:
     def sizes(self) -> Mapping[str, int]:
         return {}
 
+    def identity(self, ref: str) -> str:
+        return ""
+
     def variant(self, uri: str) -> "Source":
         return WebSource(self.resolve(uri), self._rules)
 
@@ -161,9 +178,20 @@ class FileSource:
             for path in self._path.parent.iterdir() if path.is_file()
         }
 
+    def identity(self, ref: str) -> str:
+        return ""
+
     def variant(self, uri: str) -> "Source":
         ref = self.resolve(uri)
         return FileSource(Path(unquote(urlsplit(ref).path)), self._folder)
+
+
+def fingerprint(source: Source, first: Segment) -> str:
+    """Identifies a broadcast by where its first segment is and what is in it (hex)."""
+    ref = source.resolve(first.uri)
+    moment = first.program_date_time.isoformat() if first.program_date_time else ""
+    text = "\n".join((ref, str(first.sequence), moment, source.identity(ref)))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def open_source(

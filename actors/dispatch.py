@@ -1,0 +1,113 @@
+"""Chunks of one recording on their way to workers and back into the ledger."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import structlog
+
+from actors.pool import Urgency
+from pipeline.errors import VodrayError
+from pipeline.jobs import Address, Answer, ChunkJob, Job
+from pipeline.media.layout import part_number
+from pipeline.model import ByteRange, ChunkRecord, ChunkSpec, Upload
+from pipeline.settings import Settings
+from pipeline.source import Source
+from pipeline.stores.catalog import Catalog
+from pipeline.stores.objects import ObjectStore
+from pipeline.transfer import TransferLimits
+
+Submit = Callable[[Job, str, Urgency], Awaitable[Answer]]
+
+RENDITION = "source"
+MAX_SEGMENT_BYTES = 512 * 2**20
+# A job may wait in the queue for long, and its addresses must still be valid when it runs.
+URL_LIFETIME_S = 24 * 3600
+_STORE_LIMITS = TransferLimits(
+    timeout_s=120.0, attempts=5, retry_delay_s=1.0, max_bytes=MAX_SEGMENT_BYTES
+)
+_JOB_ATTEMPTS = 3
+_RETRY_DELAY_S = 1.0
+
+log = structlog.get_logger()
+
+
+def staging_prefix(recording_id: UUID) -> str:
+    return f".vodray/{recording_id}/"
+
+
+def source_limits(settings: Settings) -> TransferLimits:
+    return TransferLimits(
+        timeout_s=settings.segment_download_timeout.total_seconds(),
+        attempts=settings.max_retry_attempts + 1,
+        retry_delay_s=settings.retry_delay.total_seconds(), max_bytes=MAX_SEGMENT_BYTES,
+    )
+
+
+def store_limits() -> TransferLimits:
+    return _STORE_LIMITS
+
+
+async def submit_patiently(submit: Submit, job: Job, recording: str, urgency: Urgency) -> Answer:
+    """Submit, and again where another try can help."""
+    for attempt in range(1, _JOB_ATTEMPTS + 1):
+        try:
+            return await submit(job, recording, urgency)
+        except VodrayError as error:
+            if not error.retry or attempt == _JOB_ATTEMPTS:
+                raise
+            log.warning("job_retried", recording=recording, attempt=attempt, error=str(error))
+            await asyncio.sleep(_RETRY_DELAY_S * attempt)
+    raise AssertionError("unreachable")
+
+
+class Dispatcher:
+    """Turns chunk specs of one recording into finished ledger entries, a bounded number at a time."""
+
+    def __init__(
+        self, recording_id: UUID, *, source: Source, results: ObjectStore, bucket: str,
+        upload: Upload, catalog: Catalog, submit: Submit, settings: Settings, in_flight: int,
+    ) -> None:
+        self._id = recording_id
+        self._source, self._results, self._bucket, self._upload = source, results, bucket, upload
+        self._catalog, self._submit, self._settings = catalog, submit, settings
+        self._room = asyncio.Semaphore(in_flight)
+        self.finished: dict[int, ChunkRecord] = {}
+
+    async def make(self, chunk: ChunkSpec, urgency: Urgency) -> ChunkRecord:
+        """Have a worker make the chunk and write it into the ledger."""
+        async with self._room:
+            job = await asyncio.to_thread(self._job, chunk)
+            answer = await submit_patiently(self._submit, job, str(self._id), urgency)
+            assert isinstance(answer, ChunkRecord)
+            await self._catalog.finish_chunk(self._id, RENDITION, answer)
+        self.finished[chunk.index] = answer
+        log.info(
+            "chunk_done", recording=str(self._id), chunk=chunk.index, bytes=answer.size_bytes,
+            lost=len(answer.report["lost"]), **answer.report["timings_s"],
+        )
+        return answer
+
+    def _job(self, chunk: ChunkSpec) -> ChunkJob:
+        key = f"{staging_prefix(self._id)}{RENDITION}/{chunk.index:06d}"
+        number = part_number(chunk.index)
+        return ChunkJob(
+            chunk=chunk,
+            segments=tuple(self._address(s.uri, s.byte_range) for s in chunk.segments),
+            inits=tuple(
+                self._address(s.init.uri, s.init.byte_range) if s.init else None
+                for s in chunk.segments
+            ),
+            part_number=number,
+            # The first chunk shares part 1 with the head, which is known last.
+            part_url=None if chunk.index == 0 else self._results.presign_put_part(
+                self._bucket, self._upload.key, self._upload.upload_id, number,
+                expires_s=URL_LIFETIME_S,
+            ),
+            staging_key=key,
+            staging_url=self._results.presign_put(self._bucket, key, expires_s=URL_LIFETIME_S),
+            source_limits=source_limits(self._settings), store_limits=_STORE_LIMITS,
+        )
+
+    def _address(self, ref: str, byte_range: ByteRange | None) -> Address:
+        return Address(url=self._source.url(ref) if ref else "", byte_range=byte_range)

@@ -1,0 +1,136 @@
+"""The pool: all worker actors of the cluster, and the queue of jobs in front of them.
+
+One core, one worker. Jobs wait here, not in Ray, in order of urgency and then fairly by recording:
+each recording's n-th waiting job comes before any other's n+1-th, so no stream holds up another.
+"""
+
+import asyncio
+import heapq
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+import ray
+
+from actors import names
+from actors.faults import actor_errors
+from actors.worker import SLOTS, WorkerActor
+from pipeline.errors import WorkerLost
+from pipeline.jobs import Answer, Job
+
+JOB_TIMEOUT_S = 900.0
+_PING_TIMEOUT_S = 20.0
+_RESIZE_EVERY_S = 5.0
+
+
+class Urgency(IntEnum):
+    """Lower goes first."""
+
+    FINISH = 0
+    LIVE = 1
+    BACKLOG = 2
+
+
+@dataclass(order=True, slots=True)
+class _Waiting:
+    rank: tuple[int, int, int]
+    job: Job = field(compare=False)
+    recording: str = field(compare=False)
+    answer: "asyncio.Future[Answer]" = field(compare=False)
+
+
+class Pool:
+    """Async actor. ``workers``: how many, or 0 for one per CPU of the cluster, followed as it grows."""
+
+    def __init__(self, workers: int = 0) -> None:
+        self._fixed = workers
+        self._handles: dict[int, Any] = {}
+        self._idle: Counter[int] = Counter()
+        self._queue: list[_Waiting] = []
+        self._order = itertools.count()
+        self._waiting: Counter[str] = Counter()
+        self._running: set[asyncio.Task[None]] = set()
+        self._resizer = asyncio.get_running_loop().create_task(self._resize_for_ever())
+
+    async def submit(self, job: Job, recording: str, urgency: Urgency) -> Answer:
+        """Queue a job and wait for its answer. Raises the job's ``VodrayError`` or ``WorkerLost``."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        rank = (int(urgency), self._waiting[recording], next(self._order))
+        self._waiting[recording] += 1
+        heapq.heappush(self._queue, _Waiting(rank, job, recording, answer))
+        self._assign()
+        return await answer
+
+    async def slots(self) -> int:
+        """How many jobs can run at the same time."""
+        return max(1, len(self._handles)) * SLOTS
+
+    async def check(self) -> int:
+        """The number of workers that answer. Raises ``WorkerLost`` if there is none."""
+        pings = [handle.ping.remote() for handle in self._handles.values()]
+        done = await asyncio.gather(
+            *(asyncio.wait_for(_as_future(ping), _PING_TIMEOUT_S) for ping in pings),
+            return_exceptions=True,
+        )
+        alive = sum(1 for answer in done if answer is None)
+        if not alive:
+            raise WorkerLost("No worker answers")
+        return alive
+
+    def _assign(self) -> None:
+        while self._queue and any(self._idle.values()):
+            waiting = heapq.heappop(self._queue)
+            self._waiting[waiting.recording] -= 1
+            if not self._waiting[waiting.recording]:
+                del self._waiting[waiting.recording]
+            if waiting.answer.cancelled():
+                continue
+            # The worker with most free slots, so that the first jobs get a core each.
+            number = max(self._idle, key=lambda n: (self._idle[n], -n))
+            self._idle[number] -= 1
+            task = asyncio.get_running_loop().create_task(self._run(waiting, number))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _run(self, waiting: _Waiting, number: int) -> None:
+        try:
+            with actor_errors(f"worker {number}"):
+                call = self._handles[number].run.remote(waiting.job)
+                try:
+                    answer = await asyncio.wait_for(_as_future(call), JOB_TIMEOUT_S)
+                except TimeoutError as error:
+                    ray.kill(self._handles[number], no_restart=False)
+                    raise WorkerLost(f"worker {number} took over {JOB_TIMEOUT_S:.0f} s") from error
+            _settle(waiting.answer, answer)
+        except Exception as error:  # handed to whoever waits for the answer
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error)
+        finally:
+            self._idle[number] += 1
+            self._assign()
+
+    async def _resize_for_ever(self) -> None:
+        while True:
+            self._resize(self._fixed or int(ray.cluster_resources().get("CPU", 1)))
+            await asyncio.sleep(_RESIZE_EVERY_S)
+
+    def _resize(self, wanted: int) -> None:
+        for number in range(max(1, wanted)):
+            if number not in self._handles:
+                self._handles[number] = WorkerActor.options(name=names.worker(number)).remote()
+                self._idle[number] = SLOTS
+        self._assign()
+
+
+async def _as_future(call: Any) -> Any:
+    return await call
+
+
+def _settle(future: "asyncio.Future[Answer]", answer: Answer) -> None:
+    if not future.done():
+        future.set_result(answer)
+
+
+PoolActor = ray.remote(num_cpus=0, max_concurrency=10_000, max_restarts=-1, max_task_retries=0)(Pool)

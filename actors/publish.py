@@ -1,0 +1,240 @@
+"""The end of a recording: from a full ledger to a verified object, its playlists and its poster.
+
+Every step can be done again: a supervisor that died half way starts here anew and finds what is
+there. Nothing gets its final name before the checks have passed.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from actors.dispatch import (
+    RENDITION,
+    URL_LIFETIME_S,
+    Submit,
+    staging_prefix,
+    store_limits,
+    submit_patiently,
+)
+from actors.pool import Urgency
+from pipeline.assemble import Assembly, assemble, check, describe_tracks, poster_span
+from pipeline.errors import ObjectMissing, VerificationFailed, VodrayError
+from pipeline.jobs import Address, JoinJob, PosterJob
+from pipeline.media import hls
+from pipeline.media.layout import Joined
+from pipeline.model import ByteRange, ChunkRecord, Part, Recording, Rendition, Upload
+from pipeline.steps import fragment_range
+from pipeline.stores.catalog import Completion
+from pipeline.stores.objects import ObjectInfo, ObjectStore
+
+_PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
+log = structlog.get_logger()
+
+
+class Publisher:
+    """Publishes one recording whose object name is claimed and whose chunks are all in the ledger."""
+
+    def __init__(
+        self, recording: Recording, *, results: ObjectStore, bucket: str, submit: Submit
+    ) -> None:
+        assert recording.object_name is not None
+        self._recording, self._name = recording, recording.object_name
+        self._results, self._bucket, self._submit = results, bucket, submit
+
+    async def publish(
+        self, records: Sequence[ChunkRecord], upload: Upload
+    ) -> tuple[Completion, dict[str, Any]]:
+        """Upload what is missing and give everything its name. Raises ``VerificationFailed``."""
+        begin = time.perf_counter()
+        assembly = await asyncio.to_thread(assemble, records)
+        checks = await asyncio.to_thread(check, assembly, records)
+        stitched = time.perf_counter()
+        whole = await asyncio.to_thread(self._completed_before, assembly, upload)
+        if whole is None:
+            parts = await self._parts(assembly, records, upload)
+            whole = await asyncio.to_thread(self._complete, assembly, parts, upload)
+        checks["object_bytes"] = whole.size_bytes
+        joined = time.perf_counter()
+        rendition = await asyncio.to_thread(self._put_playlists, assembly)
+        poster = await self._poster(assembly, records)
+        await asyncio.to_thread(self._clear_staging)
+        report = self._report(assembly, records, checks)
+        report["poster"] = poster
+        report["timings_s"] |= {
+            "stitch_and_verify": round(stitched - begin, 3),
+            "join_and_complete": round(joined - stitched, 3),
+            "playlists_and_poster": round(time.perf_counter() - joined, 3),
+        }
+        return Completion(
+            file_path=f"{self._bucket}/{upload.key}", duration=round(assembly.duration_s),
+            file_size=whole.size_bytes, completed_at=datetime.now(UTC), gaps=assembly.gaps,
+            thumbnail_path=poster.get("file_path"), renditions=(rendition,),
+        ), report
+
+    async def _parts(
+        self, assembly: Assembly, records: Sequence[ChunkRecord], upload: Upload
+    ) -> list[Part]:
+        """All parts of the object in order, those of staged chunks made now."""
+        staged = {r.index_number: r for r in records if r.staging_key is not None}
+        made = await asyncio.gather(*(
+            self._join(joined, assembly, staged, upload) for joined in assembly.layout.joined
+        ))
+        parts = [r.part for r in records if r.part is not None] + list(made)
+        parts.sort(key=lambda part: part.number)
+        there = {part.number: part for part in await asyncio.to_thread(self._uploaded, upload)}
+        for part in parts:
+            found = there.get(part.number)
+            if found is None or (found.etag, found.size_bytes) != (part.etag, part.size_bytes):
+                raise VerificationFailed(f"Part {part.number} of {upload.key} is not what was sent")
+        if sum(part.size_bytes for part in parts) != assembly.size_bytes:
+            raise VerificationFailed("The parts do not add up to the object")
+        return parts
+
+    async def _join(
+        self, joined: Joined, assembly: Assembly, staged: dict[int, ChunkRecord], upload: Upload
+    ) -> Part:
+        job = await asyncio.to_thread(self._join_job, joined, assembly, staged, upload)
+        part = await submit_patiently(self._submit, job, str(self._recording.id), Urgency.FINISH)
+        assert isinstance(part, Part)
+        return part
+
+    def _join_job(
+        self, joined: Joined, assembly: Assembly, staged: dict[int, ChunkRecord], upload: Upload
+    ) -> JoinJob:
+        keys = [staged[chunk].staging_key or "" for chunk in joined.chunks]
+        return JoinJob(
+            number=joined.number, head=assembly.head if joined.number == 1 else b"",
+            staged=tuple(
+                Address(url=self._results.presign_get(self._bucket, key, expires_s=URL_LIFETIME_S))
+                for key in keys
+            ),
+            padding=joined.padding, limits=store_limits(),
+            part_url=self._results.presign_put_part(
+                self._bucket, upload.key, upload.upload_id, joined.number, expires_s=URL_LIFETIME_S
+            ),
+        )
+
+    def _uploaded(self, upload: Upload) -> tuple[Part, ...]:
+        return self._results.parts(self._bucket, upload.key, upload.upload_id)
+
+    def _completed_before(self, assembly: Assembly, upload: Upload) -> ObjectInfo | None:
+        """The object, if somebody who died since has completed the upload."""
+        try:
+            self._uploaded(upload)
+        except ObjectMissing:
+            whole = self._results.stat(self._bucket, upload.key)
+            if whole.size_bytes != assembly.size_bytes:
+                raise VerificationFailed(f"The upload of {upload.key} is gone") from None
+            return whole
+        return None
+
+    def _complete(self, assembly: Assembly, parts: Sequence[Part], upload: Upload) -> ObjectInfo:
+        whole = self._results.complete_upload(self._bucket, upload.key, upload.upload_id, parts)
+        if whole.size_bytes != assembly.size_bytes:
+            raise VerificationFailed(
+                f"{upload.key} has {whole.size_bytes} bytes instead of {assembly.size_bytes}"
+            )
+        return whole
+
+    def _put_playlists(self, assembly: Assembly) -> Rendition:
+        playlist = assembly.playlist
+        names = [
+            f"{RENDITION}.init.mp4" if n == 0 else f"{RENDITION}.init-{n}.mp4"
+            for n in range(len(playlist.inits))
+        ]
+        for name, init in zip(names, playlist.inits, strict=True):
+            self._put(name, init, "video/mp4")
+        media_uri = f"../{self._name.rpartition('/')[2]}.mp4"
+        self._put(f"{RENDITION}.m3u8", playlist.render(media_uri, names).encode(), _PLAYLIST_TYPE)
+        variant = hls.describe_variant(f"{RENDITION}.m3u8", playlist, assembly.tracks)
+        self._put("master.m3u8", hls.render_master([variant]).encode(), _PLAYLIST_TYPE)
+        return Rendition(
+            name=RENDITION, file_path=f"{self._bucket}/{self._name}.mp4", codecs=variant.codecs,
+            bandwidth=variant.bandwidth, average_bandwidth=variant.average_bandwidth,
+            width=variant.width or None, height=variant.height or None,
+            frame_rate=round(variant.frame_rate, 3) or None,
+        )
+
+    async def _poster(
+        self, assembly: Assembly, records: Sequence[ChunkRecord]
+    ) -> dict[str, Any]:
+        """A picture that could not be made is absent, said in the report, and costs nothing else."""
+        best = poster_span(assembly, records)
+        if best is None:
+            return {"absent": "no pictures in the stream"}
+        chunk, span = best
+        first, behind = (at + assembly.object_offset[chunk] for at in fragment_range(span))
+        key = f"{self._name}/poster.jpg"
+        media = f"{self._name}.mp4"
+        try:
+            size = await submit_patiently(self._submit, PosterJob(
+                init=span.init, limits=store_limits(),
+                fragment=Address(
+                    url=self._results.presign_get(self._bucket, media, expires_s=URL_LIFETIME_S),
+                    byte_range=ByteRange(offset=first, length=behind - first),
+                ),
+                image_url=self._results.presign_put(self._bucket, key, expires_s=URL_LIFETIME_S),
+            ), str(self._recording.id), Urgency.FINISH)
+        except VodrayError as error:
+            log.warning("poster_failed", recording=str(self._recording.id), error=str(error))
+            return {"absent": str(error)}
+        return {"file_path": f"{self._bucket}/{key}", "bytes": size}
+
+    def _put(self, name: str, data: bytes, content_type: str) -> None:
+        self._results.put(self._bucket, f"{self._name}/{name}", data, content_type)
+
+    def _clear_staging(self) -> None:
+        prefix = staging_prefix(self._recording.id)
+        self._results.delete(
+            self._bucket, [found.key for found in self._results.list(self._bucket, prefix)]
+        )
+
+    def _report(
+        self, assembly: Assembly, records: Sequence[ChunkRecord], checks: dict[str, Any]
+    ) -> dict[str, Any]:
+        stages: dict[str, float] = {}
+        for record in records:
+            for stage, spent in record.report["timings_s"].items():
+                stages[stage] = round(stages.get(stage, 0.0) + spent, 3)
+        return {
+            "verified": True,
+            "checks": checks,
+            "segments": sum(len(r.report["segments"]) for r in records),
+            "segments_lost": sum(len(r.report["lost"]) for r in records),
+            "frames_in": checks["packets_in"], "frames_out": checks["samples_out"],
+            "duration_s": round(assembly.duration_s, 6),
+            "tracks": describe_tracks(assembly),
+            "gaps": [
+                {
+                    "start_s": gap.start_s, "duration_s": gap.duration_s, "reason": gap.reason,
+                    "segments": list(gap.segments),
+                    "wall_clock": gap.wall_clock.isoformat() if gap.wall_clock else None,
+                }
+                for gap in assembly.gaps
+            ],
+            "dropped_streams": sorted({d for r in records for d in r.report["dropped_streams"]}),
+            "chunks": [dict(record.report) for record in records],
+            "timings_s": {"in_workers": stages},
+        }
+
+
+def remove_everything(
+    results: ObjectStore, bucket: str, recording: Recording, uploads: Sequence[Upload]
+) -> None:
+    """Leave no object and no unfinished upload of a recording that failed or was cancelled."""
+    for upload in uploads:
+        results.abort_upload(bucket, upload.key, upload.upload_id)
+    prefixes = [staging_prefix(recording.id)]
+    keys = [upload.key for upload in uploads]
+    if recording.object_name is not None:
+        prefixes.append(f"{recording.object_name}/")
+        for left in results.uploads(bucket, f"{recording.object_name}.mp4"):
+            results.abort_upload(bucket, left.key, left.upload_id)
+    for prefix in prefixes:
+        keys += [found.key for found in results.list(bucket, prefix)]
+    results.delete(bucket, keys)
+

@@ -1,0 +1,41 @@
+"""The worker: carries out one job after the other, two at a time so that transfers of one overlap
+the computing of the other. Holds no keys and no state between jobs."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import ray
+
+from pipeline import steps
+from pipeline.jobs import Answer, ChunkJob, Job, JoinJob, LookJob, PosterJob
+
+SLOTS = 2
+_TRANSFERS = 4
+
+
+class Worker:
+    """Call ``run`` from up to ``SLOTS`` threads."""
+
+    def __init__(self) -> None:
+        self._tools = steps.Tools(
+            threads=ThreadPoolExecutor(_TRANSFERS * SLOTS, thread_name_prefix="transfer"),
+            gate=threading.Lock(),
+        )
+
+    def run(self, job: Job) -> Answer:
+        """Raises the ``VodrayError`` that stopped the job."""
+        match job:
+            case ChunkJob():
+                return steps.make_chunk(job, self._tools)
+            case LookJob():
+                return steps.look(job)
+            case JoinJob():
+                return steps.join_part(job, self._tools)
+            case PosterJob():
+                return steps.make_poster(job, self._tools)
+
+    def ping(self) -> None:
+        """Answers while the process lives."""
+
+
+WorkerActor = ray.remote(num_cpus=1, max_concurrency=SLOTS + 1, max_restarts=-1)(Worker)

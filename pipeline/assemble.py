@@ -1,0 +1,188 @@
+"""From the ledger to the finished object, on paper: what is where, what is missing, is it right?
+
+Pure: chunk records in, head, part layout, playlists, gaps and checks out. Nothing is uploaded here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pipeline.errors import SourceUnavailable, VerificationFailed
+from pipeline.media import hls, stitch, verify
+from pipeline.media.layout import ChunkSize, Layout, lay_out
+from pipeline.media.samples import SampleIndex, Span
+from pipeline.media.stitch import Lane
+from pipeline.media.timeline import PlacedSpan, lanes, place
+from pipeline.model import ChunkRecord, Gap
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembly:
+    """Everything about the result but its media bytes. ``object_offset``: per chunk."""
+
+    placed: tuple[PlacedSpan, ...]
+    tracks: tuple[Lane, ...]
+    layout: Layout
+    head: bytes
+    object_offset: Mapping[int, int]
+    playlist: hls.MediaPlaylist
+    gaps: tuple[Gap, ...]
+    duration_s: float
+    size_bytes: int
+
+
+def assemble(records: Sequence[ChunkRecord]) -> Assembly:
+    """``records``: all chunks of one rendition. Raises ``SourceUnavailable`` if nothing is in them."""
+    ordered = sorted(records, key=lambda record: record.index_number)
+    placed = place(_spans(ordered))
+    if not placed:
+        raise SourceUnavailable(f"Nothing of the stream could be read: {_first_reason(ordered)}")
+    tracks = stitch.merge(placed)
+    layout = lay_out(
+        [
+            ChunkSize(index=r.index_number, size_bytes=r.size_bytes, is_part=r.part is not None)
+            for r in ordered if r.size_bytes
+        ],
+        stitch.head_bytes(tracks),
+    )
+    head = stitch.build_head(tracks, layout.offset, layout.body_bytes)
+    object_offset = {chunk: len(head) + at for chunk, at in layout.offset.items()}
+    return Assembly(
+        placed=tuple(placed), tracks=tuple(tracks), layout=layout, head=head,
+        object_offset=object_offset, playlist=hls.segment_ranges(placed, object_offset),
+        gaps=tuple(_gaps(ordered, placed)), duration_s=float(stitch.duration_s(tracks)),
+        size_bytes=len(head) + layout.body_bytes,
+    )
+
+
+def check(assembly: Assembly, records: Sequence[ChunkRecord]) -> Report:
+    """Hold the head and the playlist against the fragments. Raises ``VerificationFailed``."""
+    tables, body, size = verify.read_tables(assembly.head)
+    if size != assembly.size_bytes or body != len(assembly.head):
+        raise VerificationFailed(f"mdat ends at {size}, the object at {assembly.size_bytes}")
+    truth = [
+        verify.fragment_samples(kind, tracks) for kind, tracks in _tracks_by_lane(assembly)
+    ]
+    counted = verify.check_tables(tables, truth, body, size)
+    packets = sum(record.report["packets_in"] for record in records)
+    if packets != counted["samples"]:
+        raise VerificationFailed(f"{packets} packets came in, {counted['samples']} samples go out")
+    ranges = [(s.offset, s.offset + s.length) for s in assembly.playlist.segments]
+    borders = [record.report["border"] for record in records if record.size_bytes]
+    return {
+        "packets_in": packets, "samples_out": counted["samples"], "tables": "match fragments",
+        "timeline": "monotonic",
+        "hls_ranges": verify.check_ranges(ranges, list(_fragments(assembly))),
+        "borders_decoded": sum(1 for border in borders if border.get("decoded")),
+        "borders_failed": sum(1 for border in borders if border.get("decoded") is False),
+    }
+
+
+def describe_tracks(assembly: Assembly) -> list[Report]:
+    return [
+        {
+            "kind": lane.form.kind, "codecs": lane.form.codecs, "samples": len(lane.size),
+            "bytes": int(lane.size.sum()), "timescale": lane.form.timescale,
+            "duration_s": round((lane.end_pts - lane.first_pts) / lane.form.timescale, 6),
+            "starts_at_s": round(
+                float(lane.first_pts / lane.form.timescale - stitch.start_s(assembly.tracks)), 6
+            ),
+            **({"width": lane.form.width, "height": lane.form.height} if lane.form.width else {}),
+        }
+        for lane in assembly.tracks
+    ]
+
+
+def poster_span(assembly: Assembly, records: Sequence[ChunkRecord]) -> tuple[int, Span] | None:
+    """``(chunk, span)`` whose first picture has most to see, None without pictures."""
+    scores = {r.index_number: r.report["border"].get("score", -1.0) for r in records}
+    best = max(
+        (p for p in assembly.placed if any(t.kind == "video" for t in p.span.tracks)),
+        key=lambda p: (scores.get(p.chunk, -1.0), -p.chunk), default=None,
+    )
+    return (best.chunk, best.span) if best is not None else None
+
+
+def _spans(records: Sequence[ChunkRecord]) -> Iterator[tuple[int, Span]]:
+    for record in records:
+        for span in SampleIndex.unpack(record.index).spans:
+            yield record.index_number, span
+
+
+def _tracks_by_lane(assembly: Assembly) -> Iterator[tuple[str, list[Any]]]:
+    named: dict[str, list[Any]] = {}
+    for p in assembly.placed:
+        for name, track in lanes(p.span.tracks).items():
+            named.setdefault(name, []).append((assembly.object_offset[p.chunk], track))
+    for name in sorted(named, key=lambda name: (not name.startswith("video"), name)):
+        yield name.rstrip("0123456789"), named[name]
+
+
+def _fragments(assembly: Assembly) -> Iterator[tuple[int, int]]:
+    for p in assembly.placed:
+        base = assembly.object_offset[p.chunk]
+        starts = [int(at) for at in p.span.fragment_offset]
+        for first, behind in zip(starts, [*starts[1:], p.span.end], strict=True):
+            yield base + first, base + behind
+
+
+def _gaps(records: Sequence[ChunkRecord], placed: Sequence[PlacedSpan]) -> Iterator[Gap]:
+    """Lost segments at the place where the timeline closed up, neighbours of one reason joined;
+    and jumps of the source's clock that nothing else explains."""
+    begin = min((p.start_s() for p in placed), default=0.0)
+    ends: dict[tuple[int, int], float] = {}
+    number: dict[int, int] = {}
+    explained = {(r.index_number, lost["at_span"]) for r in records for lost in r.report["lost"]}
+    jumps: list[Gap] = []
+    at = 0.0
+    for p in placed:
+        span = number.get(p.chunk, 0)
+        number[p.chunk] = span + 1
+        ends[p.chunk, span] = at
+        if p.jump_s > 0 and not p.span.discontinuity and (p.chunk, span) not in explained:
+            jumps.append(Gap(
+                start_s=round(at, 6), duration_s=round(p.jump_s, 6),
+                reason="the source's clock jumps ahead", segments=(p.span.sequence,),
+            ))
+        at = p.end_s() - begin
+    yield from sorted([*_lost(records, ends, at), *jumps], key=lambda gap: gap.start_s)
+
+
+def _lost(
+    records: Sequence[ChunkRecord], starts: Mapping[tuple[int, int], float], end_s: float
+) -> Iterator[Gap]:
+    open_gap: Gap | None = None
+    for record in records:
+        for lost in record.report["lost"]:
+            place_s = starts.get((record.index_number, lost["at_span"]))
+            if place_s is None:
+                later = [s for key, s in starts.items() if key > (record.index_number, 0)]
+                place_s = min(later, default=end_s)
+            clock = lost["wall_clock"]
+            gap = Gap(
+                start_s=round(place_s, 6), duration_s=lost["duration_s"], reason=lost["reason"],
+                segments=(lost["sequence"],),
+                wall_clock=datetime.fromisoformat(clock) if clock else None,
+            )
+            if open_gap and (open_gap.start_s, open_gap.segments[-1] + 1) == (
+                gap.start_s, gap.segments[0]
+            ):
+                open_gap = Gap(
+                    start_s=open_gap.start_s, reason=open_gap.reason,
+                    duration_s=round(open_gap.duration_s + gap.duration_s, 6),
+                    segments=(*open_gap.segments, *gap.segments), wall_clock=open_gap.wall_clock,
+                )
+                continue
+            if open_gap:
+                yield open_gap
+            open_gap = gap
+    if open_gap:
+        yield open_gap
+
+
+def _first_reason(records: Sequence[ChunkRecord]) -> str:
+    reasons = [lost["reason"] for record in records for lost in record.report["lost"]]
+    return reasons[0] if reasons else "its playlist lists no segments"

@@ -1,0 +1,41 @@
+"""What is new in a reloaded playlist: a pure fold over its states (RFC 8216 6.2.1, 6.3.4)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from pipeline.media.playlist import MediaPlaylist
+from pipeline.model import InitSection, Segment
+from pipeline.source import Source
+
+# A cache may serve a state that is a few segments old; farther back the encoder has started anew.
+STALE_SEGMENTS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """``next_sequence``: the first media sequence number that was not taken yet."""
+
+    next_sequence: int | None = None
+
+
+def take_new(state: Followed, playlist: MediaPlaylist) -> tuple[Followed, tuple[Segment, ...]]:
+    """Segments that were not taken before, in order."""
+    if not playlist.segments:
+        return state, ()
+    behind = playlist.segments[-1].sequence + 1
+    if state.next_sequence is None:
+        return replace(state, next_sequence=behind), playlist.segments
+    if behind < state.next_sequence - STALE_SEGMENTS:
+        restarted = replace(playlist.segments[0], discontinuity=True)
+        return replace(state, next_sequence=behind), (restarted, *playlist.segments[1:])
+    new = tuple(s for s in playlist.segments if s.sequence >= state.next_sequence)
+    return replace(state, next_sequence=max(behind, state.next_sequence)), new
+
+
+def absolute(segment: Segment, source: Source, sizes: Mapping[str, int]) -> Segment:
+    """The segment with references that no longer depend on the playlist. Raises ``SourceForbidden``."""
+    ref = source.resolve(segment.uri)
+    init = segment.init
+    if init is not None:
+        init = InitSection(uri=source.resolve(init.uri), byte_range=init.byte_range)
+    return replace(segment, uri=ref, init=init, size_bytes=sizes.get(ref))
