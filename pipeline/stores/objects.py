@@ -1,6 +1,7 @@
-"""``ObjectStore``: buckets of objects, as S3 has them, and everything else that may stand in for it.
+"""``ObjectStore``: buckets of objects, as S3 has them, and whatever may stand in for it.
 
-Calls block; actors run them in threads. Errors are the ``StoreError`` branch of ``pipeline.errors``.
+Calls block; actors run them in threads. Errors are the ``StoreError`` branch of
+``pipeline.errors``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +37,7 @@ class ObjectStore(Protocol):
         """Make the bucket unless it is there."""
 
     def check_bucket(self, bucket: str) -> None:
-        """Raise ``BucketMissing``, ``StoreDenied`` or ``StoreUnavailable`` unless it can be used."""
+        """Raise ``BucketMissing``, ``StoreDenied``, ``StoreUnavailable`` unless it can be used."""
 
     def stat(self, bucket: str, key: str) -> ObjectInfo:
         """Raise ``ObjectMissing`` if there is none."""
@@ -44,14 +45,15 @@ class ObjectStore(Protocol):
     def get(
         self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, max_bytes: int
     ) -> bytes:
-        """The object's bytes, or ``length`` of them from ``offset``.
+        """The object's bytes, or ``length`` of them from ``offset``: fewer where the object ends.
 
         Raises ``MediaInvalid`` where more than ``max_bytes`` would come.
         """
 
     def put(self, bucket: str, key: str, data: bytes, content_type: str) -> ObjectInfo: ...
 
-    def list(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]: ...
+    def list(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
+        """Objects whose key begins with ``prefix``; servers differ in their order."""
 
     def delete(self, bucket: str, keys: Sequence[str]) -> None:
         """Delete the objects; those that are not there are no error."""
@@ -62,12 +64,18 @@ class ObjectStore(Protocol):
     def put_part(self, bucket: str, key: str, upload_id: str, number: int, data: bytes) -> Part: ...
 
     def parts(self, bucket: str, key: str, upload_id: str) -> tuple[Part, ...]:
-        """The parts uploaded so far, by number. Raises ``ObjectMissing`` for an unknown upload."""
+        """The parts uploaded so far, by number. Raises ``ObjectMissing`` for an unknown upload.
+
+        Of a part that was sent again with other bytes, a server may list both: tell by the ETag.
+        """
 
     def complete_upload(
         self, bucket: str, key: str, upload_id: str, parts: Sequence[Part]
     ) -> ObjectInfo:
-        """Make the parts, in order of their numbers, the object."""
+        """Make the parts, in order of their numbers, the object.
+
+        May be repeated: an upload that these parts completed before is no error.
+        """
 
     def abort_upload(self, bucket: str, key: str, upload_id: str) -> None:
         """Drop the upload and its parts; an unknown one is no error."""
@@ -75,7 +83,8 @@ class ObjectStore(Protocol):
     def uploads(self, bucket: str, prefix: str) -> tuple[OpenUpload, ...]:
         """Unfinished uploads of keys that begin with ``prefix``."""
 
-    def presign_get(self, bucket: str, key: str, *, expires_s: int) -> str: ...
+    def presign_get(self, bucket: str, key: str, *, expires_s: int) -> str:
+        """A URL that ``pipeline.transfer`` reads from without keys; S3 grants 7 days at most."""
 
     def presign_put(self, bucket: str, key: str, *, expires_s: int) -> str: ...
 
