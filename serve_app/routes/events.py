@@ -12,7 +12,7 @@ from uuid import UUID
 import structlog
 from fastapi import APIRouter, Depends, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from pipeline import model
@@ -38,8 +38,9 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, frames: AsyncGenerator[str]) -> None:
-        super().__init__(frames, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    def __init__(self, frames: AsyncGenerator[str], status_code: int = 200) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(frames, status_code=status_code, headers=headers)
         self._frames = frames
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +67,7 @@ _OK: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/events", response_class=EventStream, responses=_OK | documented(503))
+@router.get("/events", response_class=Response, responses=_OK | documented(503))
 async def all_events(feed: FromFeed, services: FromServices) -> EventStream:
     """The newest and all unfinished recordings, then every change, without end."""
     catalog = services.catalog
@@ -81,7 +82,7 @@ async def all_events(feed: FromFeed, services: FromServices) -> EventStream:
 
 
 @router.get(
-    "/recordings/{id}/events", response_class=EventStream, responses=_OK | documented(404, 503)
+    "/recordings/{id}/events", response_class=Response, responses=_OK | documented(404, 503)
 )
 async def recording_events(
     recording_id: RecordingId, feed: FromFeed, services: FromServices

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import uvicorn
 
-from pipeline.model import EventKind, Gap, Origin, Recording, StreamEvent
+from pipeline.model import EndReason, EventKind, Gap, Origin, Recording, StreamEvent
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Accepted, Completion
 from pipeline.stores.catalog_memory import MemoryCatalog
@@ -70,13 +70,16 @@ class Product:
         return await self.catalog.get(accepted.recording_id)
 
     async def complete(self, recording: Recording, *gaps: Gap) -> Recording:
+        ended_at = recording.started_at + timedelta(minutes=31)
+        await self.catalog.mark_ended(recording.id, ended_at, EndReason.ENDLIST)
+        await self.catalog.mark_processing(recording.id)
         return await self.catalog.complete(
             recording.id,
             Completion(
                 file_path=f"recordings/{recording.stream_key}.mp4",
                 duration=1860,
                 file_size=524288000,
-                completed_at=recording.started_at + timedelta(minutes=31),
+                completed_at=ended_at,
                 gaps=gaps,
             ),
             {"frames_in": 46500, "frames_out": 46500},

@@ -1,9 +1,11 @@
 """Errors in one form, and an OpenAPI document that is true."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import structlog
 
 from pipeline import errors
 from tests.unit.api_server import Product, in_process
@@ -18,8 +20,14 @@ async def test_unknown_routes_and_methods() -> None:
     assert wrong.headers["allow"] == "GET"
 
 
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[list[Any]]:
+    with structlog.testing.capture_logs() as events:
+        yield events
+
+
 async def test_the_unexpected_leaks_nothing_and_is_logged(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, logged: list[Any]
 ) -> None:
     product = Product()
 
@@ -27,16 +35,13 @@ async def test_the_unexpected_leaks_nothing_and_is_logged(
         raise RuntimeError("password=hunter2")
 
     monkeypatch.setattr(product.catalog, "list", broken)
-    logged: list[dict[str, Any]] = []
-    monkeypatch.setattr(
-        "serve_app.problems._log.exception",
-        lambda event, **fields: logged.append(fields),
-        raising=False,
-    )
     async with in_process(product) as client:
         answer = await client.get("/recordings")
     assert (answer.status_code, answer.content) == (500, b'{"error":"Internal server error"}')
-    assert logged == [{"error_id": answer.headers["x-error-id"], "path": "/recordings"}]
+    (event,) = logged
+    assert event["log_level"] == "error"
+    assert event["error_id"] == answer.headers["x-error-id"]
+    assert event["exc_info"]
 
 
 @pytest.mark.parametrize(
