@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,16 +125,25 @@ def last_line(log: Path) -> str:
 def end_leftovers(folder: Path, program: str) -> None:
     """End processes of ``program`` (a file name) that still work in ``folder``."""
     leftovers = [process for process in psutil.process_iter() if _works(process, folder, program)]
-    for process in leftovers:
-        process.terminate()
-    _, stubborn = psutil.wait_procs(leftovers, timeout=_LEFTOVER_STOP_S)
-    for process in stubborn:
-        process.kill()
-    psutil.wait_procs(stubborn, timeout=_LEFTOVER_STOP_S)
+    for verb in ("terminate", "kill"):
+        for process in leftovers:
+            with suppress(psutil.NoSuchProcess):
+                getattr(process, verb)()
+        deadline = time.monotonic() + _LEFTOVER_STOP_S
+        while (leftovers := [p for p in leftovers if _is_alive(p)]) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
 
 
 def _works(process: psutil.Process, folder: Path, program: str) -> bool:
     try:
         return Path(process.cwd()) == folder and Path(process.exe()).name == program
     except (psutil.Error, OSError):
+        return False
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    """A zombie is dead: in a container without an init nobody may ever collect it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False

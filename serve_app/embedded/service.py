@@ -33,6 +33,11 @@ class Service(ABC):
         self._child: Child | None = None
 
     @property
+    def ports(self) -> tuple[int, ...]:
+        """What it listens on; the first is for clients. Empty before the first start."""
+        return self._ports
+
+    @property
     def port(self) -> int:
         return self._ports[0]
 
