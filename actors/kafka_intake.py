@@ -7,6 +7,7 @@ letter. So a message may be read twice, which the catalogue bears, but never ski
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from itertools import chain
 from typing import Any
@@ -16,7 +17,6 @@ from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from actors.dead_letters import dead_letter_topic
 from actors.kafka_link import (
-    JOIN_TIMEOUT_S,
     broker_errors,
     ensure_topics,
     make_consumer,
@@ -112,7 +112,7 @@ class KafkaIntake:
                 async with self._gate.busy:
                     await self._serve(batch, consumer, producer)
                 heard_at = clock()
-            elif clock() - heard_at > QUIET_S:
+            elif clock() - heard_at >= QUIET_S:
                 await self._ask_for_topic(consumer)
                 heard_at = clock()
 
@@ -153,13 +153,12 @@ class KafkaIntake:
 
 
 async def _next_batch(consumer: AIOKafkaConsumer) -> Batch:
-    """What came within ``POLL_S``. While the group rebalances it waits for that too."""
-    with broker_errors():
-        async with asyncio.timeout(JOIN_TIMEOUT_S):
-            batch: Batch = await consumer.getmany(
-                timeout_ms=int(POLL_S * 1000), max_records=BATCH_RECORDS
-            )
-            return batch
+    """What came within ``POLL_S``; empty after ``QUIET_S`` of waiting for a rebalance to end."""
+    batch: Batch = {}
+    with broker_errors(), suppress(TimeoutError):
+        async with asyncio.timeout(QUIET_S):
+            batch = await consumer.getmany(timeout_ms=int(POLL_S * 1000), max_records=BATCH_RECORDS)
+    return batch
 
 
 async def _commit(consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:

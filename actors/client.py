@@ -1,0 +1,140 @@
+"""The one door to the actors: for the HTTP service, the command line and the bench.
+
+Nobody above this module names an actor.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import ray
+import structlog
+
+from actors import names
+from actors.faults import actor_errors
+from actors.kafka_service import KafkaActor
+from actors.pool import PoolActor
+from actors.reconciler import ReconcilerActor
+from actors.recording import pool_slots, submit_to_pool
+from actors.stores import make_catalog
+from actors.supervisor import Supervisor
+from pipeline.errors import WorkerLost
+from pipeline.model import EventKind, Origin, Recording, StreamEvent
+from pipeline.settings import Settings
+from pipeline.source import Source
+from pipeline.stores.catalog_memory import MemoryCatalog
+from pipeline.stores.objects import ObjectStore
+
+_CALL_TIMEOUT_S = 10.0
+_PROGRESS_EVERY_S = 0.2
+
+log = structlog.get_logger()
+
+
+class Client:
+    """What the HTTP service asks of the actors. Needs a Ray that ``start`` was called on."""
+
+    async def poke(self, recording_id: UUID | None = None) -> None:
+        """Say that there is news. Never fails: the reconciler looks by itself as well."""
+        try:
+            _actor(names.RECONCILER).poke.remote(recording_id)
+        except WorkerLost as error:
+            log.warning("poke_failed", error=str(error))
+
+    async def check_workers(self) -> None:
+        """Raise ``WorkerLost`` unless at least one worker answers."""
+        with actor_errors("the pool"):
+            async with asyncio.timeout(_CALL_TIMEOUT_S):
+                await _actor(names.POOL).check.remote()
+
+
+async def start(settings: Settings) -> None:
+    """Start the actors that every recording needs, unless the cluster has them already."""
+    _start_pool(detached=True)
+    reconciler = ReconcilerActor.options(**_service(names.RECONCILER)).remote(settings)
+    reconciler.run.remote()
+    if settings.kafka_brokers:
+        kafka = KafkaActor.options(**_service(names.KAFKA)).remote(
+            settings, partial(make_catalog, settings), Client().poke
+        )
+        kafka.run.remote()
+
+
+async def stop(grace_s: float = 6.0) -> None:
+    """End the actors. Recordings go on where they were when ``start`` is called again."""
+    try:
+        async with asyncio.timeout(grace_s):
+            await _actor(names.KAFKA).stop.remote()
+    except (WorkerLost, TimeoutError, ray.exceptions.RayError):
+        pass
+    for name in (names.KAFKA, names.RECONCILER, names.POOL):
+        try:
+            ray.kill(_actor(name), no_restart=True)
+        except WorkerLost:
+            continue
+
+
+@asynccontextmanager
+async def workers_only(count: int = 0) -> AsyncIterator[None]:
+    """Just the workers, for recordings that this process supervises itself."""
+    pool = _start_pool(detached=False, workers=count)
+    try:
+        yield
+    finally:
+        ray.kill(pool, no_restart=True)
+
+
+async def record_alone(
+    source: Source, *, results: ObjectStore, bucket: str, name: str, settings: Settings,
+    follow: bool, on_progress: Callable[[Recording], None],
+) -> tuple[Recording, dict[str, Any]]:
+    """Record one source without PostgreSQL; inside ``workers_only``.
+
+    The result is ``{name}.mp4`` in ``bucket``. Returns the final recording and its report.
+    """
+    settings = settings.model_copy(update={"object_name": name.replace("{", "_")})
+    catalog = MemoryCatalog(reconnect_window=timedelta(0), profile=settings.profile)
+    await catalog.open()
+    accepted = await catalog.accept(StreamEvent(
+        kind=EventKind.STARTED, stream_id=name, origin=Origin.COMMAND,
+        occurred_at=datetime.now(UTC),
+    ))
+    assert accepted.recording_id is not None
+    supervisor = Supervisor(
+        accepted.recording_id, catalog=catalog, results=results, bucket=bucket,
+        sources=lambda _: [source], submit=submit_to_pool, slots=await pool_slots(),
+        settings=settings, follow=follow,
+    )
+    work = asyncio.ensure_future(supervisor.run())
+    try:
+        while not work.done():
+            await asyncio.wait({work}, timeout=_PROGRESS_EVERY_S)
+            on_progress(await catalog.get(accepted.recording_id))
+        return await work, dict(await catalog.report(accepted.recording_id) or {})
+    finally:
+        work.cancel()
+
+
+def _start_pool(*, detached: bool, workers: int = 0) -> Any:
+    options = _service(names.POOL) if detached else {
+        "name": names.POOL, "namespace": names.NAMESPACE,
+    }
+    return PoolActor.options(**options).remote(workers)
+
+
+def _service(name: str) -> dict[str, Any]:
+    return {
+        "name": name, "namespace": names.NAMESPACE, "lifetime": "detached",
+        "get_if_exists": True, "num_cpus": 0, "max_restarts": -1, "max_concurrency": 1000,
+    }
+
+
+def _actor(name: str) -> Any:
+    try:
+        return ray.get_actor(name, namespace=names.NAMESPACE)
+    except ValueError as error:
+        raise WorkerLost(f"{name} is not running") from error

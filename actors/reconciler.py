@@ -1,0 +1,137 @@
+"""The reconciler: holds what the catalogue says against what is running, at start, when poked and
+regularly. Each unfinished recording has a supervisor actor; events that only the source can place
+are placed. It decides nothing about media and keeps nothing that the catalogue does not know.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import ray
+import structlog
+
+from actors import names
+from actors.faults import actor_errors
+from actors.recording import RecordingActor, sources_of
+from actors.stores import make_catalog, make_store
+from actors.supervisor import open_media_playlist
+from pipeline import logs
+from pipeline.errors import SourceError, VodrayError
+from pipeline.model import Recording, Status, StreamEvent
+from pipeline.settings import Settings
+from pipeline.source import fingerprint
+
+_EVERY_S = 2.0
+_RETRY_S = 5.0
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Running:
+    handle: Any
+    task: "asyncio.Task[None]"
+
+
+class Reconciler:
+    """Async actor: call ``run`` once, ``poke`` at any time."""
+
+    def __init__(self, settings: Settings) -> None:
+        logs.configure(settings)
+        self._settings = settings
+        self._catalog = make_catalog(settings)
+        self._store = make_store(settings)
+        self._poked = asyncio.Event()
+        self._running: dict[UUID, _Running] = {}
+        self._not_before: dict[UUID, float] = {}
+
+    async def run(self) -> None:
+        """For ever; an outage of a store is waited out."""
+        while True:
+            try:
+                await self._catalog.open()
+                await asyncio.to_thread(self._ensure_buckets)
+                break
+            except VodrayError as error:
+                log.warning("stores_away", error=str(error))
+                await asyncio.sleep(_RETRY_S)
+        while True:
+            try:
+                await self._reconcile()
+            except VodrayError as error:
+                log.warning("reconcile_failed", error=str(error))
+            await self._pause()
+
+    async def poke(self, recording_id: UUID | None = None) -> None:
+        """There is news, maybe about this recording."""
+        self._poked.set()
+        if recording_id in self._running:
+            self._running[recording_id].handle.wake.remote()
+
+    async def running(self) -> list[str]:
+        return [str(recording_id) for recording_id in self._running]
+
+    def _ensure_buckets(self) -> None:
+        for bucket in (self._settings.minio_bucket, self._settings.minio_hls_bucket):
+            self._store.ensure_bucket(bucket)
+
+    async def _pause(self) -> None:
+        try:
+            async with asyncio.timeout(_EVERY_S):
+                await self._poked.wait()
+        except TimeoutError:
+            pass
+        self._poked.clear()
+
+    async def _reconcile(self) -> None:
+        for task_id, event in await self._catalog.undecided():
+            mark = await asyncio.to_thread(self._fingerprint, event)
+            accepted = await self._catalog.decide(task_id, mark)
+            log.info("task_decided", task=task_id, outcome=accepted.outcome)
+        for recording in await self._catalog.unfinished():
+            waits = self._not_before.get(recording.id, 0.0) > time.monotonic()
+            if recording.id not in self._running and not waits:
+                self._start(recording)
+
+    def _fingerprint(self, event: StreamEvent) -> str | None:
+        """What the event's source holds now; None if nothing can be read there."""
+        probe = Recording(
+            id=uuid4(), stream_id=event.stream_id, stream_key=event.stream_key,
+            source=event.hls_path, status=Status.RECORDING, started_at=event.occurred_at,
+            created_at=event.occurred_at, updated_at=event.occurred_at,
+        )
+        for source in sources_of(probe, self._store, self._settings):
+            try:
+                found, playlist = open_media_playlist(source)
+                if playlist.segments:
+                    return fingerprint(found, playlist.segments[0])
+            except SourceError:
+                continue
+        return None
+
+    def _start(self, recording: Recording) -> None:
+        handle = RecordingActor.options(
+            name=names.supervisor(recording.id), namespace=names.NAMESPACE, max_concurrency=10,
+            get_if_exists=True,
+        ).remote(recording.id, self._settings)
+        task = asyncio.get_running_loop().create_task(self._watch(recording.id, handle))
+        self._running[recording.id] = _Running(handle, task)
+        log.info("supervisor_started", recording=str(recording.id), stream=recording.stream_id)
+
+    async def _watch(self, recording_id: UUID, handle: Any) -> None:
+        try:
+            with actor_errors(f"the supervisor of {recording_id}"):
+                await handle.run.remote()
+            self._not_before.pop(recording_id, None)
+        except Exception as error:  # whatever ended it, the recording is still in the catalogue
+            self._not_before[recording_id] = time.monotonic() + _RETRY_S
+            log.warning("supervisor_ended", recording=str(recording_id), error=str(error))
+        finally:
+            ray.kill(handle, no_restart=True)
+            self._running.pop(recording_id, None)
+            self._poked.set()
+
+
+ReconcilerActor = ray.remote(num_cpus=0, max_restarts=-1)(Reconciler)

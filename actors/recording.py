@@ -1,0 +1,84 @@
+"""The actor of one recording: a ``Supervisor`` with stores of its own, named after the recording."""
+
+from collections.abc import Iterator
+from uuid import UUID
+
+import ray
+
+from actors import names
+from actors.faults import actor_errors
+from actors.pool import Urgency
+from actors.stores import make_catalog, make_store
+from actors.supervisor import Supervisor
+from pipeline import logs
+from pipeline.errors import WorkerLost
+from pipeline.jobs import Answer, Job
+from pipeline.model import Recording
+from pipeline.settings import Settings
+from pipeline.source import Source, open_source
+from pipeline.stores.objects import ObjectStore
+
+
+
+class RecordingProcess:
+    """Async actor: ``run`` records until the recording is final, ``wake`` makes it look now."""
+
+    def __init__(self, recording_id: UUID, settings: Settings) -> None:
+        logs.configure(settings)
+        self._id, self._settings = recording_id, settings
+        self._catalog = make_catalog(settings)
+        self._supervisor: Supervisor | None = None
+
+    async def run(self) -> None:
+        """Raises the ``VodrayError`` that a later run may overcome."""
+        await self._catalog.open()
+        try:
+            results = make_store(self._settings)
+            self._supervisor = Supervisor(
+                self._id, catalog=self._catalog, results=results,
+                bucket=self._settings.minio_bucket, settings=self._settings,
+                sources=lambda recording: sources_of(recording, results, self._settings),
+                submit=submit_to_pool, slots=await pool_slots(),
+            )
+            await self._supervisor.run()
+        finally:
+            await self._catalog.close()
+
+    async def wake(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.wake()
+
+
+RecordingActor = ray.remote(num_cpus=0, max_restarts=0)(RecordingProcess)
+
+
+async def submit_to_pool(job: Job, recording: str, urgency: Urgency) -> Answer:
+    with actor_errors("the pool"):
+        answer: Answer = await _pool().submit.remote(job, recording, urgency)
+        return answer
+
+
+async def pool_slots() -> int:
+    with actor_errors("the pool"):
+        return int(await _pool().slots.remote())
+
+
+def sources_of(
+    recording: Recording, store: ObjectStore, settings: Settings
+) -> Iterator[Source]:
+    """Where the playlist may be: where an event said, else under the key, else under the id."""
+    refs = [recording.source] if recording.source else [
+        f"{name}/stream.m3u8" for name in (recording.stream_key, recording.stream_id) if name
+    ]
+    for ref in refs:
+        yield open_source(
+            ref, store=store, source_bucket=settings.minio_hls_bucket,
+            allowed_hosts=settings.allowed_source_hosts,
+        )
+
+
+def _pool() -> ray.actor.ActorHandle:
+    try:
+        return ray.get_actor(names.POOL, namespace=names.NAMESPACE)
+    except ValueError as error:
+        raise WorkerLost("The pool of workers is not running") from error

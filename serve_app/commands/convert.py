@@ -1,0 +1,135 @@
+"""``vodray convert``: one recording without any service."""
+
+import asyncio
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from serve_app.commands._errors import Failure, Misuse
+from serve_app.commands._progress import ProgressLine
+
+EXIT_WITH_GAPS = 3
+
+
+@click.command("convert")
+@click.argument("input_ref", metavar="INPUT")
+@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--profile", default="copy", show_default=True, help="Output profile.")
+@click.option("--json", "report_path", type=click.Path(path_type=Path), metavar="REPORT",
+              help="Write the verification report here ('-': standard output).")
+@click.option("--num-cpus", type=click.IntRange(min=1), help="Use this many cores. Default: all.")
+def command(
+    input_ref: str, output: Path, profile: str, report_path: Path | None, num_cpus: int | None
+) -> None:
+    """Turn one HLS playlist into an MP4, on all cores, without any service.
+
+    INPUT is a playlist's path, an http(s):// URL or s3://bucket/key (with MINIO_ENDPOINT and its
+    keys set). A local playlist is taken as it stands; a remote one is followed until it ends or
+    stalls (STALL_TIMEOUT). OUTPUT ends in .mp4 and appears only when it is whole and verified.
+
+    \b
+    Exit code: 0 completed and verified, 3 completed but media is missing (the gaps are listed),
+    1 failed, 2 usage.
+
+    \b
+    Examples:
+      vodray convert recording/stream.m3u8 talk.mp4
+      vodray convert https://example.com/live/stream.m3u8 talk.mp4 --json report.json
+    """
+    if output.suffix.lower() != ".mp4":
+        raise Misuse(f"OUTPUT must end in .mp4, not {output.name!r}")
+    if profile != "copy":
+        raise Misuse(f"The profile {profile!r} does not exist. Profiles: copy")
+    recording, report = asyncio.run(_convert(input_ref, output, num_cpus))
+    if report_path is not None:
+        _write_report(report_path, report)
+    click.echo(
+        f"{output}: {report['duration_s']:.3f} s, {recording.file_size} bytes, "
+        f"{report['frames_out']} of {report['frames_in']} packets, verified", err=True,
+    )
+    if recording.gaps:
+        for gap in recording.gaps:
+            click.echo(f"gap at {gap.start_s:.3f} s: {gap.duration_s:.3f} s missing, "
+                       f"segments {_ranges(gap.segments)}: {gap.reason}", err=True)
+        raise click.exceptions.Exit(EXIT_WITH_GAPS)
+
+
+async def _convert(input_ref: str, output: Path, num_cpus: int | None) -> tuple[Any, dict[str, Any]]:
+    from actors import client
+    from pipeline.model import Status
+    from pipeline.settings import load_settings
+    from pipeline.stores.objects_folder import FolderStore
+    from serve_app.local_ray import local_ray
+
+    settings = load_settings()
+    source, follow = _open(input_ref, settings)
+    _check_target(output)
+    with _scratch(output) as folder, local_ray(settings, num_cpus):
+        async with client.workers_only():
+            with ProgressLine(input_ref) as line:
+                recording, report = await client.record_alone(
+                    source, results=FolderStore(folder), bucket="", name=output.stem,
+                    settings=settings, follow=follow, on_progress=line.show,
+                )
+        if recording.status is not Status.COMPLETED:
+            raise Failure(recording.error or "failed")
+        (folder / f"{recording.object_name}.mp4").replace(output)
+    return recording, report
+
+
+def _open(input_ref: str, settings: Any) -> tuple[Any, bool]:
+    """The source, and whether it may still grow."""
+    from actors.stores import make_store
+    from pipeline.source import FileSource, WebRules, WebSource, open_source
+
+    scheme = urlsplit(input_ref).scheme
+    if scheme in ("http", "https"):
+        rules = WebRules(settings.allowed_source_hosts).plus(urlsplit(input_ref).hostname or "")
+        return WebSource(input_ref, rules), True
+    if scheme == "s3":
+        bucket = input_ref.removeprefix("s3://").partition("/")[0]
+        return open_source(
+            input_ref, store=make_store(settings), source_bucket=bucket,
+            allowed_hosts=settings.allowed_source_hosts,
+        ), True
+    path = Path(input_ref)
+    if not path.is_file():
+        raise Failure(f"There is no playlist at {input_ref}")
+    return FileSource(path), False
+
+
+def _check_target(output: Path) -> None:
+    if not output.parent.is_dir():
+        raise Failure(f"There is no folder {output.parent}")
+
+
+@contextmanager
+def _scratch(output: Path) -> Iterator[Path]:
+    """A hidden folder beside the output, so that the last step is a rename."""
+    folder = output.parent / f".{output.stem}.{uuid.uuid4().hex[:8]}"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_report(path: Path, report: dict[str, Any]) -> None:
+    text = json.dumps(report, indent=2)
+    if str(path) == "-":
+        click.echo(text)
+    else:
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def _ranges(numbers: tuple[int, ...]) -> str:
+    if not numbers:
+        return "-"
+    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
