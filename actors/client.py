@@ -14,10 +14,9 @@ from uuid import UUID
 import ray
 import structlog
 
-from actors import names
+from actors import names, pool
 from actors.faults import actor_errors
 from actors.kafka_service import KafkaActor
-from actors.pool import PoolActor
 from actors.reconciler import ReconcilerActor
 from actors.recording import pool_slots, submit_to_pool
 from actors.stores import make_catalog
@@ -55,10 +54,10 @@ class Client:
 async def start(settings: Settings) -> None:
     """Start the actors that every recording needs, unless the cluster has them already."""
     _start_pool(detached=True)
-    reconciler = ReconcilerActor.options(**_service(names.RECONCILER)).remote(settings)
+    reconciler: Any = ReconcilerActor.options(**_service(names.RECONCILER)).remote(settings)
     reconciler.run.remote()
     if settings.kafka_brokers:
-        kafka = KafkaActor.options(**_service(names.KAFKA)).remote(
+        kafka: Any = KafkaActor.options(**_service(names.KAFKA)).remote(
             settings, partial(make_catalog, settings), Client().poke
         )
         kafka.run.remote()
@@ -81,16 +80,22 @@ async def stop(grace_s: float = 6.0) -> None:
 @asynccontextmanager
 async def workers_only(count: int = 0) -> AsyncIterator[None]:
     """Just the workers, for recordings that this process supervises itself."""
-    pool = _start_pool(detached=False, workers=count)
+    handle = _start_pool(detached=False, workers=count)
     try:
         yield
     finally:
-        ray.kill(pool, no_restart=True)
+        ray.kill(handle, no_restart=True)
 
 
 async def record_alone(
-    source: Source, *, results: ObjectStore, bucket: str, name: str, settings: Settings,
-    follow: bool, on_progress: Callable[[Recording], None],
+    source: Source,
+    *,
+    results: ObjectStore,
+    bucket: str,
+    name: str,
+    settings: Settings,
+    follow: bool,
+    on_progress: Callable[[Recording], None],
 ) -> tuple[Recording, dict[str, Any]]:
     """Record one source without PostgreSQL; inside ``workers_only``.
 
@@ -99,15 +104,25 @@ async def record_alone(
     settings = settings.model_copy(update={"object_name": name.replace("{", "_")})
     catalog = MemoryCatalog(reconnect_window=timedelta(0), profile=settings.profile)
     await catalog.open()
-    accepted = await catalog.accept(StreamEvent(
-        kind=EventKind.STARTED, stream_id=name, origin=Origin.COMMAND,
-        occurred_at=datetime.now(UTC),
-    ))
+    accepted = await catalog.accept(
+        StreamEvent(
+            kind=EventKind.STARTED,
+            stream_id=name,
+            origin=Origin.COMMAND,
+            occurred_at=datetime.now(UTC),
+        )
+    )
     assert accepted.recording_id is not None
     supervisor = Supervisor(
-        accepted.recording_id, catalog=catalog, results=results, bucket=bucket,
-        sources=lambda _: [source], submit=submit_to_pool, slots=await pool_slots(),
-        settings=settings, follow=follow,
+        accepted.recording_id,
+        catalog=catalog,
+        results=results,
+        bucket=bucket,
+        sources=lambda _: [source],
+        submit=submit_to_pool,
+        slots=await pool_slots(),
+        settings=settings,
+        follow=follow,
     )
     work = asyncio.ensure_future(supervisor.run())
     try:
@@ -120,16 +135,21 @@ async def record_alone(
 
 
 def _start_pool(*, detached: bool, workers: int = 0) -> Any:
-    options = _service(names.POOL) if detached else {
-        "name": names.POOL, "namespace": names.NAMESPACE,
-    }
-    return PoolActor.options(**options).remote(workers)
+    lifetime = {"lifetime": "detached", "get_if_exists": True} if detached else {}
+    return pool.PoolActor.options(
+        name=names.POOL, namespace=names.NAMESPACE, **lifetime, **pool.OPTIONS
+    ).remote(workers)
 
 
 def _service(name: str) -> dict[str, Any]:
     return {
-        "name": name, "namespace": names.NAMESPACE, "lifetime": "detached",
-        "get_if_exists": True, "num_cpus": 0, "max_restarts": -1, "max_concurrency": 1000,
+        "name": name,
+        "namespace": names.NAMESPACE,
+        "lifetime": "detached",
+        "get_if_exists": True,
+        "num_cpus": 0,
+        "max_restarts": -1,
+        "max_concurrency": 1000,
     }
 
 

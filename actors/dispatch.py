@@ -40,7 +40,8 @@ def source_limits(settings: Settings) -> TransferLimits:
     return TransferLimits(
         timeout_s=settings.segment_download_timeout.total_seconds(),
         attempts=settings.max_retry_attempts + 1,
-        retry_delay_s=settings.retry_delay.total_seconds(), max_bytes=MAX_SEGMENT_BYTES,
+        retry_delay_s=settings.retry_delay.total_seconds(),
+        max_bytes=MAX_SEGMENT_BYTES,
     )
 
 
@@ -62,11 +63,20 @@ async def submit_patiently(submit: Submit, job: Job, recording: str, urgency: Ur
 
 
 class Dispatcher:
-    """Turns chunk specs of one recording into finished ledger entries, a bounded number at a time."""
+    """Turns chunk specs into finished ledger entries, a bounded number at a time."""
 
     def __init__(
-        self, recording_id: UUID, *, source: Source, results: ObjectStore, bucket: str,
-        upload: Upload, catalog: Catalog, submit: Submit, settings: Settings, in_flight: int,
+        self,
+        recording_id: UUID,
+        *,
+        source: Source,
+        results: ObjectStore,
+        bucket: str,
+        upload: Upload,
+        catalog: Catalog,
+        submit: Submit,
+        settings: Settings,
+        in_flight: int,
     ) -> None:
         self._id = recording_id
         self._source, self._results, self._bucket, self._upload = source, results, bucket, upload
@@ -83,8 +93,12 @@ class Dispatcher:
             await self._catalog.finish_chunk(self._id, RENDITION, answer)
         self.finished[chunk.index] = answer
         log.info(
-            "chunk_done", recording=str(self._id), chunk=chunk.index, bytes=answer.size_bytes,
-            lost=len(answer.report["lost"]), **answer.report["timings_s"],
+            "chunk_done",
+            recording=str(self._id),
+            chunk=chunk.index,
+            bytes=answer.size_bytes,
+            lost=len(answer.report["lost"]),
+            **answer.report["timings_s"],
         )
         return answer
 
@@ -100,13 +114,19 @@ class Dispatcher:
             ),
             part_number=number,
             # The first chunk shares part 1 with the head, which is known last.
-            part_url=None if chunk.index == 0 else self._results.presign_put_part(
-                self._bucket, self._upload.key, self._upload.upload_id, number,
+            part_url=None
+            if chunk.index == 0
+            else self._results.presign_put_part(
+                self._bucket,
+                self._upload.key,
+                self._upload.upload_id,
+                number,
                 expires_s=URL_LIFETIME_S,
             ),
             staging_key=key,
             staging_url=self._results.presign_put(self._bucket, key, expires_s=URL_LIFETIME_S),
-            source_limits=source_limits(self._settings), store_limits=_STORE_LIMITS,
+            source_limits=source_limits(self._settings),
+            store_limits=_STORE_LIMITS,
         )
 
     def _address(self, ref: str, byte_range: ByteRange | None) -> Address:

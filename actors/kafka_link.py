@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from actors.loops import is_cancelled
 from pipeline.errors import BrokerUnavailable
 
 REQUEST_TIMEOUT_S = 5.0
@@ -37,6 +38,11 @@ def broker_errors() -> Iterator[None]:
     except (KafkaError, OSError, TimeoutError) as error:
         cause = str(error) or type(error).__name__
         raise BrokerUnavailable(f"Kafka does not answer: {cause}") from error
+    except asyncio.CancelledError as error:
+        # aiokafka cancels the futures of a connection that breaks, and so whoever waits for them.
+        if is_cancelled():
+            raise
+        raise BrokerUnavailable("Kafka does not answer: the connection broke") from error
 
 
 async def ensure_topics(brokers: Sequence[str], partitions: Mapping[str, int]) -> None:
@@ -127,10 +133,11 @@ async def started(consumer: AIOKafkaConsumer) -> AsyncIterator[None]:
 async def _close(closing: Awaitable[None]) -> None:
     """Best effort: a broker that is away must not keep us from going."""
     try:
-        async with asyncio.timeout(CLOSE_TIMEOUT_S):
-            await closing
-    except (KafkaError, OSError, TimeoutError) as error:
-        log.debug("closing a Kafka connection failed: %r", error)
+        with broker_errors():
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await closing
+    except BrokerUnavailable as error:
+        log.debug("a Kafka connection could not be closed: %s", error)
 
 
 def _ms(seconds: float) -> int:

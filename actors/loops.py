@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pipeline.errors import VodrayError
 
 FIRST_DELAY_S = 0.25
-MAX_DELAY_S = 10.0
+MAX_DELAY_S = 5.0
 # A session that lived this long was a success: the next failure is a new one.
 STEADY_S = 30.0
 CLOSE_S = 2.0
@@ -32,6 +32,12 @@ async def pause(wake: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return wake.is_set()
     return True
+
+
+def is_cancelled() -> bool:
+    """Whether the current task was asked to end, and not only something that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class RetryingLoop:
@@ -90,13 +96,17 @@ class RetryingLoop:
                 await self._session()
             except VodrayError as error:
                 self._note(str(error))
-            except Exception as error:  # noqa: BLE001 - intake must outlive an error of its own
+            except asyncio.CancelledError as error:
+                if is_cancelled():
+                    raise
+                self._note("something that it waited for was cancelled", error)
+            except Exception as error:  # noqa: BLE001 - the loop must outlive an error of ours
                 self._note(f"unexpected {type(error).__name__}", error)
             if clock() - began > STEADY_S:
                 delays = backoff()
             await pause(self.stopping, next(delays))
 
-    def _note(self, message: str, unexpected: Exception | None = None) -> None:
+    def _note(self, message: str, unexpected: BaseException | None = None) -> None:
         if message != self.last_error:
             log.warning("%s: %s; trying again", self._name, message, exc_info=unexpected)
         self.last_error = message

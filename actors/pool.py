@@ -14,9 +14,9 @@ from typing import Any
 
 import ray
 
-from actors import names
+from actors import names, worker
 from actors.faults import actor_errors
-from actors.worker import SLOTS, WorkerActor
+from actors.worker import SLOTS
 from pipeline.errors import WorkerLost
 from pipeline.jobs import Answer, Job
 
@@ -42,7 +42,7 @@ class _Waiting:
 
 
 class Pool:
-    """Async actor. ``workers``: how many, or 0 for one per CPU of the cluster, followed as it grows."""
+    """Async actor. ``workers``: how many; 0: one per CPU of the cluster, also when it grows."""
 
     def __init__(self, workers: int = 0) -> None:
         self._fixed = workers
@@ -55,7 +55,7 @@ class Pool:
         self._resizer = asyncio.get_running_loop().create_task(self._resize_for_ever())
 
     async def submit(self, job: Job, recording: str, urgency: Urgency) -> Answer:
-        """Queue a job and wait for its answer. Raises the job's ``VodrayError`` or ``WorkerLost``."""
+        """Queue a job, wait for its answer. Raises the job's ``VodrayError`` or ``WorkerLost``."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         rank = (int(urgency), self._waiting[recording], next(self._order))
         self._waiting[recording] += 1
@@ -104,7 +104,7 @@ class Pool:
                     ray.kill(self._handles[number], no_restart=False)
                     raise WorkerLost(f"worker {number} took over {JOB_TIMEOUT_S:.0f} s") from error
             _settle(waiting.answer, answer)
-        except Exception as error:  # handed to whoever waits for the answer
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for the answer
             if not waiting.answer.done():
                 waiting.answer.set_exception(error)
         finally:
@@ -113,15 +113,24 @@ class Pool:
 
     async def _resize_for_ever(self) -> None:
         while True:
-            self._resize(self._fixed or int(ray.cluster_resources().get("CPU", 1)))
+            self._resize(self._fixed or _cluster_cpus())
             await asyncio.sleep(_RESIZE_EVERY_S)
 
     def _resize(self, wanted: int) -> None:
         for number in range(max(1, wanted)):
             if number not in self._handles:
-                self._handles[number] = WorkerActor.options(name=names.worker(number)).remote()
+                self._handles[number] = _start_worker(number)
                 self._idle[number] = SLOTS
         self._assign()
+
+
+def _start_worker(number: int) -> Any:
+    return worker.WorkerActor.options(name=names.worker(number), **worker.OPTIONS).remote()
+
+
+def _cluster_cpus() -> int:
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(resources.get("CPU", 1))
 
 
 async def _as_future(call: Any) -> Any:
@@ -133,4 +142,6 @@ def _settle(future: "asyncio.Future[Answer]", answer: Answer) -> None:
         future.set_result(answer)
 
 
-PoolActor = ray.remote(num_cpus=0, max_concurrency=10_000, max_restarts=-1, max_task_retries=0)(Pool)
+PoolActor = ray.remote(Pool)
+# A waiting job is a call that has not returned: thousands may wait.
+OPTIONS: dict[str, Any] = {"num_cpus": 0, "max_concurrency": 10_000, "max_restarts": -1}

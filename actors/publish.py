@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 
 class Publisher:
-    """Publishes one recording whose object name is claimed and whose chunks are all in the ledger."""
+    """Publishes one recording: its object name is claimed, all its chunks are in the ledger."""
 
     def __init__(
         self, recording: Recording, *, results: ObjectStore, bucket: str, submit: Submit
@@ -70,9 +70,13 @@ class Publisher:
             "playlists_and_poster": round(time.perf_counter() - joined, 3),
         }
         return Completion(
-            file_path=f"{self._bucket}/{upload.key}", duration=round(assembly.duration_s),
-            file_size=whole.size_bytes, completed_at=datetime.now(UTC), gaps=assembly.gaps,
-            thumbnail_path=poster.get("file_path"), renditions=(rendition,),
+            file_path=f"{self._bucket}/{upload.key}",
+            duration=round(assembly.duration_s),
+            file_size=whole.size_bytes,
+            completed_at=datetime.now(UTC),
+            gaps=assembly.gaps,
+            thumbnail_path=poster.get("file_path"),
+            renditions=(rendition,),
         ), report
 
     async def _parts(
@@ -80,9 +84,9 @@ class Publisher:
     ) -> list[Part]:
         """All parts of the object in order, those of staged chunks made now."""
         staged = {r.index_number: r for r in records if r.staging_key is not None}
-        made = await asyncio.gather(*(
-            self._join(joined, assembly, staged, upload) for joined in assembly.layout.joined
-        ))
+        made = await asyncio.gather(
+            *(self._join(joined, assembly, staged, upload) for joined in assembly.layout.joined)
+        )
         parts = [r.part for r in records if r.part is not None] + list(made)
         parts.sort(key=lambda part: part.number)
         there = {part.number: part for part in await asyncio.to_thread(self._uploaded, upload)}
@@ -107,12 +111,14 @@ class Publisher:
     ) -> JoinJob:
         keys = [staged[chunk].staging_key or "" for chunk in joined.chunks]
         return JoinJob(
-            number=joined.number, head=assembly.head if joined.number == 1 else b"",
+            number=joined.number,
+            head=assembly.head if joined.number == 1 else b"",
             staged=tuple(
                 Address(url=self._results.presign_get(self._bucket, key, expires_s=URL_LIFETIME_S))
                 for key in keys
             ),
-            padding=joined.padding, limits=store_limits(),
+            padding=joined.padding,
+            limits=store_limits(),
             part_url=self._results.presign_put_part(
                 self._bucket, upload.key, upload.upload_id, joined.number, expires_s=URL_LIFETIME_S
             ),
@@ -153,16 +159,18 @@ class Publisher:
         variant = hls.describe_variant(f"{RENDITION}.m3u8", playlist, assembly.tracks)
         self._put("master.m3u8", hls.render_master([variant]).encode(), _PLAYLIST_TYPE)
         return Rendition(
-            name=RENDITION, file_path=f"{self._bucket}/{self._name}.mp4", codecs=variant.codecs,
-            bandwidth=variant.bandwidth, average_bandwidth=variant.average_bandwidth,
-            width=variant.width or None, height=variant.height or None,
+            name=RENDITION,
+            file_path=f"{self._bucket}/{self._name}.mp4",
+            codecs=variant.codecs,
+            bandwidth=variant.bandwidth,
+            average_bandwidth=variant.average_bandwidth,
+            width=variant.width or None,
+            height=variant.height or None,
             frame_rate=round(variant.frame_rate, 3) or None,
         )
 
-    async def _poster(
-        self, assembly: Assembly, records: Sequence[ChunkRecord]
-    ) -> dict[str, Any]:
-        """A picture that could not be made is absent, said in the report, and costs nothing else."""
+    async def _poster(self, assembly: Assembly, records: Sequence[ChunkRecord]) -> dict[str, Any]:
+        """A picture that could not be made is absent, says so, and costs nothing else."""
         best = poster_span(assembly, records)
         if best is None:
             return {"absent": "no pictures in the stream"}
@@ -171,14 +179,24 @@ class Publisher:
         key = f"{self._name}/poster.jpg"
         media = f"{self._name}.mp4"
         try:
-            size = await submit_patiently(self._submit, PosterJob(
-                init=span.init, limits=store_limits(),
-                fragment=Address(
-                    url=self._results.presign_get(self._bucket, media, expires_s=URL_LIFETIME_S),
-                    byte_range=ByteRange(offset=first, length=behind - first),
+            size = await submit_patiently(
+                self._submit,
+                PosterJob(
+                    init=span.init,
+                    limits=store_limits(),
+                    fragment=Address(
+                        url=self._results.presign_get(
+                            self._bucket, media, expires_s=URL_LIFETIME_S
+                        ),
+                        byte_range=ByteRange(offset=first, length=behind - first),
+                    ),
+                    image_url=self._results.presign_put(
+                        self._bucket, key, expires_s=URL_LIFETIME_S
+                    ),
                 ),
-                image_url=self._results.presign_put(self._bucket, key, expires_s=URL_LIFETIME_S),
-            ), str(self._recording.id), Urgency.FINISH)
+                str(self._recording.id),
+                Urgency.FINISH,
+            )
         except VodrayError as error:
             log.warning("poster_failed", recording=str(self._recording.id), error=str(error))
             return {"absent": str(error)}
@@ -205,12 +223,15 @@ class Publisher:
             "checks": checks,
             "segments": sum(len(r.report["segments"]) for r in records),
             "segments_lost": sum(len(r.report["lost"]) for r in records),
-            "frames_in": checks["packets_in"], "frames_out": checks["samples_out"],
+            "frames_in": checks["packets_in"],
+            "frames_out": checks["samples_out"],
             "duration_s": round(assembly.duration_s, 6),
             "tracks": describe_tracks(assembly),
             "gaps": [
                 {
-                    "start_s": gap.start_s, "duration_s": gap.duration_s, "reason": gap.reason,
+                    "start_s": gap.start_s,
+                    "duration_s": gap.duration_s,
+                    "reason": gap.reason,
                     "segments": list(gap.segments),
                     "wall_clock": gap.wall_clock.isoformat() if gap.wall_clock else None,
                 }
@@ -237,4 +258,3 @@ def remove_everything(
     for prefix in prefixes:
         keys += [found.key for found in results.list(bucket, prefix)]
     results.delete(bucket, keys)
-

@@ -13,8 +13,9 @@ import ray
 import structlog
 
 from actors import names
+from actors import recording as recording_actor
 from actors.faults import actor_errors
-from actors.recording import RecordingActor, sources_of
+from actors.recording import sources_of
 from actors.stores import make_catalog, make_store
 from actors.supervisor import open_media_playlist
 from pipeline import logs
@@ -98,9 +99,14 @@ class Reconciler:
     def _fingerprint(self, event: StreamEvent) -> str | None:
         """What the event's source holds now; None if nothing can be read there."""
         probe = Recording(
-            id=uuid4(), stream_id=event.stream_id, stream_key=event.stream_key,
-            source=event.hls_path, status=Status.RECORDING, started_at=event.occurred_at,
-            created_at=event.occurred_at, updated_at=event.occurred_at,
+            id=uuid4(),
+            stream_id=event.stream_id,
+            stream_key=event.stream_key,
+            source=event.hls_path,
+            status=Status.RECORDING,
+            started_at=event.occurred_at,
+            created_at=event.occurred_at,
+            updated_at=event.occurred_at,
         )
         for source in sources_of(probe, self._store, self._settings):
             try:
@@ -112,9 +118,11 @@ class Reconciler:
         return None
 
     def _start(self, recording: Recording) -> None:
-        handle = RecordingActor.options(
-            name=names.supervisor(recording.id), namespace=names.NAMESPACE, max_concurrency=10,
+        handle = recording_actor.RecordingActor.options(
+            name=names.supervisor(recording.id),
+            namespace=names.NAMESPACE,
             get_if_exists=True,
+            **recording_actor.OPTIONS,
         ).remote(recording.id, self._settings)
         task = asyncio.get_running_loop().create_task(self._watch(recording.id, handle))
         self._running[recording.id] = _Running(handle, task)
@@ -125,7 +133,7 @@ class Reconciler:
             with actor_errors(f"the supervisor of {recording_id}"):
                 await handle.run.remote()
             self._not_before.pop(recording_id, None)
-        except Exception as error:  # whatever ended it, the recording is still in the catalogue
+        except Exception as error:  # noqa: BLE001 - whatever it was, the catalogue still knows
             self._not_before[recording_id] = time.monotonic() + _RETRY_S
             log.warning("supervisor_ended", recording=str(recording_id), error=str(error))
         finally:
@@ -134,4 +142,4 @@ class Reconciler:
             self._poked.set()
 
 
-ReconcilerActor = ray.remote(num_cpus=0, max_restarts=-1)(Reconciler)
+ReconcilerActor = ray.remote(Reconciler)

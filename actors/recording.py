@@ -1,6 +1,7 @@
-"""The actor of one recording: a ``Supervisor`` with stores of its own, named after the recording."""
+"""The actor of one recording: a ``Supervisor`` with stores of its own."""
 
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import ray
@@ -19,7 +20,6 @@ from pipeline.source import Source, open_source
 from pipeline.stores.objects import ObjectStore
 
 
-
 class RecordingProcess:
     """Async actor: ``run`` records until the recording is final, ``wake`` makes it look now."""
 
@@ -35,10 +35,14 @@ class RecordingProcess:
         try:
             results = make_store(self._settings)
             self._supervisor = Supervisor(
-                self._id, catalog=self._catalog, results=results,
-                bucket=self._settings.minio_bucket, settings=self._settings,
+                self._id,
+                catalog=self._catalog,
+                results=results,
+                bucket=self._settings.minio_bucket,
+                settings=self._settings,
                 sources=lambda recording: sources_of(recording, results, self._settings),
-                submit=submit_to_pool, slots=await pool_slots(),
+                submit=submit_to_pool,
+                slots=await pool_slots(),
             )
             await self._supervisor.run()
         finally:
@@ -49,7 +53,9 @@ class RecordingProcess:
             self._supervisor.wake()
 
 
-RecordingActor = ray.remote(num_cpus=0, max_restarts=0)(RecordingProcess)
+RecordingActor = ray.remote(RecordingProcess)
+# Never restarted by Ray: the reconciler starts a new one, which reads the ledger.
+OPTIONS: dict[str, Any] = {"num_cpus": 0, "max_restarts": 0, "max_concurrency": 10}
 
 
 async def submit_to_pool(job: Job, recording: str, urgency: Urgency) -> Answer:
@@ -63,21 +69,23 @@ async def pool_slots() -> int:
         return int(await _pool().slots.remote())
 
 
-def sources_of(
-    recording: Recording, store: ObjectStore, settings: Settings
-) -> Iterator[Source]:
+def sources_of(recording: Recording, store: ObjectStore, settings: Settings) -> Iterator[Source]:
     """Where the playlist may be: where an event said, else under the key, else under the id."""
-    refs = [recording.source] if recording.source else [
-        f"{name}/stream.m3u8" for name in (recording.stream_key, recording.stream_id) if name
-    ]
+    refs = (
+        [recording.source]
+        if recording.source
+        else [f"{name}/stream.m3u8" for name in (recording.stream_key, recording.stream_id) if name]
+    )
     for ref in refs:
         yield open_source(
-            ref, store=store, source_bucket=settings.minio_hls_bucket,
+            ref,
+            store=store,
+            source_bucket=settings.minio_hls_bucket,
             allowed_hosts=settings.allowed_source_hosts,
         )
 
 
-def _pool() -> ray.actor.ActorHandle:
+def _pool() -> Any:
     try:
         return ray.get_actor(names.POOL, namespace=names.NAMESPACE)
     except ValueError as error:

@@ -20,6 +20,8 @@ def make_store(settings: Settings) -> ObjectStore:
     if settings.minio_endpoint is None:
         raise SettingsError("No object store is named", "Set MINIO_ENDPOINT")
     return S3Store(
-        settings.minio_endpoint, settings.minio_access_key,
-        settings.minio_secret_key.get_secret_value(), secure=settings.minio_use_ssl,
+        settings.minio_endpoint,
+        settings.minio_access_key,
+        settings.minio_secret_key.get_secret_value(),
+        secure=settings.minio_use_ssl,
     )

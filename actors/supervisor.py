@@ -48,16 +48,30 @@ log = structlog.get_logger()
 
 
 class Supervisor:
-    """Call ``run`` once. ``sources``: where to look for the playlist, asked again until one is there.
+    """Call ``run`` once. ``sources``: where to look for the playlist, asked until one is there.
 
     ``follow``: whether a playlist without ENDLIST may still grow.
     """
 
     def __init__(
-        self, recording_id: UUID, *, catalog: Catalog, results: ObjectStore, bucket: str,
-        sources: Any, submit: Submit, slots: int, settings: Settings, follow: bool = True,
+        self,
+        recording_id: UUID,
+        *,
+        catalog: Catalog,
+        results: ObjectStore,
+        bucket: str,
+        sources: Any,
+        submit: Submit,
+        slots: int,
+        settings: Settings,
+        follow: bool = True,
     ) -> None:
-        self._id, self._catalog, self._results, self._bucket = recording_id, catalog, results, bucket
+        self._id, self._catalog, self._results, self._bucket = (
+            recording_id,
+            catalog,
+            results,
+            bucket,
+        )
         self._sources, self._submit, self._slots = sources, submit, slots
         self._settings, self._follow = settings, follow
         self._woken = asyncio.Event()
@@ -86,8 +100,14 @@ class Supervisor:
         look = await self._look(source, playlist, planned)
         recording, upload = await self._claim(recording)
         dispatcher = Dispatcher(
-            self._id, source=source, results=self._results, bucket=self._bucket, upload=upload,
-            catalog=self._catalog, submit=self._submit, settings=self._settings,
+            self._id,
+            source=source,
+            results=self._results,
+            bucket=self._bucket,
+            upload=upload,
+            catalog=self._catalog,
+            submit=self._submit,
+            settings=self._settings,
             in_flight=2 * self._slots,
         )
         for record in await self._catalog.finished(self._id, RENDITION):
@@ -108,12 +128,17 @@ class Supervisor:
         report["timings_s"]["total"] = round(time.monotonic() - begin, 3)
         done = await self._catalog.complete(self._id, completion, report)
         await self._catalog.forget_ledger(self._id)
-        log.info("recording_completed", recording=str(self._id), file=completion.file_path,
-                 duration_s=completion.duration, gaps=len(completion.gaps))
+        log.info(
+            "recording_completed",
+            recording=str(self._id),
+            file=completion.file_path,
+            duration_s=completion.duration,
+            gaps=len(completion.gaps),
+        )
         return done
 
     async def _find_source(self, recording: Recording) -> tuple[Source, MediaPlaylist]:
-        """Wait for a playlist that can be read; how long depends on whether the stream still runs."""
+        """Wait for a playlist that can be read; less long if the stream has ended."""
         settings = self._settings
         begin = time.monotonic()
         while True:
@@ -135,7 +160,8 @@ class Supervisor:
             recording = await self._catalog.get(self._id)
             told = recording.end_reason is not None or not self._follow
             patience = (
-                settings.retry_delay * settings.max_retry_attempts if told
+                settings.retry_delay * settings.max_retry_attempts
+                if told
                 else settings.stall_timeout
             )
             if not self._follow or time.monotonic() - begin >= patience.total_seconds():
@@ -194,13 +220,20 @@ class Supervisor:
     def _untaken(self, names: Sequence[str]) -> tuple[str, ...]:
         """Names under which the bucket holds nothing; the catalogue may not know every object."""
         return tuple(
-            name for name in names[:-1]
-            if not any(found.key == f"{name}.mp4"
-                       for found in self._results.list(self._bucket, f"{name}.mp4"))
+            name
+            for name in names[:-1]
+            if not any(
+                found.key == f"{name}.mp4"
+                for found in self._results.list(self._bucket, f"{name}.mp4")
+            )
         ) + tuple(names[-1:])
 
     async def _follow_source(
-        self, source: Source, look: FirstLook, planned: list[ChunkSpec], dispatcher: Dispatcher,
+        self,
+        source: Source,
+        look: FirstLook,
+        planned: list[ChunkSpec],
+        dispatcher: Dispatcher,
         chunks: asyncio.TaskGroup,
     ) -> None:
         """Reload the playlist until the stream has ended; every complete chunk goes to work."""
@@ -224,8 +257,12 @@ class Supervisor:
                 log.warning("playlist_unreadable", recording=str(self._id), error=str(error))
             located = await asyncio.to_thread(_locate, new, source)
             seen = Look(
-                now_s=time.monotonic(), new_segments=len(new), endlist=endlist, readable=readable,
-                told=recording.end_reason is EndReason.EVENT, target_duration_s=target_s,
+                now_s=time.monotonic(),
+                new_segments=len(new),
+                endlist=endlist,
+                readable=readable,
+                told=recording.end_reason is EndReason.EVENT,
+                target_duration_s=target_s,
             )
             watch, end = advance(
                 watch, seen, stall_timeout_s=self._settings.stall_timeout.total_seconds()
@@ -245,9 +282,7 @@ class Supervisor:
             await self._wait(seconds_to_next_look(seen, longest))
         await self._wait_for_chunks(planned, dispatcher)
 
-    async def _wait_for_chunks(
-        self, planned: Sequence[ChunkSpec], dispatcher: Dispatcher
-    ) -> None:
+    async def _wait_for_chunks(self, planned: Sequence[ChunkSpec], dispatcher: Dispatcher) -> None:
         """Report progress until all is done; a failing chunk ends this by ending the task group."""
         while len(dispatcher.finished) < len(planned):
             await self._report_progress(planned, (), dispatcher)
@@ -259,12 +294,21 @@ class Supervisor:
         done = dispatcher.finished
         segments = [s for chunk in planned for s in chunk.segments] + list(pending)
         await self._catalog.report_progress(
-            self._id, int(sum(s.duration_s for s in segments)),
+            self._id,
+            int(sum(s.duration_s for s in segments)),
             Progress(
-                segments=len(segments), chunks_done=len(done), chunks_total=len(planned),
-                seconds=round(sum(
-                    s.duration_s for chunk in planned if chunk.index in done for s in chunk.segments
-                ), 3),
+                segments=len(segments),
+                chunks_done=len(done),
+                chunks_total=len(planned),
+                seconds=round(
+                    sum(
+                        s.duration_s
+                        for chunk in planned
+                        if chunk.index in done
+                        for s in chunk.segments
+                    ),
+                    3,
+                ),
             ),
         )
 
@@ -272,9 +316,7 @@ class Supervisor:
         log.error("recording_failed", recording=str(self._id), error=str(error))
         recording = await self._catalog.get(self._id)
         uploads = await self._catalog.uploads(self._id)
-        await asyncio.to_thread(
-            remove_everything, self._results, self._bucket, recording, uploads
-        )
+        await asyncio.to_thread(remove_everything, self._results, self._bucket, recording, uploads)
         failed = await self._catalog.fail(self._id, str(error))
         await self._catalog.forget_ledger(self._id)
         return failed
@@ -289,7 +331,7 @@ class Supervisor:
 
 
 def open_media_playlist(source: Source) -> tuple[Source, MediaPlaylist]:
-    """The source of a Media Playlist: of a Master Playlist's best variant, else the source itself."""
+    """The source itself, or of a Master Playlist the best variant."""
     playlist = parse(source.read_playlist(), source.ref)
     if isinstance(playlist, MasterPlaylist):
         best = playlist.best()

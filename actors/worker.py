@@ -3,6 +3,7 @@ the computing of the other. Holds no keys and no state between jobs."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import ray
 
@@ -38,4 +39,6 @@ class Worker:
         """Answers while the process lives."""
 
 
-WorkerActor = ray.remote(num_cpus=1, max_concurrency=SLOTS + 1, max_restarts=-1)(Worker)
+WorkerActor = ray.remote(Worker)
+# One slot more than jobs, so that a busy worker still answers pings.
+OPTIONS: dict[str, Any] = {"num_cpus": 1, "max_concurrency": SLOTS + 1, "max_restarts": -1}

@@ -1,1 +1,1 @@
-"""HTTP (Ray Serve), command line and embedded services. Reaches actors only through actors.client."""
+"""HTTP (Ray Serve), command line and embedded services. Reaches actors by their client."""

@@ -2,7 +2,7 @@
 
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -20,18 +20,23 @@ class ProgressLine:
         self._bar: Progress | None = None
         if self._console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(),
-                TextColumn("{task.fields[detail]}"), TimeElapsedColumn(), console=self._console,
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.fields[detail]}"),
+                TimeElapsedColumn(),
+                console=self._console,
             )
             self._task = self._bar.add_task(title[-50:], total=None, detail="")
 
-    def __enter__(self) -> "ProgressLine":
+    def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
         if self._bar is not None:
@@ -45,7 +50,9 @@ class ProgressLine:
         )
         if self._bar is not None:
             self._bar.update(
-                self._task, total=progress.chunks_total or None, completed=progress.chunks_done,
+                self._task,
+                total=progress.chunks_total or None,
+                completed=progress.chunks_done,
                 detail=detail,
             )
         elif time.monotonic() - self._told_s >= _PLAIN_EVERY_S:

@@ -22,8 +22,13 @@ EXIT_WITH_GAPS = 3
 @click.argument("input_ref", metavar="INPUT")
 @click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--profile", default="copy", show_default=True, help="Output profile.")
-@click.option("--json", "report_path", type=click.Path(path_type=Path), metavar="REPORT",
-              help="Write the verification report here ('-': standard output).")
+@click.option(
+    "--json",
+    "report_path",
+    type=click.Path(path_type=Path),
+    metavar="REPORT",
+    help="Write the verification report here ('-': standard output).",
+)
 @click.option("--num-cpus", type=click.IntRange(min=1), help="Use this many cores. Default: all.")
 def command(
     input_ref: str, output: Path, profile: str, report_path: Path | None, num_cpus: int | None
@@ -52,16 +57,22 @@ def command(
         _write_report(report_path, report)
     click.echo(
         f"{output}: {report['duration_s']:.3f} s, {recording.file_size} bytes, "
-        f"{report['frames_out']} of {report['frames_in']} packets, verified", err=True,
+        f"{report['frames_out']} of {report['frames_in']} packets, verified",
+        err=True,
     )
     if recording.gaps:
         for gap in recording.gaps:
-            click.echo(f"gap at {gap.start_s:.3f} s: {gap.duration_s:.3f} s missing, "
-                       f"segments {_ranges(gap.segments)}: {gap.reason}", err=True)
+            click.echo(
+                f"gap at {gap.start_s:.3f} s: {gap.duration_s:.3f} s missing, "
+                f"segments {_ranges(gap.segments)}: {gap.reason}",
+                err=True,
+            )
         raise click.exceptions.Exit(EXIT_WITH_GAPS)
 
 
-async def _convert(input_ref: str, output: Path, num_cpus: int | None) -> tuple[Any, dict[str, Any]]:
+async def _convert(
+    input_ref: str, output: Path, num_cpus: int | None
+) -> tuple[Any, dict[str, Any]]:
     from actors import client
     from pipeline.model import Status
     from pipeline.settings import load_settings
@@ -75,8 +86,13 @@ async def _convert(input_ref: str, output: Path, num_cpus: int | None) -> tuple[
         async with client.workers_only():
             with ProgressLine(input_ref) as line:
                 recording, report = await client.record_alone(
-                    source, results=FolderStore(folder), bucket="", name=output.stem,
-                    settings=settings, follow=follow, on_progress=line.show,
+                    source,
+                    results=FolderStore(folder),
+                    bucket="",
+                    name=output.stem,
+                    settings=settings,
+                    follow=follow,
+                    on_progress=line.show,
                 )
         if recording.status is not Status.COMPLETED:
             raise Failure(recording.error or "failed")
@@ -96,7 +112,9 @@ def _open(input_ref: str, settings: Any) -> tuple[Any, bool]:
     if scheme == "s3":
         bucket = input_ref.removeprefix("s3://").partition("/")[0]
         return open_source(
-            input_ref, store=make_store(settings), source_bucket=bucket,
+            input_ref,
+            store=make_store(settings),
+            source_bucket=bucket,
             allowed_hosts=settings.allowed_source_hosts,
         ), True
     path = Path(input_ref)
