@@ -13,7 +13,8 @@ from serve_app.problems import documented
 from serve_app.schemas import Healthy, Unhealthy
 from serve_app.services import Services
 
-CHECK_TIMEOUT_S = 3.0
+# A little longer than the catalogue and the store try, so that their own reasons come through.
+CHECK_TIMEOUT_S = 3.5
 
 router = APIRouter(tags=["health"])
 _log = structlog.get_logger(__name__)

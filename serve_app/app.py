@@ -1,0 +1,111 @@
+"""The HTTP API as a Ray Serve application; what cannot be pickled is made in the replica."""
+
+import asyncio
+
+import structlog
+from fastapi import FastAPI
+from ray import serve
+
+from actors.client import Client
+from pipeline.errors import CatalogUnavailable, SettingsError
+from pipeline.logs import configure
+from pipeline.model import StreamEvent
+from pipeline.settings import Settings
+from pipeline.stores.catalog import Accepted
+from pipeline.stores.catalog_postgres import PostgresCatalog
+from pipeline.stores.objects_s3 import S3Store
+from serve_app.api import create_api
+from serve_app.services import Services
+
+# Event streams hold one request each as long as their client listens; the feed bounds them.
+MAX_ONGOING_REQUESTS = 1024
+# Event streams never end by themselves, so waiting for them at shutdown is in vain.
+SHUTDOWN_GRACE_S = 3.0
+# The database is normally there at once; if not, we start without it and say so in /health.
+FIRST_OPEN_S = 10.0
+OPEN_RETRY_S = 1.0
+STORE_CHECK_S = 2.5
+
+_log = structlog.get_logger(__name__)
+
+
+class RecordingService:
+    """One replica: the API over PostgreSQL, S3 and the actors."""
+
+    def __init__(self, settings: Settings) -> None:
+        configure(settings)
+        self._settings = settings
+        self._catalog = PostgresCatalog(
+            _known(settings.database_dsn, "DATABASE_URL"),
+            reconnect_window=settings.reconnect_window,
+            profile=settings.profile,
+        )
+        self._store = S3Store(
+            _known(settings.minio_endpoint, "MINIO_ENDPOINT"),
+            settings.minio_access_key,
+            settings.minio_secret_key.get_secret_value(),
+            secure=settings.minio_use_ssl,
+            timeout_s=STORE_CHECK_S,
+            attempts=1,
+        )
+        self._client = Client()
+        self._opening: asyncio.Task[None] | None = None
+
+    async def __serve_build_asgi_app__(self) -> FastAPI:
+        """Called by Serve in the event loop that serves the requests."""
+        self._opening = asyncio.create_task(self._open())
+        await asyncio.wait({self._opening}, timeout=FIRST_OPEN_S)
+        if self._opening.done():
+            self._opening.result()
+        return create_api(
+            Services(
+                settings=self._settings,
+                catalog=self._catalog,
+                submit=self._submit,
+                check_workers=self._client.check_workers,
+                check_store=self._check_store,
+            )
+        )
+
+    async def __del__(self) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+        await self._catalog.close()
+
+    async def _open(self) -> None:
+        while True:
+            try:
+                await self._catalog.open()
+                return
+            except CatalogUnavailable as error:
+                _log.warning("starting without the database", reason=str(error))
+            await asyncio.sleep(OPEN_RETRY_S)
+
+    async def _submit(self, event: StreamEvent) -> Accepted:
+        accepted = await self._catalog.accept(event)
+        await self._client.poke(accepted.recording_id)
+        return accepted
+
+    async def _check_store(self) -> None:
+        for bucket in (self._settings.minio_bucket, self._settings.minio_hls_bucket):
+            await asyncio.to_thread(self._store.check_bucket, bucket)
+
+
+def build_app(settings: Settings) -> serve.Application:
+    """The application for ``serve.run``. PostgreSQL and S3 must be named."""
+    _known(settings.database_dsn, "DATABASE_URL")
+    _known(settings.minio_endpoint, "MINIO_ENDPOINT")
+    deployment = serve.deployment(
+        name="RecordingService",
+        max_ongoing_requests=MAX_ONGOING_REQUESTS,
+        graceful_shutdown_timeout_s=SHUTDOWN_GRACE_S,
+        graceful_shutdown_wait_loop_s=0.5,
+        ray_actor_options={"num_cpus": 0},
+    )(serve.ingress()(RecordingService))
+    return deployment.bind(settings)
+
+
+def _known(value: str | None, variable: str) -> str:
+    if value is None:
+        raise SettingsError(f"{variable} is not set", "The service needs PostgreSQL and S3")
+    return value

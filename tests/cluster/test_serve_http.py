@@ -1,0 +1,149 @@
+"""The API under Ray Serve, over real HTTP, with real PostgreSQL and S3 behind it.
+
+What only shows here: state that must reach requests, pickling of the application, streaming
+through Serve's proxy.
+"""
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+import ray
+from ray import serve
+
+from pipeline.model import EndReason
+from pipeline.settings import Settings
+from pipeline.stores.catalog import Completion
+from pipeline.stores.catalog_postgres import PostgresCatalog
+from pipeline.stores.objects_s3 import S3Store
+from serve_app.app import build_app
+from tests.conftest import S3
+
+BODY = {
+    "event": "stream.started",
+    "stream_id": "bb52ba50-edc5-4056-a62c-6ef211d72d25",
+    "stream_key": "d1eb2fe800d01c797c84f0b622e474d9",
+    "user_id": "u1",
+    "timestamp": "2025-10-05T18:00:00Z",
+}
+
+
+@pytest.fixture(scope="module")
+def ray_serve() -> Iterator[str]:
+    """The URL of Ray Serve's proxy."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        serve.shutdown()
+        ray.shutdown()
+
+
+@pytest.fixture
+def service(
+    ray_serve: str, database: str, s3: S3, new_bucket_name: Callable[[], str]
+) -> Iterator[str]:
+    """The URL of the service over a database and buckets of this test's own."""
+    settings = Settings(
+        _env_file=None,
+        database_url=database,
+        minio_endpoint=s3.endpoint,
+        minio_access_key=s3.access_key,
+        minio_secret_key=s3.secret_key,
+        minio_bucket=new_bucket_name(),
+        minio_hls_bucket=new_bucket_name(),
+    )
+    store = S3Store(s3.endpoint, s3.access_key, s3.secret_key, secure=False)
+    store.ensure_bucket(settings.minio_bucket)
+    store.ensure_bucket(settings.minio_hls_bucket)
+    serve.run(build_app(settings), name="vodray", route_prefix="/")
+    yield ray_serve
+    serve.delete("vodray")
+
+
+async def test_from_a_webhook_to_the_last_event(service: str, database: str) -> None:
+    catalog = PostgresCatalog(database, reconnect_window=timedelta(seconds=60), profile="copy")
+    await catalog.open()
+    async with httpx.AsyncClient(base_url=service, timeout=30) as client:
+        health = await client.get("/health")
+        assert health.status_code == 503
+        assert health.json()["checks"].pop("workers") != "ok"
+        assert {health.json()["checks"][part] for part in ("postgres", "s3")} == {"ok"}
+
+        empty = await client.get("/recordings")
+        assert (empty.status_code, empty.content) == (200, b'{"recordings":[]}')
+
+        for _ in range(2):
+            told = await client.post("/webhook/stream", json=BODY)
+            assert (told.status_code, told.content) == (
+                200,
+                b'{"message":"Webhook processed successfully"}',
+            )
+        (recording,) = (await client.get("/recordings")).json()["recordings"]
+        assert recording["status"] == "recording"
+        assert recording["stream_id"] == BODY["stream_id"]
+        one = await client.get(f"/recording/{recording['id']}")
+        assert one.json() == {"recording": recording}
+
+        states = await _follow_to_the_end(client, catalog, recording["id"])
+        assert [each["status"] for each in states] == ["recording", "processing", "completed"]
+        assert states[-1]["file_path"] == "recordings/a.mp4"
+        report = await client.get(f"/recordings/{recording['id']}/report")
+        assert report.json() == {"frames_in": 1, "frames_out": 1}
+
+        refused = await client.post("/webhook/stream", content=b"{}")
+        assert (refused.status_code, refused.content) == (400, b'{"error":"Invalid event type"}')
+        unknown = await client.get("/recording/7")
+        assert (unknown.status_code, unknown.content) == (404, b'{"error":"Recording not found"}')
+        assert (await client.get("/openapi.json")).json()["info"]["title"]
+    await catalog.close()
+
+
+async def _follow_to_the_end(
+    client: httpx.AsyncClient, catalog: PostgresCatalog, recording_id: str
+) -> list[dict[str, Any]]:
+    states: list[dict[str, Any]] = []
+    async with asyncio.timeout(30):
+        async with client.stream("GET", f"/recordings/{recording_id}/events") as answer:
+            assert answer.status_code == 200
+            async for line in answer.aiter_lines():
+                if not line.startswith("data: "):
+                    continue
+                states.append(json.loads(line.removeprefix("data: ")))
+                await _advance(catalog, states[-1])
+    return states
+
+
+async def _advance(catalog: PostgresCatalog, state: dict[str, Any]) -> None:
+    """The next step in the recording's life, only when the client has seen the one before."""
+    (recording,) = await catalog.list()
+    if state["status"] == "recording":
+        await catalog.mark_ended(
+            recording.id, recording.started_at + timedelta(minutes=1), EndReason.ENDLIST
+        )
+        await catalog.mark_processing(recording.id)
+    elif state["status"] == "processing":
+        completion = Completion(
+            file_path="recordings/a.mp4",
+            duration=60,
+            file_size=1,
+            completed_at=recording.started_at + timedelta(minutes=2),
+        )
+        await catalog.complete(recording.id, completion, {"frames_in": 1, "frames_out": 1})
+
+
+async def test_streams_of_clients_that_left_do_not_fill_the_service(service: str) -> None:
+    async with httpx.AsyncClient(base_url=service, timeout=30) as client:
+        for _ in range(300):
+            async with client.stream("GET", "/events") as answer:
+                assert answer.status_code == 200
+                assert await anext(answer.aiter_lines()) == "retry: 3000"
