@@ -26,7 +26,6 @@ from pipeline.model import (
 )
 from pipeline.stores import folds
 from pipeline.stores.catalog import Accepted, Completion, StateChange
-
 from pipeline.stores.catalog_json import CHUNK, EVENT, REPORT
 from pipeline.stores.catalog_listener import ChangeListener
 from pipeline.stores.catalog_rows import (
