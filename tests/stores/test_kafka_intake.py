@@ -1,0 +1,194 @@
+"""Tasks from a real broker: durable before they are committed, and no message holds up the next."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InvalidTask
+from serve_app.embedded.kafka import KafkaBroker
+from tests.stores.kafka_world import Desk, World, at_work, task, until
+
+
+@pytest.fixture
+def world(kafka_brokers: list[str]) -> World:
+    return World(kafka_brokers)
+
+
+async def test_bad_messages_are_put_aside_and_the_next_task_is_served(world: World) -> None:
+    desk = Desk(refusals={"refused": InvalidTask("no such profile"), "bug": KeyError("x")})
+    bad = [b"not json", b"{}", task("s", action="explode"), None, task("refused"), task("bug")]
+    intake = world.intake(desk)
+    async with at_work(intake):
+        await until(lambda: intake.status()["running"])
+        await world.send(*bad, b"x" * 1_000_000, task("good"), partition=0)
+        await until(lambda: desk.stream_ids == ["good"] and intake.status()["dead_letters"] == 7)
+        letters = sorted(await world.dead_letters(7), key=lambda letter: letter.headers[3][1])
+        async with asyncio.timeout(5):
+            while await world.committed() != 8:
+                await asyncio.sleep(0.05)
+    assert [dict(letter.headers)["reason"].decode() for letter in letters] == [
+        "the value is not JSON: Expecting value at 0",
+        "stream_id is missing",
+        "action 'explode' is unknown. Known are start, stop, process, record",
+        "the message has no value",
+        "no such profile",
+        "internal error: KeyError",
+        "the value is 1000000 bytes, more than 65536",
+    ]
+    assert [letter.value for letter in letters] == [
+        value or b"" for value in (*bad, b"x" * 1_000_000)
+    ]
+    assert letters[2].headers[1:] == (
+        ("original-topic", world.topic.encode()),
+        ("original-partition", b"0"),
+        ("original-offset", b"2"),
+    )
+    assert desk.pokes > 0
+
+
+async def test_a_letter_too_large_for_its_topic_is_cut(world: World) -> None:
+    size = 17 * 2**20
+    desk = Desk()
+    async with at_work(world.intake(desk)):
+        await asyncio.sleep(0.1)
+        await world.send(b"x" * size, task("good"), partition=0)
+        await until(lambda: desk.stream_ids == ["good"])
+        (letter,) = await world.dead_letters(1)
+    assert letter.value == b"x" * 1024
+    assert dict(letter.headers)["truncated"] == str(size).encode()
+
+
+async def test_nothing_is_committed_before_it_is_durable(world: World) -> None:
+    desk = Desk()
+    intake = world.intake(desk)
+    names = [f"s{n}" for n in range(60)]
+    async with at_work(intake):
+        await world.send(task("first"))
+        await until(lambda: desk.stream_ids == ["first"])
+        desk.away = True
+        await world.send(*map(task, names), b"bad")
+        await until(lambda: desk.attempts > 40)
+        assert intake.status()["error"] == "PostgreSQL is away"
+        assert await world.committed() <= 1
+        desk.away = False
+        await until(lambda: len(desk.events) == 61)
+        async with asyncio.timeout(5):
+            while await world.committed() != 62:
+                await asyncio.sleep(0.05)
+        assert intake.status() == {
+            "running": True,
+            "accepted": 61,
+            "dead_letters": 1,
+            "lag": 0,
+            "error": None,
+        }
+    assert sorted(desk.stream_ids) == sorted(["first", *names])
+
+
+async def test_a_new_process_carries_on_where_the_last_one_was(world: World) -> None:
+    desk = Desk()
+    async with at_work(world.intake(desk)):
+        await world.send(*(task(f"a{n}") for n in range(20)))
+        await until(lambda: len(desk.events) == 20)
+    assert await world.committed() == 20
+    await world.send(*(task(f"b{n}") for n in range(20)))
+    later = Desk()
+    async with at_work(world.intake(later)):
+        await until(lambda: len(later.events) == 20)
+        await asyncio.sleep(0.3)
+    assert sorted(later.stream_ids) == sorted(f"b{n}" for n in range(20))
+
+
+async def test_what_was_not_durable_at_the_end_is_read_again(world: World) -> None:
+    desk = Desk(away=True)
+    async with at_work(world.intake(desk)):
+        await world.send(task("s"))
+        await until(lambda: desk.attempts > 1)
+    assert await world.committed() == 0
+    later = Desk()
+    async with at_work(world.intake(later)):
+        await until(lambda: later.stream_ids == ["s"])
+
+
+async def test_events_of_one_stream_stay_in_order(world: World) -> None:
+    desk = Desk(delay_s=0.001)
+    hours = [f"2025-10-05T{hour:02}:00:00Z" for hour in range(24)]
+    async with at_work(world.intake(desk)):
+        await world.send(
+            *(task(f"s{n}", timestamp=hour) for hour in hours for n in range(8)), partition=0
+        )
+        await until(lambda: len(desk.events) == 24 * 8)
+    for n in range(8):
+        mine = [event.occurred_at.hour for event in desk.events if event.stream_id == f"s{n}"]
+        assert mine == list(range(24))
+    assert 4 < desk.most_at_once <= 16
+
+
+async def test_two_members_share_the_work_and_lose_nothing(world: World) -> None:
+    desks = Desk(delay_s=0.005), Desk(delay_s=0.005)
+    first, second = (world.intake(desk) for desk in desks)
+    names = [f"s{n}" for n in range(1200)]
+
+    async def send_all() -> None:
+        for begin in range(0, len(names), 40):
+            tasks = [task(name) for name in names[begin : begin + 40]]
+            await world.send(*tasks, partition=begin // 40 % 4)
+            await asyncio.sleep(0.1)
+
+    async with at_work(first):
+        sending = asyncio.create_task(send_all())
+        await until(lambda: len(desks[0].events) > 100)
+        async with at_work(second):
+            await until(lambda: len(desks[1].events) > 100)
+            desks[1].away = True
+            await until(lambda: desks[1].attempts > len(desks[1].events))
+        await sending
+        await until(lambda: set(desks[0].stream_ids + desks[1].stream_ids) == set(names))
+        async with asyncio.timeout(5):
+            while await world.committed() != len(names):
+                await asyncio.sleep(0.05)
+
+
+async def test_it_takes_a_thousand_tasks_a_second(world: World) -> None:
+    """With 5 ms for each to be durable, which is what a commit to disk takes."""
+    desk = Desk(delay_s=0.005)
+    async with at_work(world.intake(desk)):
+        await world.send(task("warm"))
+        await until(lambda: desk.stream_ids == ["warm"])
+        began = time.monotonic()
+        await world.send(*(task(f"s{n}") for n in range(4000)), partition=0)
+        await until(lambda: len(desk.events) == 4001)
+        rate = 4000 / (time.monotonic() - began)
+    print(f"{rate:.0f} tasks/s")
+    assert rate > 1000
+
+
+async def test_a_broker_that_comes_back_empty_is_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.kafka_intake.QUIET_S", 1.0)
+    broker = KafkaBroker(tmp_path / "kafka", tmp_path)
+    broker.start()
+    desk = Desk()
+    world = World([broker.broker])
+    intake = world.intake(desk)
+    async with at_work(intake):
+        await world.send(task("before"))
+        await until(lambda: desk.stream_ids == ["before"])
+        broker.stop()
+        await until(lambda: intake.status()["error"] is not None, seconds=30)
+        broker.start()
+        try:
+            await until(lambda: intake.status()["error"] is None, seconds=30)
+            await world.send(task("after"))
+            await until(lambda: "after" in desk.stream_ids)
+        finally:
+            broker.stop()
+
+
+async def test_it_stops_in_time_while_the_broker_is_away() -> None:
+    intake = World(["127.0.0.1:1"]).intake(Desk())
+    async with at_work(intake):
+        await until(lambda: intake.status()["error"] is not None)
