@@ -15,7 +15,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
@@ -118,9 +118,10 @@ def exchange(
             if not body:
                 raise
             # A server that refuses a body may answer and hang up before it has read it all.
-        response = connection.getresponse()
-        yield response
-        keep = response.isclosed() and not response.will_close
+        # Closing: a response after which the server hangs up owns the socket.
+        with closing(connection.getresponse()) as response:
+            yield response
+            keep = response.isclosed() and not response.will_close
     finally:
         if keep:
             _give_back(connection)

@@ -77,7 +77,7 @@ def store(url: str, data: bytes | memoryview | Sequence[Buffer], *, limits: Tran
     (the upload is gone), ``BucketMissing`` and ``StoreError``. ``max_bytes`` is not looked at.
     """
     pieces = [data] if isinstance(data, bytes | memoryview) else list(data)
-    scheme = urlsplit(url).scheme
+    scheme = _scheme(url)
     if scheme == "memory":
         return objects_memory.write_url(url, pieces)
     if scheme == "file":
@@ -87,9 +87,16 @@ def store(url: str, data: bytes | memoryview | Sequence[Buffer], *, limits: Tran
 
 def shown(url: str) -> str:
     """The URL as messages may show it: without user, password, query and fragment."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "A URL that is none"
     host = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{host}{parts.path}"
+
+
+def _scheme(url: str) -> str:
+    return url.partition(":")[0].lower()
 
 
 def _retried(action: Callable[[], T], limits: TransferLimits) -> T:
@@ -104,7 +111,7 @@ def _retried(action: Callable[[], T], limits: TransferLimits) -> T:
 
 
 def _read_url(url: str, byte_range: ByteRange | None, limits: TransferLimits) -> bytes:
-    scheme = urlsplit(url).scheme
+    scheme = _scheme(url)
     if scheme in ("http", "https"):
         return _retried(lambda: _get(url, byte_range, limits), limits)
     offset, length = (byte_range.offset, byte_range.length) if byte_range else (0, None)
@@ -112,7 +119,7 @@ def _read_url(url: str, byte_range: ByteRange | None, limits: TransferLimits) ->
         return objects_memory.read_url(url, offset, length, limits.max_bytes)
     if scheme == "file":
         return objects_files.read_url(url, offset, length, limits.max_bytes)
-    raise SourceForbidden(f"{shown(url)}: {scheme or 'no'} scheme is not read")
+    raise SourceForbidden(f"{shown(url)}: only http, https and file URLs are read")
 
 
 # --- reading over HTTP -----------------------------------------------------------------------
@@ -179,16 +186,15 @@ def _read_whole(
     if response.status == http.client.PARTIAL_CONTENT:
         raise MediaInvalid(f"{shown(url)}: its server sent a byte range that nobody asked for")
     encoding = _encoding(response)
-    if asked is None or encoding:
-        data = _read(response, max_bytes + 1)
-        if encoding and len(data) <= max_bytes:
-            data = _inflate(url, encoding, data, max_bytes)
-        end = max_bytes
-    else:
-        end = asked.offset + asked.length
-        data = _read(response, min(end, max_bytes + 1))
+    too_large = MediaInvalid(f"{shown(url)} is larger than the limit of {max_bytes} bytes")
+    if asked is None and (response.length or 0) > max_bytes:
+        raise too_large
+    end = asked.offset + asked.length if asked else max_bytes + 1
+    data = _read(response, max_bytes + 1 if encoding else min(end, max_bytes + 1))
+    if encoding and len(data) <= max_bytes:
+        data = _inflate(url, encoding, data, max_bytes)
     if len(data) > max_bytes:
-        raise MediaInvalid(f"{shown(url)} is larger than the limit of {max_bytes} bytes")
+        raise too_large
     return data[asked.offset : end] if asked else data
 
 

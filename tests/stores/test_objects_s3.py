@@ -1,0 +1,394 @@
+"""What only a server can do to an ``S3Store``: refuse, fail, vanish, come back, lose an answer."""
+
+import http.client
+import http.server
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import (
+    BucketMissing,
+    ObjectMissing,
+    SettingsError,
+    SourceForbidden,
+    StoreDenied,
+    StoreError,
+    StoreUnavailable,
+)
+from pipeline.stores.objects_s3 import S3Store
+from pipeline.transfer import TransferLimits, fetch, store
+from serve_app.embedded.s3 import S3Server
+from tests.conftest import S3
+
+LIMITS = TransferLimits(timeout_s=10, attempts=1, retry_delay_s=0, max_bytes=1 << 20)
+SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>no</Message></Error>"
+INTERNAL = b"<Error><Code>InternalError</Code><Message>no</Message></Error>"
+NO_UPLOAD = b"<Error><Code>NoSuchUpload</Code><Message>no</Message></Error>"
+XML = "application/xml"
+
+Fault = Callable[["Relay", bytes], None]
+
+
+class Relay(http.server.BaseHTTPRequestHandler):
+    """Hands requests on to the real server, but for those that ``Proxy.faults`` spoil."""
+
+    protocol_version = "HTTP/1.1"
+    server: "Proxy"
+
+    def handle_one(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        call = f"{self.command} {self.path}"
+        self.server.calls.append(call)
+        for index, (part_of_call, fault) in enumerate(self.server.faults):
+            if part_of_call in call:
+                del self.server.faults[index]
+                fault(self, body)
+                return
+        self.answer(*self.forward(body))
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_one  # noqa: N815
+
+    def forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection(self.server.behind, timeout=10)
+        connection.request(self.command, self.path, body, dict(self.headers))
+        response = connection.getresponse()
+        answer = response.status, dict(response.headers), response.read()
+        connection.close()
+        return answer
+
+    def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            if name not in ("Content-Length", "Transfer-Encoding", "Date", "Server"):
+                self.send_header(name, value)
+        length = len(body) if self.command != "HEAD" else headers.get("Content-Length", 0)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        """Quiet."""
+
+
+class Proxy(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, behind: str) -> None:
+        super().__init__(("127.0.0.1", 0), Relay)
+        self.behind = behind
+        self.faults: list[tuple[str, Fault]] = []
+        self.calls: list[str] = []
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Hanging up is part of the script."""
+
+
+def answering(status: int, body: bytes, content_type: str = XML) -> Fault:
+    return lambda relay, _: relay.answer(status, {"Content-Type": content_type}, body)
+
+
+def losing_the_answer(relay: Relay, body: bytes) -> None:
+    relay.forward(body)
+    relay.close_connection = True
+
+
+def error_in_200(relay: Relay, body: bytes) -> None:
+    relay.answer(200, {"Content-Type": XML}, INTERNAL)
+
+
+@pytest.fixture
+def proxy(s3: S3) -> Iterator[Proxy]:
+    with Proxy(s3.endpoint) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.02,))
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+def connect(s3: S3, endpoint: str | None = None) -> S3Store:
+    return S3Store(
+        endpoint or s3.endpoint, s3.access_key, s3.secret_key, secure=False, timeout_s=10
+    )
+
+
+@pytest.fixture
+def bucket(s3: S3, new_bucket_name: Callable[[], str]) -> str:
+    name = new_bucket_name()
+    connect(s3).ensure_bucket(name)
+    return name
+
+
+@pytest.fixture
+def spoiled(s3: S3, bucket: str, proxy: Proxy) -> S3Store:
+    """A store whose server is behind the proxy, its region known already."""
+    objects = connect(s3, f"127.0.0.1:{proxy.server_address[1]}")
+    objects.check_bucket(bucket)
+    return objects
+
+
+# --- keys and buckets -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", ["access_key", "secret_key", "none"])
+def test_wrong_credentials(s3: S3, bucket: str, wrong: str) -> None:
+    access = {"access_key": "nobody", "none": ""}.get(wrong, s3.access_key)
+    secret = {"secret_key": "wr0ng-s3cret", "none": ""}.get(wrong, s3.secret_key)
+    objects = S3Store(s3.endpoint, access, secret, secure=False)
+    calls: list[Callable[[], object]] = [
+        lambda: objects.check_bucket(bucket),
+        lambda: objects.ensure_bucket(bucket),
+        lambda: objects.get(bucket, "x", max_bytes=10),
+        lambda: objects.put(bucket, "x", b"x", "text/plain"),
+        lambda: list(objects.list(bucket, "")),
+        lambda: objects.create_upload(bucket, "x", "text/plain"),
+    ]
+    for call in calls:
+        with pytest.raises(StoreDenied, match=r"MINIO_ACCESS_KEY.*MINIO_SECRET_KEY") as caught:
+            call()
+        assert s3.endpoint in caught.value.message
+        assert "wr0ng" not in str(caught.value)
+
+
+def test_a_missing_bucket_has_a_remedy(s3: S3) -> None:
+    with pytest.raises(BucketMissing, match="MINIO_BUCKET") as caught:
+        connect(s3).put("nowhere", "x", b"x", "text/plain")
+    assert "nowhere" in caught.value.message
+    with pytest.raises(BucketMissing, match="nowhere"):
+        connect(s3).check_bucket("nowhere")
+
+
+@pytest.mark.parametrize("endpoint", ["host:port", "host/path"])
+def test_an_endpoint_that_is_none(endpoint: str) -> None:
+    with pytest.raises(SettingsError, match="MINIO_ENDPOINT"):
+        S3Store(endpoint, "a", "b", secure=False)
+
+
+# --- presigned URLs ---------------------------------------------------------------------------
+
+
+def test_presigning_asks_nobody(spoiled: S3Store, bucket: str, proxy: Proxy) -> None:
+    proxy.calls.clear()
+    for number in range(1, 20):
+        spoiled.presign_get(bucket, f"{number}", expires_s=60)
+        spoiled.presign_put_part(bucket, "x", "id", number, expires_s=60)
+    assert proxy.calls == []
+
+
+def test_presigned_urls_are_for_one_thing_and_a_while(s3: S3, bucket: str) -> None:
+    objects = connect(s3)
+    objects.put(bucket, "x", b"data", "text/plain")
+    get = objects.presign_get(bucket, "x", expires_s=1)
+    with pytest.raises(StoreDenied):
+        store(get, b"overwritten", limits=LIMITS)
+    with pytest.raises(SourceForbidden):
+        fetch(get.replace("/x?", "/y?"), byte_range=None, limits=LIMITS)
+    put = objects.presign_put(bucket, "x", expires_s=1)
+    time.sleep(1.2)
+    with pytest.raises(SourceForbidden):
+        fetch(get, byte_range=None, limits=LIMITS)
+    with pytest.raises(StoreDenied):
+        store(put, b"too late", limits=LIMITS)
+    assert objects.get(bucket, "x", max_bytes=10) == b"data"
+    assert objects.presign_get(bucket, "x", expires_s=10**9)
+
+
+# --- a server that fails ----------------------------------------------------------------------
+
+
+def hang_up(relay: Relay, body: bytes) -> None:
+    relay.close_connection = True
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [answering(503, SLOW_DOWN), answering(500, INTERNAL), answering(502, b"bad", "text/html"),
+     answering(503, b""), hang_up],
+    ids=["SlowDown", "InternalError", "gateway", "empty 503", "hang up"],
+)  # fmt: skip
+def test_failures_that_pass(spoiled: S3Store, bucket: str, proxy: Proxy, fault: Fault) -> None:
+    for call in (
+        lambda: spoiled.check_bucket(bucket),
+        lambda: spoiled.put(bucket, "a/x", b"data", "text/plain"),
+        lambda: spoiled.stat(bucket, "a/x"),
+        lambda: list(spoiled.list(bucket, "a/")),
+        lambda: spoiled.uploads(bucket, ""),
+        lambda: spoiled.delete(bucket, ["a/y"]),
+    ):
+        proxy.faults[:] = [("", fault)]
+        call()
+        assert proxy.faults == []
+    proxy.faults[:] = [("", fault)]
+    assert spoiled.get(bucket, "a/x", max_bytes=10) == b"data"
+
+
+def test_failures_that_stay(spoiled: S3Store, bucket: str, proxy: Proxy) -> None:
+    proxy.faults[:] = [("", answering(503, SLOW_DOWN))] * 10
+    with pytest.raises(StoreUnavailable, match="SlowDown"):
+        spoiled.create_upload(bucket, "x", "video/mp4")
+    assert len(proxy.faults) == 10 - 4
+
+
+def test_something_else_than_s3(spoiled: S3Store, bucket: str, proxy: Proxy) -> None:
+    page = answering(200, b"<html>router log in", "text/html")
+    proxy.faults[:] = [("", page)] * 4
+    with pytest.raises(StoreUnavailable, match="MINIO_ENDPOINT"):
+        list(spoiled.list(bucket, ""))
+
+
+def test_a_body_that_breaks_off_is_read_again(spoiled: S3Store, bucket: str, proxy: Proxy) -> None:
+    def break_off(relay: Relay, body: bytes) -> None:
+        status, headers, data = relay.forward(body)
+        relay.send_response(status)
+        relay.send_header("Content-Length", headers["Content-Length"])
+        relay.end_headers()
+        relay.wfile.write(data[: len(data) // 2])
+        relay.close_connection = True
+
+    spoiled.put(bucket, "x", b"0123456789" * 1000, "text/plain")
+    proxy.faults[:] = [("GET", break_off)]
+    assert spoiled.get(bucket, "x", max_bytes=10_000) == b"0123456789" * 1000
+    assert proxy.faults == []
+
+
+# --- completing an upload ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [("POST", losing_the_answer)],
+        [("POST", losing_the_answer), ("POST", answering(404, NO_UPLOAD))],
+        [("POST", error_in_200)],
+        [("POST", answering(503, SLOW_DOWN))],
+    ],
+    ids=["answer lost", "answer lost, upload gone", "error in 200", "SlowDown"],
+)
+def test_completing_survives(
+    spoiled: S3Store, bucket: str, proxy: Proxy, faults: list[tuple[str, Fault]]
+) -> None:
+    upload_id = spoiled.create_upload(bucket, "x.mp4", "video/mp4")
+    parts = [spoiled.put_part(bucket, "x.mp4", upload_id, 3, b"media")]
+    proxy.faults[:] = faults
+    info = spoiled.complete_upload(bucket, "x.mp4", upload_id, parts)
+    assert proxy.faults == []
+    assert info.size_bytes == 5
+    assert spoiled.get(bucket, "x.mp4", max_bytes=5) == b"media"
+
+
+def test_an_upload_that_is_gone_with_another_object_there(
+    spoiled: S3Store, bucket: str, proxy: Proxy
+) -> None:
+    spoiled.put(bucket, "x.mp4", b"other", "video/mp4")  # of the same size, but not of parts
+    upload_id = spoiled.create_upload(bucket, "x.mp4", "video/mp4")
+    parts = [spoiled.put_part(bucket, "x.mp4", upload_id, 1, b"media")]
+    proxy.faults[:] = [("POST", answering(404, NO_UPLOAD))]
+    with pytest.raises(ObjectMissing):
+        spoiled.complete_upload(bucket, "x.mp4", upload_id, parts)
+
+
+def test_the_size_is_checked(spoiled: S3Store, bucket: str, proxy: Proxy) -> None:
+    upload_id = spoiled.create_upload(bucket, "x.mp4", "video/mp4")
+    parts = [spoiled.put_part(bucket, "x.mp4", upload_id, 1, b"media")]
+
+    def smaller(relay: Relay, body: bytes) -> None:
+        status, headers, data = relay.forward(body)
+        relay.answer(status, {**headers, "Content-Length": "4"}, data)
+
+    proxy.faults[:] = [("HEAD", smaller)]
+    with pytest.raises(StoreError, match="4 bytes where its parts have 5"):
+        spoiled.complete_upload(bucket, "x.mp4", upload_id, parts)
+
+
+def test_parts_of_more_than_a_page(s3: S3, bucket: str) -> None:
+    objects = connect(s3)
+    upload_id = objects.create_upload(bucket, "many", "video/mp4")
+    numbers = range(1, 1003)  # a page has 1000
+
+    def put(number: int) -> None:
+        objects.put_part(bucket, "many", upload_id, number, b"p")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(put, numbers))
+    listed = objects.parts(bucket, "many", upload_id)
+    assert [part.number for part in listed] == list(numbers)
+    objects.abort_upload(bucket, "many", upload_id)
+
+
+# --- a server that goes away ------------------------------------------------------------------
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{taken.getsockname()[1]}"
+        objects = S3Store(endpoint, "access", "s3cr3t-key", secure=False)
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="Connection refused") as caught:
+            objects.get("recordings", "x.mp4", max_bytes=1)
+    assert time.monotonic() - began < 5
+    assert f"{endpoint}, recordings/x.mp4" in caught.value.message
+    assert "MINIO_ENDPOINT" in caught.value.remedy
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_nobody_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"127.0.0.1:{silent.getsockname()[1]}"
+        objects = S3Store(endpoint, "access", "secret-key", secure=False, timeout_s=0.3, attempts=2)
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            objects.check_bucket("recordings")
+        assert time.monotonic() - began < 2
+
+
+def test_tls_where_the_server_has_none() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def speak() -> None:
+            for _ in range(2):
+                connection, _ = server.accept()
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                connection.close()
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        endpoint = f"127.0.0.1:{server.getsockname()[1]}"
+        objects = S3Store(endpoint, "access", "secret-key", secure=True, attempts=2)
+        with pytest.raises(StoreUnavailable, match="MINIO_USE_SSL"):
+            objects.check_bucket("recordings")
+        thread.join()
+
+
+def test_a_server_that_was_restarted(tmp_path: Path) -> None:
+    server = S3Server(tmp_path / "s3", tmp_path, "access", "secret-key")
+    server.start()
+    try:
+        objects = S3Store(
+            server.endpoint, "access", "secret-key", secure=False, timeout_s=5, attempts=2
+        )
+        objects.ensure_bucket("recordings")
+        upload_id = objects.create_upload("recordings", "x", "video/mp4")
+        first = objects.put_part("recordings", "x", upload_id, 1, bytes(5 << 20))
+        url = objects.presign_put_part("recordings", "x", upload_id, 2, expires_s=60)
+        os.kill(server.pid, signal.SIGKILL)
+        with pytest.raises(StoreUnavailable):
+            objects.stat("recordings", "x")
+        with pytest.raises(StoreUnavailable):
+            store(url, b"tail", limits=LIMITS)
+        server.stop()
+        server.start()
+        assert objects.parts("recordings", "x", upload_id) == (first,)
+        second = objects.put_part("recordings", "x", upload_id, 2, b"tail")
+        assert store(url, b"tail", limits=LIMITS) == second.etag
+        info = objects.complete_upload("recordings", "x", upload_id, [first, second])
+        assert info.size_bytes == (5 << 20) + 4
+    finally:
+        server.stop()
