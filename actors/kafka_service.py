@@ -32,14 +32,14 @@ class KafkaService:
         # While a broker is away aiokafka logs errors by the hundred a minute; ours says it once.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         self._catalog = make_catalog()
-        self._intake = KafkaIntake(
+        self.intake = KafkaIntake(
             brokers=settings.kafka_brokers,
             topic=settings.kafka_topic,
             group=settings.kafka_group,
             accept=self._catalog.accept,
             poke=poke,
         )
-        self._publisher = EventPublisher(
+        self.publisher = EventPublisher(
             brokers=settings.kafka_brokers,
             topic=settings.kafka_events_topic,
             catalog=self._catalog,
@@ -52,15 +52,15 @@ class KafkaService:
     async def stop(self) -> None:
         """What is in hand is finished if that is possible within 5 s."""
         self._loop.stopping.set()
-        await asyncio.gather(self._intake.stop(), self._publisher.stop())
+        await asyncio.gather(self.intake.stop(), self.publisher.stop())
         await self._loop.stop(STOP_GRACE_S)
 
     async def status(self) -> dict[str, Any]:
         return {
             "running": self._loop.is_running,
             "error": self._loop.last_error,
-            "intake": self._intake.status(),
-            "events": self._publisher.status(),
+            "intake": self.intake.status(),
+            "events": self.publisher.status(),
         }
 
     async def _session(self) -> None:
@@ -68,8 +68,8 @@ class KafkaService:
             await self._catalog.open()
             self._loop.succeeded()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._intake.run())
-                group.create_task(self._publisher.run())
+                group.create_task(self.intake.run())
+                group.create_task(self.publisher.run())
         finally:
             await self._catalog.close()
 

@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -42,11 +43,17 @@ time.sleep(60)
 """
 
 
-@pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in (*Settings.model_fields, "pgdata", "pgport", "aws_access_key_id"):
-        monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.chdir(tmp_path)  # no .env here
+@pytest.fixture(scope="module", autouse=True)
+def _bare_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in Settings.model_fields:
+            patch.delenv(name.upper(), raising=False)
+        patch.chdir(tmp_path_factory.mktemp("no-dotenv"))
+        # What would lead the servers astray if it reached them.
+        patch.setenv("PGDATA", "/nonexistent")
+        patch.setenv("AWS_ACCESS_KEY_ID", "stranger")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "stranger-secret")
+        yield
 
 
 @contextmanager
@@ -55,17 +62,32 @@ def running(data_dir: Path) -> Iterator[tuple[Settings, EmbeddedServices]]:
     try:
         yield settings, services
     finally:
+        asked = time.monotonic()
         services.stop()
+        assert time.monotonic() - asked < 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    data_dir: Path
+    settings: Settings
+    services: EmbeddedServices
+
+
+@pytest.fixture(scope="module")
+def run(_bare_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """One start of everything, for the tests that only look at it."""
+    data_dir = tmp_path_factory.mktemp("run") / "data"
+    with running(data_dir) as (settings, services):
+        yield Run(data_dir=data_dir, settings=settings, services=services)
 
 
 @contextmanager
 def another_process(data_dir: Path) -> Iterator[tuple[subprocess.Popen[str], str, list[int]]]:
     """Start everything from another process; yields it, the DSN, and the services' pids."""
-    root = Path(__file__).parents[2]
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(data_dir)],
-        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(root)},
-    )  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", HOLDER, str(data_dir)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None
         dsn, *pids = process.stdout.readline().split()
@@ -141,53 +163,55 @@ async def test_kafka_passes_messages_on(kafka_brokers: list[str]) -> None:
     await consumer.stop()
 
 
-def test_secrets_are_for_their_owner_only(tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
-    with running(data_dir) as (settings, services):
-        secrets = (
-            services.fill_in(settings).minio_secret_key.get_secret_value(),
-            (settings.database_dsn or "").split(":")[2].split("@")[0],
-        )
-        commands = [" ".join(psutil.Process(s.pid).cmdline()) for s in services.running]
-    for file in (path for path in data_dir.rglob("*") if path.is_file()):
-        if any(secret.encode() in file.read_bytes() for secret in secrets):
-            assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
-            assert not file.is_relative_to(data_dir / "log")
-    assert stat.S_IMODE((data_dir / "credentials.json").stat().st_mode) == 0o600
-    assert stat.S_IMODE(data_dir.stat().st_mode) & 0o066 == 0
+def test_secrets_are_for_their_owner_only(run: Run) -> None:
+    secrets = (
+        run.settings.minio_secret_key.get_secret_value(),
+        (run.settings.database_dsn or "").split(":")[2].split("@")[0],
+    )
+    holders = [
+        path for path in run.data_dir.rglob("*")
+        if path.is_file() and any(secret.encode() in path.read_bytes() for secret in secrets)
+    ]  # fmt: skip
+    assert {path.name for path in holders} == {"credentials.json", "identity.json"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in holders} == {0o600}
+    assert stat.S_IMODE(run.data_dir.stat().st_mode) & 0o066 == 0
+    commands = [" ".join(psutil.Process(s.pid).cmdline()) for s in run.services.running]
     assert not any(secret in command for secret in secrets for command in commands)
 
 
-async def test_nobody_gets_in_without_credentials(tmp_path: Path) -> None:
-    with running(tmp_path / "data") as (settings, services):
-        assert urllib3.request("GET", f"http://{settings.minio_endpoint}/").status == 403
-        assert services.s3 is not None
-        for port in services.s3.ports:
-            for path in ("/buckets/", "/?pretty=y"):
-                answer = b""
-                with suppress(urllib3.exceptions.HTTPError):  # the ports for gRPC
-                    url = f"http://127.0.0.1:{port}{path}"
-                    answer = urllib3.request("GET", url, retries=False, timeout=2).data
-                assert b"Entries" not in answer, port
-        s3_client(settings).make_bucket("private")
-        stranger = Minio(settings.minio_endpoint, "who", "knows", secure=False)
+def test_s3_refuses_strangers(run: Run) -> None:
+    assert urllib3.request("GET", f"http://{run.settings.minio_endpoint}/").status == 403
+    for key, secret in (("who", "knows"), ("stranger", "stranger-secret")):
+        stranger = Minio(run.settings.minio_endpoint or "", key, secret, secure=False)
         with pytest.raises(S3Error, match="InvalidAccessKeyId"):
             stranger.list_buckets()
-        user, _, host = (settings.database_dsn or "").partition("@")
-        wrong = user.rpartition(":")[0] + ":wrong@" + host
-        with pytest.raises(asyncpg.InvalidPasswordError):
-            await execute(wrong, "SELECT 1")
 
 
-def test_everything_listens_on_loopback_only(tmp_path: Path) -> None:
-    with running(tmp_path / "data") as (_, services):
-        for service in services.running:
-            addresses = {
-                connection.laddr.ip
-                for connection in psutil.Process(service.pid).net_connections("tcp")
-                if connection.status == psutil.CONN_LISTEN
-            }
-            assert addresses == {"127.0.0.1"}, service.title
+def test_the_filer_behind_s3_refuses_everyone(run: Run) -> None:
+    assert run.services.s3 is not None
+    s3_client(run.settings).make_bucket("private")
+    filer = run.services.s3.ports[6]
+    for path in ("/buckets/", "/buckets/private/"):
+        assert urllib3.request("GET", f"http://127.0.0.1:{filer}{path}").status == 401
+    put = urllib3.request("PUT", f"http://127.0.0.1:{filer}/buckets/private/x", body=b"x")
+    assert put.status == 401
+
+
+async def test_postgres_refuses_a_wrong_password(run: Run) -> None:
+    user, _, host = (run.settings.database_dsn or "").partition("@")
+    wrong = user.rpartition(":")[0] + ":wrong@" + host
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await execute(wrong, "SELECT 1")
+
+
+def test_everything_listens_on_loopback_only(run: Run) -> None:
+    for service in run.services.running:
+        addresses = {
+            connection.laddr.ip
+            for connection in psutil.Process(service.pid).net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert addresses == {"127.0.0.1"}, service.title
 
 
 def test_a_second_run_on_the_same_folder_is_refused(tmp_path: Path) -> None:
@@ -360,13 +384,8 @@ def test_free_ports_are_distinct_and_free() -> None:
 
 
 def test_two_servers_run_beside_each_other(
-    tmp_path: Path, s3: S3, new_bucket_name: Callable[[], str]
+    run: Run, s3: S3, new_bucket_name: Callable[[], str]
 ) -> None:
     bucket = new_bucket_name()
     Minio(s3.endpoint, s3.access_key, s3.secret_key, secure=False).make_bucket(bucket)
-    with running(tmp_path / "data") as (settings, _):
-        assert s3_client(settings).list_buckets() == []
-        with pytest.raises(S3Error, match="InvalidAccessKeyId"):
-            Minio(
-                settings.minio_endpoint or "", s3.access_key, s3.secret_key, secure=False
-            ).list_buckets()
+    assert bucket not in [b.name for b in s3_client(run.settings).list_buckets()]
