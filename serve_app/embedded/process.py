@@ -24,6 +24,7 @@ _LAUNCHER = Path(__file__).with_name("launch.py")
 _POLL_S = 0.025
 _LEFTOVER_STOP_S = 5.0
 _MAX_LOG_BYTES = 16 * 2**20
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "TZ")
 
 # The kernel takes the end of the thread that started a child for the parent's death.
 _SPAWNER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vodray-spawn")
@@ -45,7 +46,8 @@ class Command:
 
 def clean_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """What a child may see: ours would bring ``PGDATA`` or ``AWS_ACCESS_KEY_ID`` along."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", **(extra or {})}
+    ours = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return {**ours, "LC_ALL": "C.UTF-8", **(extra or {})}
 
 
 def launch_argv(command: Command) -> list[str]:

@@ -139,7 +139,7 @@ def _extra(variable: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise SettingsError(
-            f"{variable} is not set, and {error.name}, which stands in for it, is not installed",
+            f"{variable} is not set, and an embedded service needs {error.name}, which is missing",
             f"Set {variable}, or: pip install 'vodray[embedded]'",
         ) from error
 
