@@ -35,7 +35,7 @@ class Assembly:
 
 
 def assemble(records: Sequence[ChunkRecord]) -> Assembly:
-    """``records``: all chunks of one rendition. Raises ``SourceUnavailable`` if nothing is in them."""
+    """``records``: all chunks of one rendition. Raises ``SourceUnavailable`` if all are empty."""
     ordered = sorted(records, key=lambda record: record.index_number)
     placed = place(_spans(ordered))
     if not placed:
@@ -44,16 +44,22 @@ def assemble(records: Sequence[ChunkRecord]) -> Assembly:
     layout = lay_out(
         [
             ChunkSize(index=r.index_number, size_bytes=r.size_bytes, is_part=r.part is not None)
-            for r in ordered if r.size_bytes
+            for r in ordered
+            if r.size_bytes
         ],
         stitch.head_bytes(tracks),
     )
     head = stitch.build_head(tracks, layout.offset, layout.body_bytes)
     object_offset = {chunk: len(head) + at for chunk, at in layout.offset.items()}
     return Assembly(
-        placed=tuple(placed), tracks=tuple(tracks), layout=layout, head=head,
-        object_offset=object_offset, playlist=hls.segment_ranges(placed, object_offset),
-        gaps=tuple(_gaps(ordered, placed)), duration_s=float(stitch.duration_s(tracks)),
+        placed=tuple(placed),
+        tracks=tuple(tracks),
+        layout=layout,
+        head=head,
+        object_offset=object_offset,
+        playlist=hls.segment_ranges(placed, object_offset),
+        gaps=tuple(_gaps(ordered, placed)),
+        duration_s=float(stitch.duration_s(tracks)),
         size_bytes=len(head) + layout.body_bytes,
     )
 
@@ -63,9 +69,7 @@ def check(assembly: Assembly, records: Sequence[ChunkRecord]) -> Report:
     tables, body, size = verify.read_tables(assembly.head)
     if size != assembly.size_bytes or body != len(assembly.head):
         raise VerificationFailed(f"mdat ends at {size}, the object at {assembly.size_bytes}")
-    truth = [
-        verify.fragment_samples(kind, tracks) for kind, tracks in _tracks_by_lane(assembly)
-    ]
+    truth = [verify.fragment_samples(kind, tracks) for kind, tracks in _tracks_by_lane(assembly)]
     counted = verify.check_tables(tables, truth, body, size)
     packets = sum(record.report["packets_in"] for record in records)
     if packets != counted["samples"]:
@@ -73,7 +77,9 @@ def check(assembly: Assembly, records: Sequence[ChunkRecord]) -> Report:
     ranges = [(s.offset, s.offset + s.length) for s in assembly.playlist.segments]
     borders = [record.report["border"] for record in records if record.size_bytes]
     return {
-        "packets_in": packets, "samples_out": counted["samples"], "tables": "match fragments",
+        "packets_in": packets,
+        "samples_out": counted["samples"],
+        "tables": "match fragments",
         "timeline": "monotonic",
         "hls_ranges": verify.check_ranges(ranges, list(_fragments(assembly))),
         "borders_decoded": sum(1 for border in borders if border.get("decoded")),
@@ -84,8 +90,11 @@ def check(assembly: Assembly, records: Sequence[ChunkRecord]) -> Report:
 def describe_tracks(assembly: Assembly) -> list[Report]:
     return [
         {
-            "kind": lane.form.kind, "codecs": lane.form.codecs, "samples": len(lane.size),
-            "bytes": int(lane.size.sum()), "timescale": lane.form.timescale,
+            "kind": lane.form.kind,
+            "codecs": lane.form.codecs,
+            "samples": len(lane.size),
+            "bytes": int(lane.size.sum()),
+            "timescale": lane.form.timescale,
             "duration_s": round((lane.end_pts - lane.first_pts) / lane.form.timescale, 6),
             "starts_at_s": round(
                 float(lane.first_pts / lane.form.timescale - stitch.start_s(assembly.tracks)), 6
@@ -101,7 +110,8 @@ def poster_span(assembly: Assembly, records: Sequence[ChunkRecord]) -> tuple[int
     scores = {r.index_number: r.report["border"].get("score", -1.0) for r in records}
     best = max(
         (p for p in assembly.placed if any(t.kind == "video" for t in p.span.tracks)),
-        key=lambda p: (scores.get(p.chunk, -1.0), -p.chunk), default=None,
+        key=lambda p: (scores.get(p.chunk, -1.0), -p.chunk),
+        default=None,
     )
     return (best.chunk, best.span) if best is not None else None
 
@@ -143,10 +153,14 @@ def _gaps(records: Sequence[ChunkRecord], placed: Sequence[PlacedSpan]) -> Itera
         number[p.chunk] = span + 1
         ends[p.chunk, span] = at
         if p.jump_s > 0 and not p.span.discontinuity and (p.chunk, span) not in explained:
-            jumps.append(Gap(
-                start_s=round(at, 6), duration_s=round(p.jump_s, 6),
-                reason="the source's clock jumps ahead", segments=(p.span.sequence,),
-            ))
+            jumps.append(
+                Gap(
+                    start_s=round(at, 6),
+                    duration_s=round(p.jump_s, 6),
+                    reason="the source's clock jumps ahead",
+                    segments=(p.span.sequence,),
+                )
+            )
         at = p.end_s() - begin
     yield from sorted([*_lost(records, ends, at), *jumps], key=lambda gap: gap.start_s)
 
@@ -163,17 +177,22 @@ def _lost(
                 place_s = min(later, default=end_s)
             clock = lost["wall_clock"]
             gap = Gap(
-                start_s=round(place_s, 6), duration_s=lost["duration_s"], reason=lost["reason"],
+                start_s=round(place_s, 6),
+                duration_s=lost["duration_s"],
+                reason=lost["reason"],
                 segments=(lost["sequence"],),
                 wall_clock=datetime.fromisoformat(clock) if clock else None,
             )
             if open_gap and (open_gap.start_s, open_gap.segments[-1] + 1) == (
-                gap.start_s, gap.segments[0]
+                gap.start_s,
+                gap.segments[0],
             ):
                 open_gap = Gap(
-                    start_s=open_gap.start_s, reason=open_gap.reason,
+                    start_s=open_gap.start_s,
+                    reason=open_gap.reason,
                     duration_s=round(open_gap.duration_s + gap.duration_s, 6),
-                    segments=(*open_gap.segments, *gap.segments), wall_clock=open_gap.wall_clock,
+                    segments=(*open_gap.segments, *gap.segments),
+                    wall_clock=open_gap.wall_clock,
                 )
                 continue
             if open_gap:

@@ -33,7 +33,7 @@ def take_new(state: Followed, playlist: MediaPlaylist) -> tuple[Followed, tuple[
 
 
 def absolute(segment: Segment, source: Source, sizes: Mapping[str, int]) -> Segment:
-    """The segment with references that no longer depend on the playlist. Raises ``SourceForbidden``."""
+    """The segment with references that hold without its playlist. Raises ``SourceForbidden``."""
     ref = source.resolve(segment.uri)
     init = segment.init
     if init is not None:

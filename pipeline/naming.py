@@ -17,7 +17,8 @@ def object_names(template: str, recording: Recording) -> tuple[str, ...]:
     values = {
         "stream_key": _safe(recording.stream_key or recording.stream_id),
         "stream_id": _safe(recording.stream_id),
-        "recording_id": str(recording.id), "started_at": started_at,
+        "recording_id": str(recording.id),
+        "started_at": started_at,
     }
     name = template.format_map(values)
     later = name if "{started_at}" in template else f"{name}_{started_at}"

@@ -18,7 +18,7 @@ MAX_CHUNK_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanState:
-    """What is planned so far: number of chunks, seconds before ``pending``, segments not yet cut."""
+    """What is planned so far: number of chunks, seconds before ``pending``, segments not cut."""
 
     anchor_s: int
     bytes_per_s: float
@@ -33,7 +33,9 @@ def resume(anchor_s: int, bytes_per_s: float, planned: Sequence[ChunkSpec]) -> P
         return PlanState(anchor_s=anchor_s, bytes_per_s=bytes_per_s)
     last = planned[-1]
     return PlanState(
-        anchor_s=last.anchor_s, bytes_per_s=bytes_per_s, chunks=last.index + 1,
+        anchor_s=last.anchor_s,
+        bytes_per_s=bytes_per_s,
+        chunks=last.index + 1,
         planned_s=last.start_s + sum(s.duration_s for s in last.segments),
     )
 
@@ -75,7 +77,9 @@ def _size(state: PlanState, segment: Segment) -> float:
 
 def _cut(state: PlanState, pending: Sequence[Segment]) -> tuple[PlanState, ChunkSpec]:
     chunk = ChunkSpec(
-        index=state.chunks, segments=tuple(pending), start_s=state.planned_s,
+        index=state.chunks,
+        segments=tuple(pending),
+        start_s=state.planned_s,
         anchor_s=state.anchor_s,
     )
     length = sum(segment.duration_s for segment in pending)

@@ -139,7 +139,7 @@ class WebSource:
     def sizes(self) -> Mapping[str, int]:
         return {}
 
-    def identity(self, ref: str) -> str:
+    def identity(self, ref: str) -> str:  # noqa: ARG002
         return ""
 
     def variant(self, uri: str) -> "Source":
@@ -175,10 +175,11 @@ class FileSource:
     def sizes(self) -> Mapping[str, int]:
         return {
             path.resolve().as_uri(): path.stat().st_size
-            for path in self._path.parent.iterdir() if path.is_file()
+            for path in self._path.parent.iterdir()
+            if path.is_file()
         }
 
-    def identity(self, ref: str) -> str:
+    def identity(self, ref: str) -> str:  # noqa: ARG002
         return ""
 
     def variant(self, uri: str) -> "Source":

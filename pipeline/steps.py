@@ -16,9 +16,10 @@ from pipeline.errors import MediaInvalid, SourceError, VerificationFailed
 from pipeline.jobs import Address, ChunkJob, JoinJob, LookJob, PosterJob
 from pipeline.media import boxes, images
 from pipeline.media.entries import without_bit_rates
+from pipeline.media.fragments import read_fragments
 from pipeline.media.layout import MIN_PART_BYTES
 from pipeline.media.remux import FirstLook, Remuxed, first_look, remux
-from pipeline.media.samples import SampleIndex, Span, read_fragments
+from pipeline.media.samples import SampleIndex, Span
 from pipeline.model import ChunkRecord, ChunkSpec, Part, Segment
 from pipeline.transfer import TransferLimits, fetch, store
 
@@ -60,9 +61,8 @@ def make_chunk(job: ChunkJob, tools: Tools) -> ChunkRecord:
     timings = _Timings()
     with timings.of("download"):
         loaded = _download(job, tools)
-    with timings.of("waiting"), tools.gate:
-        with timings.of("media"):
-            made = _Maker(job.chunk).make(loaded)
+    with timings.of("waiting"), tools.gate, timings.of("media"):
+        made = _Maker(job.chunk).make(loaded)
     body, size = made.pieces, sum(map(len, made.pieces))
     is_part = job.part_url is not None and size >= MIN_PART_BYTES
     part = None
@@ -75,7 +75,9 @@ def make_chunk(job: ChunkJob, tools: Tools) -> ChunkRecord:
     timings.seconds["waiting"] -= timings.seconds["media"]
     read = [entry for entry in loaded if entry.data]
     return ChunkRecord(
-        index_number=job.chunk.index, size_bytes=size, part=part,
+        index_number=job.chunk.index,
+        size_bytes=size,
+        part=part,
         staging_key=job.staging_key if size and part is None else None,
         index=SampleIndex(spans=tuple(made.spans)).pack(),
         report={
@@ -83,8 +85,10 @@ def make_chunk(job: ChunkJob, tools: Tools) -> ChunkRecord:
             "segments": [s.sequence for s in job.chunk.segments],
             "bytes_in": sum(len(entry.data) for entry in read),
             "bytes_out": size,
-            "packets_in": made.packets, "samples_out": made.samples,
-            "lost": [*made.lost], "dropped_streams": sorted(made.dropped),
+            "packets_in": made.packets,
+            "samples_out": made.samples,
+            "lost": [*made.lost],
+            "dropped_streams": sorted(made.dropped),
             "border": made.border,
             "timings_s": {stage: round(spent, 4) for stage, spent in timings.seconds.items()},
         },
@@ -133,10 +137,13 @@ def _download(job: ChunkJob, tools: Tools) -> list[_Loaded]:
             if body is None:
                 raise MediaInvalid("the source marks it as missing (EXT-X-GAP)")
             # Transfers end by their own limits, so waiting for them is bounded.
-            loaded.append(_Loaded(
-                segment=segment, data=body.result(),
-                init=inits[init].result() if init is not None else b"",
-            ))
+            loaded.append(
+                _Loaded(
+                    segment=segment,
+                    data=body.result(),
+                    init=inits[init].result() if init is not None else b"",
+                )
+            )
         except SourceError as error:
             loaded.append(_Loaded(segment=segment, problem=error.message))
     return loaded
@@ -186,11 +193,15 @@ class _Maker:
     def _add(self, run: Sequence[_Loaded], near_s: float, broken: bool) -> None:
         first = run[0].segment
         made = remux(
-            [entry.data for entry in run], run[0].init,
-            anchor_s=self._chunk.anchor_s, near_s=near_s,
+            [entry.data for entry in run],
+            run[0].init,
+            anchor_s=self._chunk.anchor_s,
+            near_s=near_s,
         )
         span, init_bytes = read_fragments(
-            made.data, at=self._at, discontinuity=first.discontinuity or broken,
+            made.data,
+            at=self._at,
+            discontinuity=first.discontinuity or broken,
             sequence=first.sequence,
         )
         span = replace(span, init=without_bit_rates(span.init))
@@ -206,12 +217,16 @@ class _Maker:
         self._at = span.end
 
     def _lose(self, entry: _Loaded, reason: str) -> None:
-        self.lost.append({
-            "sequence": entry.segment.sequence, "duration_s": entry.segment.duration_s,
-            "reason": reason, "at_span": len(self.spans),
-            "wall_clock": entry.segment.program_date_time and
-            entry.segment.program_date_time.isoformat(),
-        })
+        self.lost.append(
+            {
+                "sequence": entry.segment.sequence,
+                "duration_s": entry.segment.duration_s,
+                "reason": reason,
+                "at_span": len(self.spans),
+                "wall_clock": entry.segment.program_date_time
+                and entry.segment.program_date_time.isoformat(),
+            }
+        )
 
 
 def _check_counts(made: Remuxed, span: Span) -> int:
@@ -248,7 +263,9 @@ def _runs(loaded: Sequence[_Loaded]) -> Iterator[list[_Loaded]]:
     """Consecutive segments that one demuxer can read in one go; lost ones alone."""
     run: list[_Loaded] = []
     for entry in loaded:
-        breaks = not run or entry.problem or entry.segment.discontinuity or entry.init != run[-1].init
+        breaks = (
+            not run or entry.problem or entry.segment.discontinuity or entry.init != run[-1].init
+        )
         if run and breaks:
             yield run
             run = []

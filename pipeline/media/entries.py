@@ -45,7 +45,9 @@ def read_forms(init: bytes) -> list[TrackForm]:
     """Each ``trak`` of an init segment that FFmpeg's muxer wrote."""
     moov = boxes.need(init, "moov")
     return [
-        _read_form(init, box) for box in boxes.walk(init, moov.body, moov.end) if box.kind == b"trak"
+        _read_form(init, box)
+        for box in boxes.walk(init, moov.body, moov.end)
+        if box.kind == b"trak"
     ]
 
 
@@ -65,9 +67,16 @@ def _read_form(init: bytes, trak: boxes.Box) -> TrackForm:
     return TrackForm(
         track_id=struct.unpack_from(">I", init, tkhd.body + (20 if init[tkhd.body] else 12))[0],
         timescale=struct.unpack_from(">I", init, mdhd.body + (20 if init[mdhd.body] else 12))[0],
-        kind=kind, tkhd=whole(tkhd), hdlr=whole(hdlr), media_header=whole(header),
-        mdhd_language=init[mdhd.end - 4 : mdhd.end], dinf=whole(part("mdia/minf/dinf")),
-        entry=whole(entry), codecs=_codecs(init, entry, kind), width=width, height=height,
+        kind=kind,
+        tkhd=whole(tkhd),
+        hdlr=whole(hdlr),
+        media_header=whole(header),
+        mdhd_language=init[mdhd.end - 4 : mdhd.end],
+        dinf=whole(part("mdia/minf/dinf")),
+        entry=whole(entry),
+        codecs=_codecs(init, entry, kind),
+        width=width,
+        height=height,
     )
 
 

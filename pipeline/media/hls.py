@@ -35,8 +35,12 @@ class MediaPlaylist:
         """The playlist's text. ``media_uri``: the MP4, relative to the playlist."""
         longest = max(segment.duration_s for segment in self.segments)
         lines = [
-            "#EXTM3U", "#EXT-X-VERSION:7", f"#EXT-X-TARGETDURATION:{ceil(longest)}",
-            "#EXT-X-MEDIA-SEQUENCE:0", "#EXT-X-PLAYLIST-TYPE:VOD", "#EXT-X-INDEPENDENT-SEGMENTS",
+            "#EXTM3U",
+            "#EXT-X-VERSION:7",
+            f"#EXT-X-TARGETDURATION:{ceil(longest)}",
+            "#EXT-X-MEDIA-SEQUENCE:0",
+            "#EXT-X-PLAYLIST-TYPE:VOD",
+            "#EXT-X-INDEPENDENT-SEGMENTS",
         ]
         init: int | None = None
         for segment in self.segments:
@@ -67,11 +71,15 @@ def segment_ranges(placed: Sequence[PlacedSpan], chunk_offset: Mapping[int, int]
         places = np.append(p.span.fragment_offset, p.span.end) + chunk_offset[p.chunk]
         new_run = p.new_run
         for first, behind in _groups(times):
-            segments.append(MediaSegment(
-                duration_s=float(times[behind] - times[first]),
-                offset=int(places[first]), length=int(places[behind] - places[first]),
-                discontinuity=new_run, init=inits.index(p.span.init),
-            ))
+            segments.append(
+                MediaSegment(
+                    duration_s=float(times[behind] - times[first]),
+                    offset=int(places[first]),
+                    length=int(places[behind] - places[first]),
+                    discontinuity=new_run,
+                    init=inits.index(p.span.init),
+                )
+            )
             new_run = False
     return MediaPlaylist(segments=tuple(segments), inits=tuple(inits))
 
@@ -99,10 +107,12 @@ def _groups(times: np.ndarray) -> list[tuple[int, int]]:
     groups, first = [], 0
     for behind in range(1, len(times)):
         is_last = behind == len(times) - 1
-        if is_last or times[behind] - times[first] >= SEGMENT_S - 0.05:
-            if is_last or times[behind + 1] - times[first] > SEGMENT_S:
-                groups.append((first, behind))
-                first = behind
+        if is_last or (
+            times[behind] - times[first] >= SEGMENT_S - 0.05
+            and times[behind + 1] - times[first] > SEGMENT_S
+        ):
+            groups.append((first, behind))
+            first = behind
     return groups
 
 
@@ -120,7 +130,8 @@ class Variant:
 
     def render(self) -> list[str]:
         attributes = [
-            f"BANDWIDTH={self.bandwidth}", f"AVERAGE-BANDWIDTH={self.average_bandwidth}",
+            f"BANDWIDTH={self.bandwidth}",
+            f"AVERAGE-BANDWIDTH={self.average_bandwidth}",
             f'CODECS="{self.codecs}"',
         ]
         if self.height:
@@ -137,12 +148,16 @@ def describe_variant(uri: str, playlist: MediaPlaylist, tracks: Sequence[Lane]) 
     video = next((lane for lane in tracks if lane.form.kind == "video"), None)
     codecs = dict.fromkeys(lane.form.codecs for lane in tracks)
     peak = max(
-        bits / s.duration_s for bits, s in zip(sizes, playlist.segments, strict=True)
+        bits / s.duration_s
+        for bits, s in zip(sizes, playlist.segments, strict=True)
         if s.duration_s > 0
     )
     return Variant(
-        uri=uri, bandwidth=ceil(peak), average_bandwidth=ceil(sum(sizes) / total),
-        codecs=",".join(codecs), width=video.form.width if video else 0,
+        uri=uri,
+        bandwidth=ceil(peak),
+        average_bandwidth=ceil(sum(sizes) / total),
+        codecs=",".join(codecs),
+        width=video.form.width if video else 0,
         height=video.form.height if video else 0,
         frame_rate=_frame_rate(video) if video else 0.0,
     )

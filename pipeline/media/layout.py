@@ -68,10 +68,13 @@ def lay_out(chunks: Sequence[ChunkSize], head_bytes: int) -> Layout:
         is_head = not joined
         size = sum(chunk.size_bytes for chunk in group) + (head_bytes if is_head else 0)
         padding = 0 if is_last else _padding(size)
-        joined.append(Joined(
-            number=1 if is_head else part_number(group[0].index),
-            chunks=tuple(chunk.index for chunk in group), padding=padding,
-        ))
+        joined.append(
+            Joined(
+                number=1 if is_head else part_number(group[0].index),
+                chunks=tuple(chunk.index for chunk in group),
+                padding=padding,
+            )
+        )
         at += padding
     return Layout(offset=offset, joined=tuple(joined), body_bytes=at)
 

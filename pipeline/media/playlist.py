@@ -27,7 +27,7 @@ class MediaPlaylist:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One EXT-X-STREAM-INF of a Master Playlist. ``has_separate_audio``: its sound lies elsewhere."""
+    """One EXT-X-STREAM-INF of a Master Playlist. ``has_separate_audio``: sound lies elsewhere."""
 
     uri: str
     bandwidth: int
@@ -76,11 +76,13 @@ def _master(playlist: Any, ref: str) -> MasterPlaylist:
     audio_groups = {m.group_id for m in playlist.media if m.type == "AUDIO" and m.uri}
     variants = tuple(
         Variant(
-            uri=p.uri, bandwidth=p.stream_info.bandwidth or 0,
+            uri=p.uri,
+            bandwidth=p.stream_info.bandwidth or 0,
             height=(p.stream_info.resolution or (0, 0))[1],
             has_separate_audio=p.stream_info.audio in audio_groups,
         )
-        for p in playlist.playlists if p.uri
+        for p in playlist.playlists
+        if p.uri
     )
     if not variants:
         raise PlaylistInvalid(f"{ref} is a master playlist without variants")
@@ -100,15 +102,21 @@ def _media(playlist: Any, ref: str) -> MediaPlaylist:
         byte_range = _byte_range(found.byterange, range_end.get(found.uri, 0), ref)
         if byte_range is not None:
             range_end[found.uri] = byte_range.offset + byte_range.length
-        segments.append(Segment(
-            sequence=(playlist.media_sequence or 0) + number, uri=found.uri,
-            duration_s=max(0.0, float(found.duration or 0.0)),
-            discontinuity=bool(found.discontinuity), byte_range=byte_range,
-            init=_init(found.init_section, ref), is_gap=bool(found.gap_tag),
-            program_date_time=_aware(found.current_program_date_time),
-        ))
+        segments.append(
+            Segment(
+                sequence=(playlist.media_sequence or 0) + number,
+                uri=found.uri,
+                duration_s=max(0.0, float(found.duration or 0.0)),
+                discontinuity=bool(found.discontinuity),
+                byte_range=byte_range,
+                init=_init(found.init_section, ref),
+                is_gap=bool(found.gap_tag),
+                program_date_time=_aware(found.current_program_date_time),
+            )
+        )
     return MediaPlaylist(
-        segments=tuple(segments), ended=bool(playlist.is_endlist),
+        segments=tuple(segments),
+        ended=bool(playlist.is_endlist),
         target_duration_s=float(playlist.target_duration or 0)
         or max((s.duration_s for s in segments), default=0.0),
     )

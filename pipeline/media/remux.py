@@ -47,7 +47,7 @@ class Remuxed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstLook:
-    """What the first segment tells before any work starts. ``anchor_s``: see ``pipeline.timebase``."""
+    """What the first segment tells before work starts. ``anchor_s``: see ``pipeline.timebase``."""
 
     anchor_s: int
     streams: tuple[str, ...]
@@ -73,7 +73,8 @@ def remux(segments: Sequence[bytes], init: bytes, *, anchor_s: int, near_s: floa
             for packet in source.demux(kept):
                 lanes[packet.stream_index].take(packet)
         return Remuxed(
-            data=buffer.getvalue(), dropped=dropped,
+            data=buffer.getvalue(),
+            dropped=dropped,
             packets=tuple(lanes[s.index].taken for s in kept),
         )
 
@@ -102,7 +103,7 @@ def first_look(segment: bytes, init: bytes) -> FirstLook:
 def choose_streams(source: InputContainer) -> tuple[list[Stream], tuple[str, ...]]:
     """The best video stream and all audio streams; the rest is named."""
     videos = [s for s in source.streams.video if not s.disposition & s.disposition.attached_pic]
-    best = max(videos, key=lambda s: (s.codec_context.width or 0), default=None)
+    best = max(videos, key=lambda s: s.codec_context.width or 0, default=None)
     kept: list[Stream] = [best] if best is not None else []
     kept += [s for s in source.streams.audio if s.codec_context.sample_rate]
     for stream in kept:
@@ -139,7 +140,7 @@ class _Lane:
         is_adts = stream.codec_context.name == "aac" and not stream.codec_context.extradata
         self._unwrap_adts = BitStreamFilterContext("aac_adtstoasc", stream) if is_adts else None
 
-    def take(self, packet: Packet) -> None:
+    def take(self, packet: "Packet[Stream]") -> None:
         if packet.size == 0:  # The demuxer's flush packet.
             return
         if packet.pts is None and packet.dts is None:
@@ -151,7 +152,7 @@ class _Lane:
             ready.stream = self._out
             self._target.mux_one(ready)
 
-    def _filtered(self, packet: Packet) -> Iterator[Packet]:
+    def _filtered(self, packet: "Packet[Stream]") -> "Iterator[Packet[Stream]]":
         if self._unwrap_adts is None:
             yield packet
         else:

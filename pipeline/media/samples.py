@@ -1,27 +1,21 @@
 """The sample index: what is where in a chunk's fragments, as numpy arrays.
 
-Read from the ``moof`` boxes that FFmpeg's muxer wrote (ISO/IEC 14496-12 8.8), a few bytes per
-sample: it travels to the supervisor and into the ledger instead of media. Times are ticks of the
-track's timescale in recording time (``pipeline.timebase``); offsets count from the first byte of
-the chunk.
+A few bytes per sample: it travels to the supervisor and into the ledger instead of media. Times are
+ticks of the track's timescale in recording time (``pipeline.timebase``); offsets count from the
+first byte of the chunk. ``pipeline.media.fragments`` reads it.
 """
 
 import io
 import json
-import struct
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.errors import MediaInvalid
-from pipeline.media import boxes
-
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-
-_NOT_SYNC = 0x0001_0000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +75,20 @@ class SampleIndex:
 
     def pack(self) -> bytes:
         """Compressed bytes for the ledger; ``unpack`` reads them."""
-        arrays: dict[str, npt.NDArray[np.generic]] = {}
+        arrays: dict[str, npt.NDArray[Any]] = {}
         heads = []
         for s, span in enumerate(self.spans):
             arrays[f"{s}.init"] = np.frombuffer(span.init, np.uint8)
             arrays[f"{s}.fragments"] = span.fragment_offset
-            heads.append({
-                "start": span.start, "end": span.end, "discontinuity": span.discontinuity,
-                "sequence": span.sequence,
-                "tracks": [[t.track_id, t.timescale, t.kind] for t in span.tracks],
-            })
+            heads.append(
+                {
+                    "start": span.start,
+                    "end": span.end,
+                    "discontinuity": span.discontinuity,
+                    "sequence": span.sequence,
+                    "tracks": [[t.track_id, t.timescale, t.kind] for t in span.tracks],
+                }
+            )
             for t, track in enumerate(span.tracks):
                 for name in _COLUMNS:
                     arrays[f"{s}.{t}.{name}"] = _narrow(getattr(track, name))
@@ -103,173 +101,43 @@ class SampleIndex:
     def unpack(cls, packed: bytes) -> "SampleIndex":
         with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
             heads = json.loads(arrays["head"].tobytes())
-            spans = []
-            for s, head in enumerate(heads):
-                tracks = []
-                for t, (track_id, timescale, kind) in enumerate(head["tracks"]):
-                    columns = {name: arrays[f"{s}.{t}.{name}"] for name in _COLUMNS}
-                    tracks.append(TrackSamples(
-                        track_id=track_id, timescale=timescale, kind=kind,
-                        **{name: _restore(name, columns[name]) for name in _COLUMNS},
-                    ))
-                spans.append(Span(
-                    init=arrays[f"{s}.init"].tobytes(), tracks=tuple(tracks),
-                    fragment_offset=arrays[f"{s}.fragments"].astype(np.int64),
-                    start=head["start"], end=head["end"],
-                    discontinuity=head["discontinuity"], sequence=head["sequence"],
-                ))
-        return cls(spans=tuple(spans))
+            spans = tuple(_unpack_span(arrays, s, head) for s, head in enumerate(heads))
+        return cls(spans=spans)
 
 
 _COLUMNS = ("dts", "cts", "duration", "size", "key", "run_offset", "run_count")
 
 
-def _narrow(column: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def _narrow(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Times are stored as differences: nearly constant, so they compress to almost nothing."""
-    if column.dtype == np.bool_:
-        return column
-    return np.diff(column, prepend=0)
+    return column if column.dtype == np.bool_ else np.diff(column, prepend=0)
 
 
-def _restore(name: str, column: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    return column if name == "key" else np.cumsum(column, dtype=np.int64)
+def _unpack_span(arrays: Mapping[str, npt.NDArray[Any]], s: int, head: Mapping[str, Any]) -> Span:
+    def column(t: int, name: str) -> Ints:
+        return np.cumsum(arrays[f"{s}.{t}.{name}"], dtype=np.int64)
 
-
-def read_fragments(data: bytes, *, at: int, discontinuity: bool, sequence: int) -> tuple[Span, int]:
-    """Index what FFmpeg's muxer wrote: ``ftyp moov (moof mdat)*``.
-
-    The span's offsets count as if the bytes behind the init were put at ``at`` of the chunk.
-    Returns the span and the length of the init in ``data``.
-    """
-    init_end = 0
-    moofs: list[boxes.Box] = []
-    for box in boxes.walk(data):
-        if box.kind in (b"ftyp", b"moov") and not moofs:
-            init_end = box.end
-        elif box.kind == b"moof":
-            moofs.append(box)
-        elif box.kind != b"mdat":
-            raise MediaInvalid(f"unexpected box {box.kind!r} among fragments")
-    init = bytes(data[:init_end])
-    shift = at - init_end
-    tracks = read_moofs(data, moofs, init)
-    return Span(
-        init=init,
-        tracks=tuple(replace(t, run_offset=t.run_offset + shift) for t in tracks),
-        fragment_offset=np.array([m.start + shift for m in moofs], np.int64),
-        start=at, end=at + len(data) - init_end,
-        discontinuity=discontinuity, sequence=sequence,
-    ), init_end
-
-
-def track_heads(init: bytes) -> dict[int, tuple[int, str]]:
-    """``track_ID -> (timescale, "video" | "audio" | ...)`` of a ``moov``, in its order."""
-    moov = boxes.need(init, "moov")
-    heads = {}
-    for trak in boxes.walk(init, moov.body, moov.end):
-        if trak.kind != b"trak":
-            continue
-        tkhd = boxes.need(init, "tkhd", trak.body, trak.end)
-        mdhd = boxes.need(init, "mdia/mdhd", trak.body, trak.end)
-        hdlr = boxes.need(init, "mdia/hdlr", trak.body, trak.end)
-        (track_id,) = struct.unpack_from(">I", init, tkhd.body + (20 if init[tkhd.body] else 12))
-        (timescale,) = struct.unpack_from(">I", init, mdhd.body + (20 if init[mdhd.body] else 12))
-        handler = bytes(init[hdlr.body + 8 : hdlr.body + 12])
-        heads[track_id] = (timescale, {b"vide": "video", b"soun": "audio"}.get(handler, "other"))
-    return heads
-
-
-def read_moofs(data: bytes, moofs: Sequence[boxes.Box], init: bytes) -> list[TrackSamples]:
-    """All samples that the ``moof`` boxes describe, per track of ``init``; offsets as in ``data``."""
-    heads = track_heads(init)
-    runs: dict[int, list[_Run]] = {track_id: [] for track_id in heads}
-    for moof in moofs:
-        for traf in boxes.walk(data, moof.body, moof.end):
-            if traf.kind == b"traf":
-                for run in _read_traf(data, traf, moof.start):
-                    if run.track_id not in runs:
-                        raise MediaInvalid(f"fragment of unknown track {run.track_id}")
-                    runs[run.track_id].append(run)
-    return [
-        _join_runs(track_id, *heads[track_id], found) for track_id, found in runs.items() if found
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    track_id: int
-    offset: int
-    dts: Ints
-    duration: Ints
-    size: Ints
-    flags: Ints
-    cts: Ints
-
-
-def _join_runs(track_id: int, timescale: int, kind: str, runs: Sequence[_Run]) -> TrackSamples:
-    def column(name: str) -> Ints:
-        return np.concatenate([getattr(run, name) for run in runs])
-
-    return TrackSamples(
-        track_id=track_id, timescale=timescale, kind=kind,
-        dts=column("dts"), cts=column("cts"), duration=column("duration"), size=column("size"),
-        key=(column("flags") & _NOT_SYNC) == 0,
-        run_offset=np.array([run.offset for run in runs], np.int64),
-        run_count=np.array([len(run.size) for run in runs], np.int64),
+    tracks = tuple(
+        TrackSamples(
+            track_id=track_id,
+            timescale=timescale,
+            kind=kind,
+            dts=column(t, "dts"),
+            cts=column(t, "cts"),
+            duration=column(t, "duration"),
+            size=column(t, "size"),
+            key=arrays[f"{s}.{t}.key"],
+            run_offset=column(t, "run_offset"),
+            run_count=column(t, "run_count"),
+        )
+        for t, (track_id, timescale, kind) in enumerate(head["tracks"])
     )
-
-
-def _read_traf(data: bytes, traf: boxes.Box, moof_start: int) -> list[_Run]:
-    """``tfhd``, ``tfdt`` and ``trun`` (8.8.7, 8.8.12, 8.8.8) of one track fragment."""
-    tfhd = boxes.need(data, "tfhd", traf.body, traf.end)
-    flags, track_id = struct.unpack_from(">II", data, tfhd.body)
-    at = tfhd.body + 8 + (8 if flags & 0x1 else 0) + (4 if flags & 0x2 else 0)
-    defaults = dict.fromkeys(("duration", "size", "flags"), 0)
-    for bit, name in ((0x8, "duration"), (0x10, "size"), (0x20, "flags")):
-        if flags & bit:
-            (defaults[name],) = struct.unpack_from(">I", data, at)
-            at += 4
-    tfdt = boxes.need(data, "tfdt", traf.body, traf.end)
-    (dts,) = struct.unpack_from(">Q" if data[tfdt.body] else ">I", data, tfdt.body + 4)
-    found = []
-    for trun in boxes.walk(data, traf.body, traf.end):
-        if trun.kind == b"trun":
-            run = _read_trun(data, trun, moof_start, track_id, dts, defaults)
-            found.append(run)
-            dts += int(run.duration.sum())
-    return found
-
-
-def _read_trun(
-    data: bytes, trun: boxes.Box, moof_start: int, track_id: int, dts: int, defaults: dict[str, int]
-) -> _Run:
-    flags, count = struct.unpack_from(">II", data, trun.body)
-    at = trun.body + 8
-    offset, first_flags = 0, None
-    if flags & 0x1:
-        (offset,) = struct.unpack_from(">i", data, at)
-        at += 4
-    if flags & 0x4:
-        (first_flags,) = struct.unpack_from(">I", data, at)
-        at += 4
-    present = [
-        name
-        for bit, name in ((0x100, "duration"), (0x200, "size"), (0x400, "flags"), (0x800, "cts"))
-        if flags & bit
-    ]
-    if at + 4 * count * len(present) > trun.end:
-        raise MediaInvalid(f"trun at byte {trun.start} claims {count} samples")
-    table = np.frombuffer(data, ">u4", count * len(present), at).reshape(count, len(present))
-    columns = {name: table[:, i].astype(np.int64) for i, name in enumerate(present)}
-    for name, value in defaults.items():
-        columns.setdefault(name, np.full(count, value, np.int64))
-    if first_flags is not None and count:
-        columns["flags"][0] = first_flags
-    cts = columns.get("cts", np.zeros(count, np.int64))
-    duration = columns["duration"]
-    return _Run(
-        track_id=track_id, offset=moof_start + offset,
-        dts=dts + np.cumsum(duration) - duration, duration=duration,
-        size=columns["size"], flags=columns["flags"],
-        cts=np.where(cts >= 2**31, cts - 2**32, cts),
+    return Span(
+        init=arrays[f"{s}.init"].tobytes(),
+        tracks=tracks,
+        fragment_offset=arrays[f"{s}.fragments"].astype(np.int64),
+        start=head["start"],
+        end=head["end"],
+        discontinuity=head["discontinuity"],
+        sequence=head["sequence"],
     )

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.media import boxes
 from pipeline.media.entries import TrackForm, read_forms
@@ -64,10 +66,18 @@ def merge(placed: Sequence[PlacedSpan]) -> list[Lane]:
 
 def _merge_lane(name: str, placed: Sequence[PlacedSpan]) -> Lane:
     entries: list[bytes] = []
-    columns: dict[str, list[Ints]] = {
-        key: [] for key in (
-            "dts", "cts", "duration", "size", "key",
-            "run_chunk", "run_offset", "run_count", "run_entry",
+    columns: dict[str, list[npt.NDArray[Any]]] = {
+        key: []
+        for key in (
+            "dts",
+            "cts",
+            "duration",
+            "size",
+            "key",
+            "run_chunk",
+            "run_offset",
+            "run_count",
+            "run_entry",
         )
     }
     form: TrackForm | None = None
@@ -139,8 +149,13 @@ def _build_moov(tracks: Sequence[Lane], offset_of: Mapping[int, int]) -> bytes:
         traks.append(_build_trak(track_id, lane, edits, length, offset_of))
         longest = max(longest, length)
     mvhd = boxes.make_full(
-        b"mvhd", 1, 0, struct.pack(">QQIQ", 0, 0, MOVIE_TIMESCALE, longest),
-        struct.pack(">IH10x", 0x10000, 0x100), _UNITY_MATRIX, bytes(24),
+        b"mvhd",
+        1,
+        0,
+        struct.pack(">QQIQ", 0, 0, MOVIE_TIMESCALE, longest),
+        struct.pack(">IH10x", 0x10000, 0x100),
+        _UNITY_MATRIX,
+        bytes(24),
         struct.pack(">I", len(tracks) + 1),
     )
     return boxes.make(b"moov", mvhd, *traks)
@@ -167,9 +182,7 @@ def _build_trak(
     form = lane.form
     # Layer, volume, matrix and picture size follow the duration in version 0 as in version 1.
     tail = form.tkhd[(8 + 36) if form.tkhd[8] else (8 + 24) :]
-    tkhd = boxes.make_full(
-        b"tkhd", 1, 3, struct.pack(">QQIIQ", 0, 0, track_id, 0, length), tail
-    )
+    tkhd = boxes.make_full(b"tkhd", 1, 3, struct.pack(">QQIIQ", 0, 0, track_id, 0, length), tail)
     media_length = int(lane.dts[-1] - lane.dts[0] + lane.duration[-1])
     mdhd = boxes.make_full(
         b"mdhd", 1, 0, struct.pack(">QQIQ", 0, 0, form.timescale, media_length), form.mdhd_language

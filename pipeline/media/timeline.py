@@ -53,10 +53,18 @@ def place(spans: Iterable[tuple[int, Span]]) -> list[PlacedSpan]:
         closes = bool(ends) and (jump < -_tolerance_s(span) or _is_break(span, jump))
         if closes:
             shift = _shift_behind(span, ends)
-        new_run = bool(placed) and (closes or span.discontinuity or placed[-1].span.init != span.init)
-        placed.append(PlacedSpan(
-            chunk=chunk, span=span, shift_s=shift, jump_s=jump if closes else 0.0, new_run=new_run,
-        ))
+        new_run = bool(placed) and (
+            closes or span.discontinuity or placed[-1].span.init != span.init
+        )
+        placed.append(
+            PlacedSpan(
+                chunk=chunk,
+                span=span,
+                shift_s=shift,
+                jump_s=jump if closes else 0.0,
+                new_run=new_run,
+            )
+        )
         for lane, track in lanes(span.tracks).items():
             ends[lane] = _end(track) + shift
     return placed

@@ -1,7 +1,7 @@
 """Judges a hybrid MP4: do the sample tables say what the fragments say, and do the bytes exist?
 
-Reads back the ``moov`` that was written (ISO/IEC 14496-12 8.6, 8.7) with code of its own and holds it
-against the fragments' ``trun`` boxes and the HLS byte ranges. ``stitch`` never calls this.
+Reads back the ``moov`` that was written (ISO/IEC 14496-12 8.6, 8.7) with code of its own and holds
+it against the fragments' ``trun`` boxes and the HLS byte ranges. ``stitch`` never calls this.
 """
 
 import struct
@@ -17,7 +17,8 @@ from pipeline.media.samples import Ints, TrackSamples
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableTrack:
-    """One ``trak`` as a player of plain MP4 reads it; columns of shape ``(n,)``, offsets absolute."""
+    """One ``trak`` as a player of plain MP4 reads it; columns of shape ``(n,)``, offsets in the
+    object."""
 
     kind: str
     timescale: int
@@ -44,9 +45,9 @@ def fragment_samples(kind: str, tracks: Sequence[tuple[int, TrackSamples]]) -> F
     """Join one lane's samples over all spans: ``(where the chunk begins, samples)`` in order."""
     return FragmentSamples(
         kind=kind,
-        offset=np.concatenate([
-            base + sample_offsets(t.run_offset, t.run_count, t.size) for base, t in tracks
-        ]),
+        offset=np.concatenate(
+            [base + sample_offsets(t.run_offset, t.run_count, t.size) for base, t in tracks]
+        ),
         size=np.concatenate([t.size for _, t in tracks]),
         cts=np.concatenate([t.cts for _, t in tracks]),
         key=np.concatenate([t.key for _, t in tracks]),
@@ -57,7 +58,8 @@ def sample_offsets(run_offset: Ints, run_count: Ints, size: Ints) -> Ints:
     """Where each sample begins, from where each run of neighbouring samples begins."""
     before = np.cumsum(size) - size
     first = np.cumsum(run_count) - run_count
-    return before + np.repeat(run_offset - before[first], run_count)
+    starts: Ints = before + np.repeat(run_offset - before[first], run_count)
+    return starts
 
 
 def read_tables(head: bytes) -> tuple[list[TableTrack], int, int]:
@@ -68,7 +70,8 @@ def read_tables(head: bytes) -> tuple[list[TableTrack], int, int]:
         raise MediaInvalid(f"moov is followed by {mdat.kind!r}, not by mdat")
     tracks = [
         _read_trak(head, trak)
-        for trak in boxes.walk(head, moov.body, moov.end) if trak.kind == b"trak"
+        for trak in boxes.walk(head, moov.body, moov.end)
+        if trak.kind == b"trak"
     ]
     return tracks, mdat.body, mdat.end
 
@@ -99,7 +102,9 @@ def check_ranges(ranges: Sequence[tuple[int, int]], fragments: Sequence[tuple[in
     starts, ends = {a for a, _ in fragments}, {b for _, b in fragments}
     for first, behind in ranges:
         if first not in starts or behind not in ends:
-            raise VerificationFailed(f"HLS range {first}-{behind} does not begin and end at fragments")
+            raise VerificationFailed(
+                f"HLS range {first}-{behind} does not begin and end at fragments"
+            )
     covered = sum(behind - first for first, behind in ranges)
     if covered != sum(b - a for a, b in fragments) or list(ranges) != sorted(set(ranges)):
         raise VerificationFailed("HLS ranges and fragments do not hold the same bytes")
@@ -145,8 +150,10 @@ def _read_trak(head: bytes, trak: boxes.Box) -> TableTrack:
     run_count = np.repeat(stsc[:, 1], np.diff(run_first))
     duration = np.repeat(stts[:, 1], stts[:, 0])
     sync = rows("stss", 1)[:, 0]
-    key = np.ones(count, bool) if boxes.find(head, "stss", stbl.body, stbl.end) is None else (
-        np.isin(np.arange(1, count + 1), sync)
+    key = (
+        np.ones(count, bool)
+        if boxes.find(head, "stss", stbl.body, stbl.end) is None
+        else (np.isin(np.arange(1, count + 1), sync))
     )
     if len(duration) != count or int(run_count.sum()) != count:
         raise MediaInvalid("sample tables of one track differ in length")
@@ -154,10 +161,12 @@ def _read_trak(head: bytes, trak: boxes.Box) -> TableTrack:
     return TableTrack(
         kind={b"vide": "video", b"soun": "audio"}.get(bytes(head[hdlr + 8 : hdlr + 12]), "other"),
         timescale=struct.unpack_from(">I", head, mdhd + (20 if head[mdhd] else 12))[0],
-        offset=sample_offsets(run_offset, run_count, size), size=size,
+        offset=sample_offsets(run_offset, run_count, size),
+        size=size,
         dts=np.cumsum(duration) - duration,
         cts=np.repeat(ctts[:, 1], ctts[:, 0]) if len(ctts) else np.zeros(count, np.int64),
-        key=key, edits=_read_edits(head, trak),
+        key=key,
+        edits=_read_edits(head, trak),
     )
 
 
@@ -167,6 +176,4 @@ def _read_edits(head: bytes, trak: boxes.Box) -> tuple[tuple[int, int], ...]:
         return ()
     (count,) = struct.unpack_from(">I", head, elst.body + 4)
     form, step = (">Qq", 20) if head[elst.body] else (">Ii", 12)
-    return tuple(
-        struct.unpack_from(form, head, elst.body + 8 + i * step) for i in range(count)
-    )
+    return tuple(struct.unpack_from(form, head, elst.body + 8 + i * step) for i in range(count))
