@@ -6,6 +6,7 @@ the newest state; clients that come back begin with the current state, so no ids
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
+from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -97,16 +98,16 @@ async def recording_events(
 
 
 async def _frames(feed: Feed, snapshot: Snapshot, *, only: UUID | None) -> AsyncGenerator[str]:
-    sent: dict[UUID, model.Recording] = {}
+    sent = Sent()
     with feed.listen(only) as listener:
         yield f"retry: {RECONNECT_MS}\n\n"
         changed: Iterable[model.Recording] = await snapshot()
         while True:
             for recording in changed:
-                if not _is_news(recording, sent.get(recording.id)):
+                frame = _frame(recording)
+                if not sent.is_news(recording, frame):
                     continue
-                _remember(sent, recording)
-                yield _frame(recording)
+                yield frame
                 if only is not None and recording.status.is_final:
                     return
             changed = await listener.take(HEARTBEAT_S)
@@ -124,15 +125,20 @@ async def _look_again(snapshot: Snapshot) -> Iterable[model.Recording]:
         return ()
 
 
-def _is_news(recording: model.Recording, last: model.Recording | None) -> bool:
-    return last is None or (recording != last and recording.updated_at >= last.updated_at)
+class Sent:
+    """What a client was last told of each recording; forgets those it was told of longest ago."""
 
+    def __init__(self) -> None:
+        self._last: dict[UUID, tuple[datetime, str]] = {}
 
-def _remember(sent: dict[UUID, model.Recording], recording: model.Recording) -> None:
-    sent.pop(recording.id, None)
-    sent[recording.id] = recording
-    if len(sent) > MAX_REMEMBERED:
-        del sent[next(iter(sent))]
+    def is_news(self, recording: model.Recording, frame: str) -> bool:
+        """Whether ``frame`` is to be sent: not if it says the same again, or is outdated."""
+        updated_at, last = self._last.pop(recording.id, (recording.updated_at, ""))
+        is_newer = recording.updated_at >= updated_at
+        self._last[recording.id] = (recording.updated_at, frame) if is_newer else (updated_at, last)
+        if len(self._last) > MAX_REMEMBERED:
+            del self._last[next(iter(self._last))]
+        return is_newer and frame != last
 
 
 def _frame(recording: model.Recording) -> str:

@@ -196,3 +196,18 @@ async def test_a_slow_listener_gets_the_newest_state_and_never_grows() -> None:
     assert taken[-1] == done
     assert recordings[-2] not in taken
     assert recordings[0] not in taken
+
+
+async def test_nothing_is_told_twice_and_nothing_outdated(monkeypatch: pytest.MonkeyPatch) -> None:
+    product = Product()
+    before = await product.record("a")
+    await asyncio.sleep(0.002)
+    after = await product.complete(before)
+    sent = events.Sent()
+    assert sent.is_news(after, "completed")
+    assert not sent.is_news(before, "recording")
+    assert not sent.is_news(after, "completed")
+    monkeypatch.setattr(events, "MAX_REMEMBERED", 1)
+    other = await product.record("b", STARTED + timedelta(hours=1))
+    assert sent.is_news(other, "recording")
+    assert sent.is_news(before, "recording")
