@@ -34,6 +34,7 @@ AWAY = (
     OSError,  # TimeoutError too
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # use of an idle connection that the server has just ended
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
@@ -82,14 +83,21 @@ class Database:
         except AWAY:
             pool.terminate()
 
-    async def connect(self) -> asyncpg.Connection:
-        """A connection outside the pool. The caller closes it."""
-        connection: asyncpg.Connection = await asyncpg.connect(
-            self._dsn,
-            timeout=_CONNECT_S,
-            command_timeout=_COMMAND_S,
-            server_settings=_SERVER_SETTINGS,
-        )
+    async def connect(self, **more: str) -> asyncpg.Connection:
+        """A connection outside the pool, for the caller to close. Raises asyncpg's errors."""
+        try:
+            connection: asyncpg.Connection = await asyncpg.connect(
+                self._dsn,
+                timeout=_CONNECT_S,
+                command_timeout=_COMMAND_S,
+                server_settings=_SERVER_SETTINGS,
+                **more,
+            )
+        except ValueError:
+            # Its message may quote the URL, password and all.
+            raise SettingsError(
+                "DATABASE_URL cannot be read", "Percent-encode special characters in it"
+            ) from None
         return connection
 
     async def run(
@@ -138,7 +146,7 @@ class Database:
                     return await attempt()
                 except AWAY as error:
                     pause_s = delay_s * random.uniform(0.5, 1.0)
-                    if _is_ours(error) or loop.time() + pause_s >= deadline:
+                    if isinstance(error, asyncpg.DataError) or loop.time() + pause_s >= deadline:
                         raise
                 await asyncio.sleep(pause_s)
                 delay_s = min(2 * delay_s, _LONGEST_DELAY_S)
@@ -147,11 +155,6 @@ class Database:
     def _in_our_words(self) -> Iterator[None]:
         try:
             yield
-        except asyncpg.ClientConfigurationError:
-            # Its message may quote the URL, password and all.
-            raise SettingsError(
-                "DATABASE_URL cannot be read", "Percent-encode special characters in it"
-            ) from None
         except _REFUSED as error:
             raise CatalogUnavailable(f"PostgreSQL{self._address()} refuses us: {error}") from error
         except asyncpg.DataError:
@@ -166,9 +169,7 @@ class Database:
 
     async def _create_database(self) -> None:
         name = unquote(urlsplit(self._dsn).path.removeprefix("/")).replace('"', '""')
-        connection = await asyncpg.connect(
-            self._dsn, database="postgres", timeout=_CONNECT_S, command_timeout=_COMMAND_S
-        )
+        connection = await self.connect(database="postgres")
         try:
             # Another process of ours may be making it at this moment.
             with suppress(asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
@@ -182,11 +183,6 @@ _SERVER_SETTINGS = {
     # A client that vanishes in a transaction must not hold its locks until TCP notices.
     "idle_in_transaction_session_timeout": "30s",
 }
-
-
-def _is_ours(error: BaseException) -> bool:
-    """An error of the call itself, which no retry can help."""
-    return isinstance(error, asyncpg.DataError | asyncpg.ClientConfigurationError)
 
 
 async def close_quietly(connection: asyncpg.Connection) -> None:
