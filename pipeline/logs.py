@@ -52,14 +52,14 @@ def configure(settings: Settings) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.stdlib.ExtraAdder(),
+        _drop_stamps,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    style = settings.log_format or ("console" if sys.stderr.isatty() else "json")
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *_rendering(style, scrubber(_literal_secrets(settings))),
+            *_rendering(form(settings), scrubber(_literal_secrets(settings))),
         ],
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -73,6 +73,11 @@ def configure(settings: Settings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def form(settings: Settings) -> Literal["console", "json"]:
+    """The form of this process's logs: a process of ours that starts others hands it on to them."""
+    return settings.log_format or ("console" if sys.stderr.isatty() else "json")
 
 
 def scrub(text: str, literals: tuple[str, ...] = ()) -> str:
@@ -100,6 +105,12 @@ def scrubber(literals: tuple[str, ...]) -> Processor:
         return {k: MASK if _is_secret(k) else clean(v) for k, v in event.items()}
 
     return process
+
+
+def _drop_stamps(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Ray stamps every record of ``logging`` with a second time, which says nothing to a reader."""
+    event.pop("_ray_timestamp_ns", None)
+    return event
 
 
 def _is_secret(field: object) -> bool:

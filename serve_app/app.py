@@ -8,7 +8,7 @@ from ray import serve
 
 from actors.client import Client
 from pipeline.errors import CatalogUnavailable, SettingsError
-from pipeline.logs import configure
+from pipeline.logs import configure, form
 from pipeline.model import StreamEvent
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Accepted
@@ -95,14 +95,19 @@ def build_app(settings: Settings) -> serve.Application:
     """The application for ``serve.run``. PostgreSQL and S3 must be named."""
     _known(settings.database_dsn, "DATABASE_URL")
     _known(settings.minio_endpoint, "MINIO_ENDPOINT")
+    log_form = form(settings)
     deployment = serve.deployment(
         name="RecordingService",
         max_ongoing_requests=MAX_ONGOING_REQUESTS,
         graceful_shutdown_timeout_s=SHUTDOWN_GRACE_S,
         graceful_shutdown_wait_loop_s=0.5,
         ray_actor_options={"num_cpus": 0},
+        logging_config={
+            "encoding": "JSON" if log_form == "json" else "TEXT",
+            "log_level": settings.log_level.upper(),
+        },
     )(serve.ingress()(RecordingService))
-    return deployment.bind(settings)
+    return deployment.bind(settings.model_copy(update={"log_format": log_form}))
 
 
 def _known(value: str | None, variable: str) -> str:

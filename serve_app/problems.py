@@ -110,6 +110,7 @@ async def _answer_vodray(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, errors.Conflict):
         return problem(409, str(error))
     if error.fault is errors.Fault.CALLER:
+        _log.info("refused", path=request.url.path, reason=str(error))
         return problem(400, str(error))
     if error.fault is errors.Fault.SOURCE:
         return problem(422, str(error))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import quote
 
 import click
@@ -11,6 +12,8 @@ from serve_app.commands import _api
 from serve_app.commands._errors import Failure
 
 GAPS = 3
+
+_FOR_PEOPLE: dict[str, Callable[[Any], str]] = {"duration": _api.clock, "file_size": _api.size}
 
 
 @click.command(
@@ -43,23 +46,25 @@ def command(recording_id: str, url: str | None, follow: bool, as_json: bool) -> 
 
 
 def _print(recording: _api.Recording) -> None:
-    rows = [(field, _api.plain(value)) for field, value in _rows(recording)]
     if not _api.on_terminal():
-        for field, value in rows:
-            click.echo(f"{field}\t{value}")
+        for field, value in _rows(recording):
+            click.echo(f"{field}\t{_api.plain(value)}")
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     grid = Table.grid(padding=(0, 2))
-    for field, value in rows:
-        style = _api.STATUS_STYLES.get(value, "") if field == "status" else ""
-        grid.add_row(Text(field, style="dim"), Text(value, style=style))
+    for field, value in _rows(recording):
+        if value is None:
+            continue
+        text = _api.plain(_FOR_PEOPLE.get(field, _api.plain)(value))
+        style = _api.STATUS_STYLES.get(text, "") if field == "status" else ""
+        grid.add_row(Text(field, style="dim"), Text(text, style=style))
     Console().print(grid)
 
 
-def _rows(recording: _api.Recording) -> Iterator[tuple[str, object]]:
+def _rows(recording: _api.Recording) -> Iterator[tuple[str, Any]]:
     for field, value in recording.items():
         if field == "progress":
             yield "chunks", f"{value['chunks_done']}/{value['chunks_total']}"
@@ -93,18 +98,19 @@ def _output(as_json: bool) -> Iterator[Callable[[_api.Recording], None]]:
         yield lambda recording: click.echo(_line(recording))
     else:
         from rich.console import Console
+        from rich.text import Text
 
         console = Console()
-        with console.status("waiting") as spinner:
-            last = ""
+        last = Text("waiting")
+        with console.status(last) as spinner:
 
             def show(recording: _api.Recording) -> None:
                 nonlocal last
-                last = _line(recording)
+                last = Text(_line(recording).expandtabs(2))
                 spinner.update(last)
 
             yield show
-        console.print(last, markup=False)
+        console.print(last)
 
 
 def _line(recording: _api.Recording) -> str:
