@@ -4,6 +4,7 @@ Nobody above this module names an actor.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,13 +20,13 @@ from actors.faults import actor_errors
 from actors.kafka_service import KafkaActor
 from actors.reconciler import ReconcilerActor
 from actors.recording import pool_slots, submit_to_pool
-from actors.stores import make_catalog
 from actors.supervisor import Supervisor
 from pipeline.errors import WorkerLost
 from pipeline.model import EventKind, Origin, Recording, StreamEvent
 from pipeline.settings import Settings
 from pipeline.source import Source
 from pipeline.stores.catalog_memory import MemoryCatalog
+from pipeline.stores.connect import make_catalog
 from pipeline.stores.objects import ObjectStore
 
 _CALL_TIMEOUT_S = 10.0
@@ -51,7 +52,7 @@ class Client:
                 await _actor(names.POOL).check.remote()
 
 
-async def start(settings: Settings) -> None:
+def start(settings: Settings) -> None:
     """Start the actors that every recording needs, unless the cluster has them already."""
     _start_pool(detached=True)
     reconciler: Any = ReconcilerActor.options(**_service(names.RECONCILER)).remote(settings)
@@ -63,13 +64,10 @@ async def start(settings: Settings) -> None:
         kafka.run.remote()
 
 
-async def stop(grace_s: float = 6.0) -> None:
+def stop(grace_s: float = 2.5) -> None:
     """End the actors. Recordings go on where they were when ``start`` is called again."""
-    try:
-        async with asyncio.timeout(grace_s):
-            await _actor(names.KAFKA).stop.remote()
-    except (WorkerLost, TimeoutError, ray.exceptions.RayError):
-        pass
+    with contextlib.suppress(WorkerLost, ray.exceptions.RayError):
+        ray.get(_actor(names.KAFKA).stop.remote(), timeout=grace_s)
     for name in (names.KAFKA, names.RECONCILER, names.POOL):
         try:
             ray.kill(_actor(name), no_restart=True)

@@ -16,13 +16,12 @@ from actors import names
 from actors import recording as recording_actor
 from actors.faults import actor_errors
 from actors.recording import sources_of
-from actors.stores import make_catalog, make_store
-from actors.supervisor import open_media_playlist
 from pipeline import logs
 from pipeline.errors import SourceError, VodrayError
 from pipeline.model import Recording, Status, StreamEvent
 from pipeline.settings import Settings
-from pipeline.source import fingerprint
+from pipeline.source import fingerprint, open_media_playlist
+from pipeline.stores.connect import make_catalog, make_store
 
 _EVERY_S = 2.0
 _RETRY_S = 5.0

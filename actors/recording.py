@@ -9,7 +9,6 @@ import ray
 from actors import names
 from actors.faults import actor_errors
 from actors.pool import Urgency
-from actors.stores import make_catalog, make_store
 from actors.supervisor import Supervisor
 from pipeline import logs
 from pipeline.errors import WorkerLost
@@ -17,6 +16,7 @@ from pipeline.jobs import Answer, Job
 from pipeline.model import Recording
 from pipeline.settings import Settings
 from pipeline.source import Source, open_source
+from pipeline.stores.connect import make_catalog, make_store
 from pipeline.stores.objects import ObjectStore
 
 

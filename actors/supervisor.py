@@ -30,13 +30,13 @@ from pipeline.errors import (
 )
 from pipeline.follow import Followed, absolute, take_new
 from pipeline.jobs import Address, LookJob
-from pipeline.media.playlist import MasterPlaylist, MediaPlaylist, parse
+from pipeline.media.playlist import MediaPlaylist
 from pipeline.media.remux import FirstLook
 from pipeline.model import ChunkSpec, EndReason, Progress, Recording, Segment, Upload
 from pipeline.naming import object_names
 from pipeline.progress import Look, Watch, advance, seconds_to_next_look
 from pipeline.settings import Settings
-from pipeline.source import Source, fingerprint
+from pipeline.source import Source, fingerprint, open_media_playlist, read_media_playlist
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
 
@@ -328,24 +328,6 @@ class Supervisor:
         except TimeoutError:
             pass
         self._woken.clear()
-
-
-def open_media_playlist(source: Source) -> tuple[Source, MediaPlaylist]:
-    """The source itself, or of a Master Playlist the best variant."""
-    playlist = parse(source.read_playlist(), source.ref)
-    if isinstance(playlist, MasterPlaylist):
-        best = playlist.best()
-        if best.has_separate_audio:
-            raise Unsupported(f"{source.ref} keeps sound in playlists of its own")
-        source = source.variant(best.uri)
-    return source, read_media_playlist(source)
-
-
-def read_media_playlist(source: Source) -> MediaPlaylist:
-    playlist = parse(source.read_playlist(), source.ref)
-    if isinstance(playlist, MasterPlaylist):
-        raise PlaylistInvalid(f"{source.ref} is a master playlist inside a master playlist")
-    return playlist
 
 
 def _locate(new: Sequence[Segment], source: Source) -> list[Segment]:

@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from pipeline.errors import ObjectMissing, SourceForbidden, SourceMissing, UsageError
-from pipeline.media.playlist import MAX_PLAYLIST_BYTES
+from pipeline.errors import (
+    ObjectMissing,
+    PlaylistInvalid,
+    SourceForbidden,
+    SourceMissing,
+    Unsupported,
+    UsageError,
+)
+from pipeline.media.playlist import MAX_PLAYLIST_BYTES, MasterPlaylist, MediaPlaylist, parse
 from pipeline.model import Segment
 from pipeline.stores.objects import ObjectStore
 from pipeline.transfer import TransferLimits, fetch
@@ -185,6 +192,24 @@ class FileSource:
     def variant(self, uri: str) -> "Source":
         ref = self.resolve(uri)
         return FileSource(Path(unquote(urlsplit(ref).path)), self._folder)
+
+
+def open_media_playlist(source: Source) -> tuple[Source, MediaPlaylist]:
+    """The source itself, or of a Master Playlist the best variant."""
+    playlist = parse(source.read_playlist(), source.ref)
+    if isinstance(playlist, MasterPlaylist):
+        best = playlist.best()
+        if best.has_separate_audio:
+            raise Unsupported(f"{source.ref} keeps sound in playlists of its own")
+        source = source.variant(best.uri)
+    return source, read_media_playlist(source)
+
+
+def read_media_playlist(source: Source) -> MediaPlaylist:
+    playlist = parse(source.read_playlist(), source.ref)
+    if isinstance(playlist, MasterPlaylist):
+        raise PlaylistInvalid(f"{source.ref} is a master playlist inside a master playlist")
+    return playlist
 
 
 def fingerprint(source: Source, first: Segment) -> str:

@@ -2,13 +2,24 @@
 
 import logging
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ray
 
 from pipeline.settings import Settings
+
+_SHUTDOWN_S = 5.0
+
+
+def bounded(seconds: float, call: Callable[[], object]) -> None:
+    """Call, but go on after ``seconds``: Ray waits long for a cluster whose head is gone already,
+    as when a signal reaches all processes at once."""
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
 
 
 @contextmanager
@@ -26,4 +37,10 @@ def local_ray(
     try:
         yield
     finally:
-        ray.shutdown()
+        bounded(_SHUTDOWN_S, ray.shutdown)
+
+
+def dashboard_url() -> str | None:
+    """The address of the Ray dashboard, if it runs."""
+    url: str | None = ray.worker.get_dashboard_url()
+    return f"http://{url}" if url else None

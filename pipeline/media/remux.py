@@ -95,7 +95,7 @@ def first_look(segment: bytes, init: bytes) -> FirstLook:
         longest = max(float(last[i] - first[i]) for i in first)
         return FirstLook(
             anchor_s=int(min(first.values()) // 1),
-            streams=tuple(f"{s.codec_context.name} {s.type}" for s in kept),
+            streams=tuple(_describe(s) for s in kept),
             bytes_per_s=len(segment) / longest if longest > 0 else 0.0,
         )
 
@@ -107,9 +107,9 @@ def choose_streams(source: InputContainer) -> tuple[list[Stream], tuple[str, ...
     kept: list[Stream] = [best] if best is not None else []
     kept += [s for s in source.streams.audio if s.codec_context.sample_rate]
     for stream in kept:
-        if stream.codec_context.name.removeprefix("lib") not in COPYABLE:
+        if _codec(stream) not in COPYABLE:
             raise Unsupported(
-                f"{stream.type} codec {stream.codec_context.name} cannot be copied into MP4",
+                f"{stream.type} codec {_codec(stream)} cannot be copied into MP4",
                 "Only H.264, HEVC, AV1, VP9, AAC, MP3, AC-3, E-AC-3, Opus and FLAC can",
             )
     if not kept:
@@ -119,8 +119,13 @@ def choose_streams(source: InputContainer) -> tuple[list[Stream], tuple[str, ...
 
 
 def _describe(stream: Stream) -> str:
-    codec = getattr(stream, "codec_context", None)
-    return f"{codec.name if codec else 'unknown'} {stream.type}"
+    return f"{_codec(stream)} {stream.type}"
+
+
+def _codec(stream: Stream) -> str:
+    """The codec's own name, whichever decoder would read it (``av1``, not ``libdav1d``)."""
+    context = getattr(stream, "codec_context", None)
+    return context.codec.canonical_name if context else "unknown"
 
 
 def _wraps(source: InputContainer) -> bool:
@@ -137,7 +142,8 @@ class _Lane:
         self._target = target
         self._to_recording_time = clock.mapping(stream.time_base)
         self._out = target.add_stream_from_template(stream, opaque=False)
-        is_adts = stream.codec_context.name == "aac" and not stream.codec_context.extradata
+        self._out.codec_context.extradata = _without_padding(stream.codec_context.extradata)
+        is_adts = _codec(stream) == "aac" and not stream.codec_context.extradata
         self._unwrap_adts = BitStreamFilterContext("aac_adtstoasc", stream) if is_adts else None
 
     def take(self, packet: "Packet[Stream]") -> None:
@@ -157,6 +163,14 @@ class _Lane:
             yield packet
         else:
             yield from self._unwrap_adts.filter(packet)
+
+
+def _without_padding(extradata: bytes | None) -> bytes | None:
+    """Parameter sets in Annex B form without the zeros behind the last one: they belong to the
+    next start code, and would make equal streams look different."""
+    if extradata is not None and extradata.startswith((b"\0\0\1", b"\0\0\0\1")):
+        return extradata.rstrip(b"\0")
+    return extradata
 
 
 def _first_known(pts: int | None, dts: int | None) -> int:

@@ -102,8 +102,8 @@ async def _convert(
 
 def _open(input_ref: str, settings: Any) -> tuple[Any, bool]:
     """The source, and whether it may still grow."""
-    from actors.stores import make_store
     from pipeline.source import FileSource, WebRules, WebSource, open_source
+    from pipeline.stores.connect import make_store
 
     scheme = urlsplit(input_ref).scheme
     if scheme in ("http", "https"):

@@ -178,6 +178,7 @@ class CommitEater:
     async def _copy(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
         while data := await source.read(65536):
             to.write(data)
+        to.close()
 
 
 async def test_readers_outlive_a_restart(catalog: PostgresCatalog, server: PostgresServer) -> None:

@@ -1,0 +1,92 @@
+"""``vodray up``: the whole service on this machine, until it is told to stop."""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+
+@click.command("up")
+@click.option(
+    "--data-dir",
+    default=".vodray",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Where embedded services keep their data and credentials.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="HTTP port; 0: any free one. Default: PORT, else 8083.",
+)
+@click.option("--num-cpus", type=click.IntRange(min=1), help="Workers to run. Default: all cores.")
+def command(data_dir: Path, port: int | None, num_cpus: int | None) -> None:
+    """Start the service with whatever the environment does not name.
+
+    Without any variable set, PostgreSQL, an S3 server, a Kafka broker and Ray are started here,
+    on free ports of the loopback interface, with generated credentials kept in DATA_DIR. With
+    DATABASE_URL, MINIO_ENDPOINT, KAFKA_BROKERS or RAY_ADDRESS set, those are used instead.
+
+    Prints one table of endpoints and credentials, then `ready`. Ctrl-C and SIGTERM stop it within
+    15 seconds; the next `up` carries on with every unfinished recording.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    # Imported here: `vodray up --help` must not wait for Ray.
+    from pipeline import logs
+    from pipeline.settings import load_settings
+    from serve_app.server import running
+
+    settings = load_settings(**({} if port is None else {"port": port}))
+    logs.configure(settings)
+    with running(settings, data_dir, num_cpus, _say) as endpoints:
+        # Ray and its libraries may have set handlers of their own meanwhile.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        _print(endpoints)
+        while not stop.wait(timeout=1.0):
+            pass
+    click.echo("stopped")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Nothing is left to do, and Ray's own exit handlers may wait for processes that are gone.
+    os._exit(0)
+
+
+def _say(step: str) -> None:
+    click.echo(f"{step} ...", err=True)
+
+
+def _print(endpoints: Any) -> None:
+    rows = [
+        ("HTTP API", endpoints.http),
+        ("webhook", f"{endpoints.http}/webhook/stream"),
+        ("PostgreSQL", endpoints.postgres),
+        ("S3", endpoints.s3),
+        ("S3 access key", endpoints.s3_access_key),
+        ("S3 secret key", endpoints.s3_secret_key),
+        ("live segments in", f"s3://{endpoints.hls_bucket}/{{stream_key}}/stream.m3u8"),
+        ("recordings in", f"s3://{endpoints.bucket}"),
+        ("Kafka", endpoints.kafka or "off"),
+        ("Ray dashboard", endpoints.ray_dashboard or "off"),
+        ("data", endpoints.data_dir),
+    ]
+    console = Console()
+    if console.is_terminal:
+        table = Table(show_header=False)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    else:
+        for name, value in rows:
+            click.echo(f"{name}\t{value}")
+    for note in endpoints.notes:
+        click.echo(f"note: {note}")
+    click.echo("ready")

@@ -1,0 +1,140 @@
+"""The demo's stream: a moving test picture with a beep every second, as HLS in a folder; or the
+user's own playlist, copied segment by segment."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import av
+from av.container import OutputContainer
+from av.filter import Graph
+
+from pipeline.errors import SourceMissing
+from pipeline.model import Segment
+from pipeline.settings import Settings
+from pipeline.source import FileSource, Source, WebRules, WebSource, open_media_playlist
+from pipeline.transfer import TransferLimits, fetch
+
+SEGMENT_S = 4
+_LIMITS = TransferLimits(timeout_s=60.0, attempts=3, retry_delay_s=1.0, max_bytes=512 * 2**20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One segment ready to be published: its file name, bytes, and lines before its URI."""
+
+    name: str
+    data: bytes
+    tags: tuple[str, ...]
+    init: tuple[str, bytes] | None = None
+
+
+def make_stream(folder: Path, seconds: int) -> Path:
+    """720p25 H.264 with B-frames and AAC in MPEG-TS; returns the playlist."""
+    playlist = folder / "stream.m3u8"
+    options = {
+        "hls_time": str(SEGMENT_S),
+        "hls_list_size": "0",
+        "hls_playlist_type": "vod",
+        "hls_segment_filename": str(folder / "segment-%05d.ts"),
+    }
+    with av.open(str(playlist), "w", format="hls", options=options) as target:
+        _encode(target, seconds)
+    return playlist
+
+
+def _encode(target: OutputContainer, seconds: int) -> None:
+    pictures = _graph(
+        ("testsrc2", f"size=1280x720:rate=25:duration={seconds}"),
+        ("format", "pix_fmts=yuv420p"),
+        ("buffersink", ""),
+    )
+    sounds = _graph(
+        ("sine", f"frequency=440:beep_factor=4:sample_rate=48000:duration={seconds}"),
+        ("aformat", "sample_fmts=fltp:channel_layouts=stereo"),
+        ("abuffersink", ""),
+    )
+    video = target.add_stream(
+        "libx264",
+        rate=25,
+        options={
+            "preset": "ultrafast",
+            "g": "50",
+            "sc_threshold": "0",
+            "bf": "2",
+            "b": "2500k",
+            "maxrate": "3000k",
+            "bufsize": "3000k",
+        },
+    )
+    video.width, video.height, video.pix_fmt = 1280, 720, "yuv420p"
+    audio = target.add_stream("aac", rate=48_000)
+    audio.bit_rate = 128_000
+    sound = next(sounds, None)
+    for picture in pictures:
+        # Both by time, as a live encoder would send them.
+        while sound is not None and sound.time is not None and sound.time <= (picture.time or 0):
+            target.mux(audio.encode(sound))
+            sound = next(sounds, None)
+        target.mux(video.encode(picture))
+    while sound is not None:
+        target.mux(audio.encode(sound))
+        sound = next(sounds, None)
+    target.mux(video.encode(None))
+    target.mux(audio.encode(None))
+
+
+def _graph(*filters: tuple[str, str]) -> Iterator[Any]:
+    graph = Graph()
+    nodes = [graph.add(name, arguments) for name, arguments in filters]
+    for before, behind in pairwise(nodes):
+        before.link_to(behind)
+    graph.configure()
+    while True:
+        try:
+            yield graph.pull()
+        except (av.error.EOFError, av.error.BlockingIOError):
+            return
+
+
+def read_stream(reference: str, settings: Settings) -> Iterator[Item]:
+    """The segments of any playlist, in order, renamed so that they lie side by side."""
+    source, playlist = open_media_playlist(_source(reference, settings))
+    for number, segment in enumerate(playlist.segments):
+        if not segment.is_gap:
+            yield _item(number, segment, source)
+
+
+def _source(reference: str, settings: Settings) -> Source:
+    if urlsplit(reference).scheme in ("http", "https"):
+        rules = WebRules(settings.allowed_source_hosts)
+        return WebSource(reference, rules.plus(urlsplit(reference).hostname or ""))
+    path = Path(reference)
+    if not path.is_file():
+        raise SourceMissing(f"There is no playlist at {reference}")
+    return FileSource(path)
+
+
+def _item(number: int, segment: Segment, source: Source) -> Item:
+    url = source.url(source.resolve(segment.uri))
+    suffix = Path(urlsplit(url).path).suffix[:8] or ".ts"
+    tags = ["#EXT-X-DISCONTINUITY"] if segment.discontinuity else []
+    init = None
+    if segment.init is not None:
+        data = fetch(
+            source.url(source.resolve(segment.init.uri)),
+            byte_range=segment.init.byte_range,
+            limits=_LIMITS,
+        )
+        name = f"init-{abs(hash(data)) % 10**8:08d}.mp4"
+        init = (name, data)
+        tags.append(f'#EXT-X-MAP:URI="{name}"')
+    return Item(
+        name=f"segment-{number:05d}{suffix}",
+        init=init,
+        data=fetch(url, byte_range=segment.byte_range, limits=_LIMITS),
+        tags=(*tags, f"#EXTINF:{segment.duration_s:.6f},"),
+    )

@@ -1,0 +1,153 @@
+"""The service of this process: embedded services, Ray, actors and the Serve app, in this order up
+and in the reverse order down."""
+
+import contextlib
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from ray import serve
+from ray.serve.config import HTTPOptions
+from ray.serve.schema import LoggingConfig
+
+from actors import client
+from pipeline.errors import UsageError, WorkerLost
+from pipeline.settings import Settings
+from pipeline.stores.connect import make_store
+from serve_app.app import build_app
+from serve_app.embedded.services import EmbeddedServices, start_missing
+from serve_app.local_ray import bounded, dashboard_url, local_ray
+
+_HOST = "0.0.0.0"
+_READY_TIMEOUT_S = 90.0
+# Both together with Ray and the embedded services stay below the 15 s that operators wait.
+_STOP_S = 3.0
+ENDPOINTS_FILE = "endpoints.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """Where everything is. Holds secrets: for the operator's terminal and a 0600 file only."""
+
+    http: str
+    postgres: str
+    s3: str
+    s3_access_key: str
+    s3_secret_key: str
+    bucket: str
+    hls_bucket: str
+    kafka: str | None
+    ray_dashboard: str | None
+    data_dir: str
+    notes: tuple[str, ...]
+
+
+@contextmanager
+def running(
+    settings: Settings, data_dir: Path, num_cpus: int | None, say: Callable[[str], None]
+) -> Iterator[Endpoints]:
+    """The whole service inside; ``say`` is told each step. Raises ``VodrayError``."""
+    port = settings.port or _free_port()
+    _check_port(port)
+    say("starting services")
+    settings, services = start_missing(settings, data_dir)
+    with contextlib.ExitStack() as undo:
+        undo.callback(services.stop)
+        _prepare_store(settings)
+        say("starting Ray")
+        undo.enter_context(local_ray(settings, num_cpus, dashboard=True))
+        say("starting actors and the HTTP service")
+        undo.callback(bounded, _STOP_S, client.stop)
+        client.start(settings)
+        undo.callback(bounded, _STOP_S, serve.shutdown)
+        _deploy(settings, port)
+        endpoints = _endpoints(settings, services, data_dir, port)
+        _wait_healthy(endpoints.http)
+        path = data_dir / ENDPOINTS_FILE
+        _write_private(path, endpoints)
+        undo.callback(path.unlink, missing_ok=True)
+        yield endpoints
+        say("stopping")
+
+
+def _deploy(settings: Settings, port: int) -> None:
+    serve.start(http_options=HTTPOptions(host=_HOST, port=port))
+    serve.run(
+        build_app(settings),
+        name="vodray",
+        route_prefix="/",
+        logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
+    )
+
+
+def _prepare_store(settings: Settings) -> None:
+    """Make the buckets, so that wrong credentials are told at start and not by the first task."""
+    store = make_store(settings)
+    for bucket in (settings.minio_bucket, settings.minio_hls_bucket):
+        store.ensure_bucket(bucket)
+
+
+def _wait_healthy(http: str) -> None:
+    """Until ``/health`` says 200: the workers are up and the stores answer."""
+    give_up = time.monotonic() + _READY_TIMEOUT_S
+    said = "no answer"
+    while time.monotonic() < give_up:
+        try:
+            answer = httpx.get(f"{http}/health", timeout=10.0)
+            if answer.status_code == httpx.codes.OK:
+                return
+            said = answer.text
+        except httpx.HTTPError as error:
+            said = str(error)
+        time.sleep(0.2)
+    raise WorkerLost(f"The service did not become healthy within {_READY_TIMEOUT_S:.0f} s: {said}")
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError as error:
+            raise UsageError(
+                f"Port {port} cannot be used: {error.strerror}",
+                "Choose another with --port or PORT",
+            ) from error
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _endpoints(
+    settings: Settings, services: EmbeddedServices, data_dir: Path, port: int
+) -> Endpoints:
+    scheme = "https" if settings.minio_use_ssl else "http"
+    return Endpoints(
+        http=f"http://127.0.0.1:{port}",
+        postgres=settings.database_dsn or "",
+        s3=f"{scheme}://{settings.minio_endpoint}",
+        s3_access_key=settings.minio_access_key,
+        s3_secret_key=settings.minio_secret_key.get_secret_value(),
+        bucket=settings.minio_bucket,
+        hls_bucket=settings.minio_hls_bucket,
+        kafka=",".join(settings.kafka_brokers) or None,
+        ray_dashboard=dashboard_url(),
+        data_dir=str(data_dir.resolve()),
+        notes=tuple(services.notes),
+    )
+
+
+def _write_private(path: Path, endpoints: Endpoints) -> None:
+    text = json.dumps({name: getattr(endpoints, name) for name in endpoints.__slots__}, indent=2)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text + "\n")
