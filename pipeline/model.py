@@ -84,7 +84,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a recording is: segments seen, chunks done of those planned, seconds of media done."""
+    """How far a recording is: segments seen, chunks done of those planned, seconds done."""
 
     segments: int = 0
     chunks_done: int = 0

@@ -10,7 +10,14 @@ from string import Formatter
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipeline.errors import SettingsError
@@ -18,6 +25,7 @@ from pipeline.errors import SettingsError
 _UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
 
+_HOST_AND_PORT = re.compile(r"(?:[^\s:/]+|\[[0-9A-Fa-f:.]+\])(?::\d+)?")
 OBJECT_NAME_FIELDS = frozenset({"stream_key", "stream_id", "recording_id", "started_at"})
 
 
@@ -55,8 +63,12 @@ class Settings(BaseSettings):
     """Everything that the environment can say. Field names are the variables' in lower case."""
 
     model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True,
-        env_ignore_empty=True, hide_input_in_errors=True,
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,
     )
 
     database_url: SecretStr | None = None
@@ -126,8 +138,8 @@ class Settings(BaseSettings):
     @field_validator("minio_endpoint")
     @classmethod
     def _endpoint_is_host_and_port(cls, value: str | None) -> str | None:
-        if value is not None and ("/" in value or not re.fullmatch(r"[^\s:]+(:\d+)?|\[.+\](:\d+)?", value)):
-            raise ValueError("must be host:port, without a scheme or path (MINIO_USE_SSL says http or https)")
+        if value is not None and not _HOST_AND_PORT.fullmatch(value):
+            raise ValueError("must be host:port; MINIO_USE_SSL says whether it is http or https")
         return value
 
     @field_validator("stream_service_url", "vod_service_url", "auth_jwks_url")
@@ -143,7 +155,8 @@ class Settings(BaseSettings):
     @classmethod
     def _must_be_postgres(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and urlsplit(value.get_secret_value()).scheme not in (
-            "postgres", "postgresql",
+            "postgres",
+            "postgresql",
         ):
             raise ValueError("must be a postgres:// URL")
         return value
@@ -158,7 +171,8 @@ class Settings(BaseSettings):
         unknown = [name for name in fields if name not in OBJECT_NAME_FIELDS]
         if unknown or not fields:
             raise ValueError(
-                "must use at least one of " + ", ".join("{%s}" % f for f in sorted(OBJECT_NAME_FIELDS))
+                "must use at least one of "
+                + ", ".join(f"{{{name}}}" for name in sorted(OBJECT_NAME_FIELDS))
             )
         return value
 
@@ -175,8 +189,11 @@ class Settings(BaseSettings):
             return self.database_url.get_secret_value()
         if self.db_host is None:
             return None
-        user, password = quote(self.db_user, safe=""), quote(self.db_password.get_secret_value(), safe="")
-        return f"postgresql://{user}:{password}@{self.db_host}:{self.db_port}/{quote(self.db_name, safe='')}"
+        user, password, name = (
+            quote(part, safe="")
+            for part in (self.db_user, self.db_password.get_secret_value(), self.db_name)
+        )
+        return f"postgresql://{user}:{password}@{self.db_host}:{self.db_port}/{name}"
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -187,5 +204,6 @@ def load_settings(**overrides: Any) -> Settings:
         lines = []
         for problem in error.errors(include_url=False, include_input=False):
             name = str(problem["loc"][0]).upper() if problem["loc"] else ""
-            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}".removeprefix(": "))
+            reason = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{name}: {reason}" if name else reason)
         raise SettingsError("Bad setting. " + "; ".join(lines)) from error
