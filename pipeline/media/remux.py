@@ -141,7 +141,7 @@ class _Lane:
         self.taken = 0
         self._target = target
         self._to_recording_time = clock.mapping(stream.time_base)
-        self._out = target.add_stream_from_template(stream, opaque=False)
+        self._out = target.add_stream_from_template(stream, opaque=True)
         self._out.codec_context.extradata = _without_padding(stream.codec_context.extradata)
         is_adts = _codec(stream) == "aac" and not stream.codec_context.extradata
         self._unwrap_adts = BitStreamFilterContext("aac_adtstoasc", stream) if is_adts else None
