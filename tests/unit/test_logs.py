@@ -35,8 +35,10 @@ def lines(stderr: Callable[[], str]) -> list[dict[str, Any]]:
 def test_ours_and_libraries_in_one_form(stderr: Callable[[], str]) -> None:
     configure(settings())
     structlog.get_logger("vodray.x").info("hello", segment=7)
-    stamped = {"_ray_timestamp_ns": 1}
-    logging.getLogger("some.library").warning("slow: %d ms", 12, extra=stamped)
+    library = logging.getLogger("some.library")
+    record = library.makeRecord(library.name, logging.WARNING, "x", 1, "slow: %d ms", (12,), None)
+    record.__dict__["_ray_timestamp_ns"] = 1
+    library.handle(record)
     ours, theirs = lines(stderr)
     assert (ours["event"], ours["segment"], ours["level"]) == ("hello", 7, "info")
     assert ours["logger"] == "vodray.x"
