@@ -20,6 +20,7 @@ from pipeline.media.fragments import read_fragments
 from pipeline.media.layout import MIN_PART_BYTES
 from pipeline.media.remux import FirstLook, Remuxed, first_look, remux
 from pipeline.media.samples import SampleIndex, Span
+from pipeline.media.sniff import check_is_media
 from pipeline.model import ChunkRecord, ChunkSpec, Part, Segment
 from pipeline.transfer import TransferLimits, fetch, store
 
@@ -137,13 +138,10 @@ def _download(job: ChunkJob, tools: Tools) -> list[_Loaded]:
             if body is None:
                 raise MediaInvalid("the source marks it as missing (EXT-X-GAP)")
             # Transfers end by their own limits, so waiting for them is bounded.
-            loaded.append(
-                _Loaded(
-                    segment=segment,
-                    data=body.result(),
-                    init=inits[init].result() if init is not None else b"",
-                )
-            )
+            data = body.result()
+            check_is_media(data)
+            start = inits[init].result() if init is not None else b""
+            loaded.append(_Loaded(segment=segment, data=data, init=start))
         except SourceError as error:
             loaded.append(_Loaded(segment=segment, problem=error.message))
     return loaded

@@ -12,7 +12,7 @@ from pipeline.logs import configure, form
 from pipeline.model import StreamEvent
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Accepted
-from pipeline.stores.catalog_postgres import PostgresCatalog
+from pipeline.stores.connect import make_catalog
 from pipeline.stores.objects_s3 import S3Store
 from serve_app.api import create_api
 from serve_app.services import Services
@@ -35,11 +35,7 @@ class RecordingService:
     def __init__(self, settings: Settings) -> None:
         configure(settings)
         self._settings = settings
-        self._catalog = PostgresCatalog(
-            _known(settings.database_dsn, "DATABASE_URL"),
-            reconnect_window=settings.reconnect_window,
-            profile=settings.profile,
-        )
+        self._catalog = make_catalog(settings)
         self._store = S3Store(
             _known(settings.minio_endpoint, "MINIO_ENDPOINT"),
             settings.minio_access_key,

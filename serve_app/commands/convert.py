@@ -89,7 +89,7 @@ async def _convert(
                     source,
                     results=FolderStore(folder),
                     bucket="",
-                    name=output.stem,
+                    name="recording",
                     settings=settings,
                     follow=follow,
                     on_progress=line.show,
