@@ -1,7 +1,7 @@
 """What a segment's bytes are, whatever its name says: so that an error page is never muxed.
 
-FFmpeg's TS demuxer looks for the next sync byte and silently skips what is in between; a bad segment
-among good ones would vanish without a word.
+FFmpeg's TS demuxer looks for the next sync byte and silently skips what is in between: a bad
+segment among good ones would vanish without a word.
 """
 
 from pipeline.errors import MediaInvalid
