@@ -113,7 +113,7 @@ def _resolve_restart(at: datetime, last: Recording, window: timedelta) -> Decisi
 
 def _resolve_end(event: StreamEvent, timeline: Sequence[Recording], window: timedelta) -> Decision:
     at, began = event.occurred_at, told_start(event)
-    meant = None if began is None else _most_alike(began, at, timeline, window)
+    meant = None if began is None else _most_alike(began, at, timeline)
     if meant is not None:
         return _resolve_end_of(event, meant, window)
     before, after = _around(timeline, at)
@@ -179,13 +179,12 @@ def _around(
 
 
 def _most_alike(
-    began: datetime, ended: datetime, timeline: Sequence[Recording], window: timedelta
+    began: datetime, ended: datetime, timeline: Sequence[Recording]
 ) -> Recording | None:
     """The recording that overlaps the broadcast and is nearest to it at either end."""
 
     def overlaps(recording: Recording) -> bool:
-        slack = window if recording.last_start_at is None else timedelta(0)
-        return recording.started_at <= ended + slack and not _is_over(recording, began)
+        return recording.started_at <= ended and not _is_over(recording, began)
 
     def distance(recording: Recording) -> timedelta:
         apart = abs(recording.started_at - began)
