@@ -1,0 +1,105 @@
+"""``remux``: an ended stream in S3 becomes an MP4 in S3."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+from bench import peers
+from bench.facts import machine_facts
+from bench.media import plain_stream
+from bench.result import Options, Result
+from bench.run import Contender, take_turns
+from bench.world import World, running
+from pipeline.model import Recording
+
+OURS, LIMIT = "vodray", "limit"
+
+
+def run(options: Options, say: Callable[[str], object]) -> Result:
+    facts = machine_facts(options.folder)
+    say(f"input: {options.length_s} s of stream")
+    stream = plain_stream(options.length_s, options.folder / "media")
+    recordings: list[Recording] = []
+    with running(options.folder / "service") as world:
+        world.publish(stream.folder, "bench")
+        movers = peers.Movers()
+        try:
+            peers.warm(movers)
+            contenders = _contenders(world, movers, options.folder / "scratch", recordings)
+            samples = take_turns(
+                contenders,
+                rounds=options.rounds,
+                roots=[world.pid],
+                between=lambda: _settle(world),
+                say=say,
+            )
+        finally:
+            movers.stop()
+        timings = [world.report(recording)["timings_s"] for recording in recordings[1:]]
+        titles = {c.name: c.title for c in contenders}
+    return Result(
+        name="remux",
+        title=f"{_length(stream.seconds)} of ended stream in S3 to one MP4 in S3",
+        unit="s from announcement to MP4",
+        facts=facts,
+        input={
+            "title": stream.title,
+            "seconds": stream.seconds,
+            "segments": len(stream.segments),
+            "bytes": stream.size_bytes,
+        },
+        titles=titles,
+        samples=tuple(samples),
+        subject=OURS,
+        reference=LIMIT,
+        extra={"report_timings_s": timings},
+    )
+
+
+def _contenders(
+    world: World, movers: peers.Movers, scratch: Path, recordings: list[Recording]
+) -> list[Contender]:
+    settings = world.settings
+    place = peers.Place(
+        objects=world.store,
+        source_bucket=settings.minio_hls_bucket,
+        playlist_key="bench/stream.m3u8",
+        bucket=settings.minio_bucket,
+        scratch=scratch,
+    )
+
+    def ours(name: str) -> None:
+        hls_path = f"{settings.minio_hls_bucket}/bench/stream.m3u8"
+        recordings.append(world.record(f"{name}-{uuid4().hex[:8]}", hls_path))
+
+    return [
+        Contender(name=OURS, title="vodray: webhook to completed recording", run=ours),
+        Contender(
+            name="concat",
+            title="(a) download, ffmpeg concat to faststart MP4, upload",
+            run=lambda name: peers.download_concat_upload(place, movers, name),
+        ),
+        Contender(
+            name="stream",
+            title="(b) ffmpeg from presigned playlist to faststart MP4, upload",
+            run=lambda name: peers.stream_copy_upload(place, movers, name),
+        ),
+        Contender(
+            name=LIMIT,
+            title="(c) limit: the same bytes read and written, nothing else",
+            run=lambda name: peers.bare_transfer(place, movers, name),
+        ),
+    ]
+
+
+def _settle(world: World) -> None:
+    """Let nobody pay for what the one before has left to write or to delete."""
+    world.empty_results()
+    os.sync()
+    time.sleep(1.0)
+
+
+def _length(seconds: int) -> str:
+    return f"{seconds / 3600:g} h" if seconds >= 3600 else f"{seconds / 60:g} min"

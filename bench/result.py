@@ -1,0 +1,63 @@
+"""What goes into a bench and what comes out of it."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.run import Sample, ratios, spread
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """``folder``: where inputs are cached and services keep their data."""
+
+    folder: Path
+    length_s: int
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """``titles``: what each contender is, in the order in which they are shown. ``subject`` is
+    ours; ratios are taken to ``reference``."""
+
+    name: str
+    title: str
+    unit: str
+    facts: dict[str, Any]
+    input: dict[str, Any]
+    titles: dict[str, str]
+    samples: tuple[Sample, ...]
+    subject: str
+    reference: str
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def peers(self) -> list[str]:
+        return [name for name in self.titles if name != self.subject]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything: the samples, and what was computed from them."""
+        return {
+            "schema": SCHEMA,
+            "bench": self.name,
+            "title": self.title,
+            "unit": self.unit,
+            "facts": self.facts,
+            "input": self.input,
+            "contenders": self.titles,
+            "wall_s": {
+                name: asdict(spread(self.samples, name, lambda s: s.wall_s)) for name in self.titles
+            },
+            "cpu_s": {
+                name: asdict(spread(self.samples, name, lambda s: s.cpu_s)) for name in self.titles
+            },
+            "ratios": {
+                f"{self.subject}/{peer}": asdict(ratios(self.samples, self.subject, peer))
+                for peer in self.peers
+            },
+            "samples": [asdict(sample) for sample in self.samples],
+            **self.extra,
+        }

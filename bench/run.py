@@ -1,0 +1,108 @@
+"""Runs contenders in turns, A B C A B C, and says how they compare.
+
+Turns, because a machine is never equally fast twice: only figures of the same round are compared,
+and what is reported is the median of the rounds' ratios with their spread.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from bench.watch import Usage, Watch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contender:
+    """``run`` does the work once, under the name that it is given, and is what is timed."""
+
+    name: str
+    title: str
+    run: Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One run of one contender."""
+
+    contender: str
+    round: int
+    wall_s: float
+    usage: tuple[Usage, ...]
+
+    @property
+    def cpu_s(self) -> float:
+        return sum(usage.cpu_s for usage in self.usage)
+
+    @property
+    def own_cpu_s(self) -> float:
+        """Without the servers (S3, PostgreSQL, Kafka)."""
+        return sum(usage.cpu_s for usage in self.usage if not usage.is_server)
+
+    @property
+    def own_written_bytes(self) -> int:
+        return sum(usage.written_bytes for usage in self.usage if not usage.is_server)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """A median and the extremes around it."""
+
+    median: float
+    min: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Spread":
+        found = sorted(values)
+        return cls(median=median(found), min=found[0], max=found[-1])
+
+
+def take_turns(
+    contenders: Sequence[Contender],
+    *,
+    rounds: int,
+    roots: Iterable[int],
+    between: Callable[[], object],
+    say: Callable[[str], object],
+) -> list[Sample]:
+    """``rounds`` runs of each after one warm-up round that does not count.
+
+    ``between`` cleans up after each run; it is not timed. Every other round goes backwards, so that
+    nobody always comes after the same one.
+    """
+    samples: list[Sample] = []
+    watched = (os.getpid(), *roots)
+    for number in range(rounds + 1):
+        for contender in contenders if number % 2 == 0 else list(reversed(contenders)):
+            wall_s, usage = _timed(contender, f"{contender.name}-{number}", watched)
+            between()
+            turn = f"round {number}" if number else "warm-up"
+            say(f"{turn}: {contender.name} {wall_s:.2f} s")
+            if number:
+                samples.append(
+                    Sample(contender=contender.name, round=number, wall_s=wall_s, usage=usage)
+                )
+    return samples
+
+
+def _timed(
+    contender: Contender, name: str, watched: Sequence[int]
+) -> tuple[float, tuple[Usage, ...]]:
+    with Watch(watched) as watch:
+        begin = time.perf_counter()
+        contender.run(name)
+        wall_s = time.perf_counter() - begin
+    return wall_s, watch.usage()
+
+
+def ratios(samples: Sequence[Sample], of: str, to: str) -> Spread:
+    """Wall time of one contender over another's, round by round."""
+    walls = {(sample.contender, sample.round): sample.wall_s for sample in samples}
+    rounds = sorted({sample.round for sample in samples})
+    return Spread.of(walls[of, number] / walls[to, number] for number in rounds)
+
+
+def spread(samples: Sequence[Sample], contender: str, value: Callable[[Sample], float]) -> Spread:
+    return Spread.of(value(sample) for sample in samples if sample.contender == contender)

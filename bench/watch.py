@@ -1,0 +1,208 @@
+"""What processes cost while something runs: CPU, memory and disk of whole process trees, by kind.
+
+Samples ``/proc`` from a thread. A process that ends between two samples loses at most one interval
+of its CPU; FFmpeg runs as our own child, whose CPU the kernel tells exactly once it has ended.
+"""
+
+import os
+import resource
+import threading
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+_EVERY_S = 0.1
+_TREE_EVERY = 3
+_PSS_EVERY = 7
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+SERVERS = frozenset({"weed", "postgres", "tansu"})
+_RAY_SYSTEM = {
+    "gcs_server": "ray gcs",
+    "raylet": "raylet",
+    "dashboard": "ray dashboard",
+    "monitor.py": "ray dashboard",
+    "agent": "ray dashboard",
+}
+_OUR_ACTORS = {
+    "ray::Worker": "worker",
+    "ray::RecordingProcess": "supervisor",
+    "ray::Pool": "pool",
+    "ray::Reconciler": "reconciler",
+    "ray::KafkaService": "kafka intake",
+    "ray::Serve": "http",
+    "ray::ProxyActor": "http",
+    "ray::IDLE": "ray idle",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """One kind of process over one run. Memory: the largest that one process of the kind had at
+    any time; ``pss``/``uss`` are looked at less often. ``written_bytes``: given to file systems."""
+
+    kind: str
+    processes: int
+    cpu_s: float
+    peak_rss_bytes: int
+    peak_pss_bytes: int
+    peak_uss_bytes: int
+    written_bytes: int
+
+    @property
+    def is_server(self) -> bool:
+        return self.kind in SERVERS
+
+
+def kind_of(command: str) -> str:
+    """What a process is to us, from its command line (words separated by spaces)."""
+    title = command.partition(" ")[0]
+    for prefix, kind in _OUR_ACTORS.items():
+        if title.startswith(prefix):
+            return kind
+    if title.startswith("postgres") or title.endswith("/postgres"):
+        return "postgres"
+    for name in ("weed", "tansu"):
+        if title.endswith(f"/{name}"):
+            return name
+    if "ffmpeg" in title.rpartition("/")[2]:
+        return "ffmpeg"
+    if "/ray/" in command or title.startswith("ray"):
+        words = command.lower()
+        return next((kind for name, kind in _RAY_SYSTEM.items() if name in words[:400]), "ray idle")
+    if "serve_app.cli" in command:
+        return "vodray up"
+    return "bench"
+
+
+@dataclass(slots=True)
+class _Seen:
+    kind: str
+    cpu_from_s: float
+    cpu_s: float
+    written_from: int
+    written: int
+    rss: int = 0
+    pss: int = 0
+    uss: int = 0
+
+
+class Watch:
+    """Everything below the processes ``roots``, from entering to leaving the context."""
+
+    def __init__(self, roots: Iterable[int]) -> None:
+        self._roots = tuple(roots)
+        self._seen: dict[tuple[int, int], _Seen] = {}
+        self._pids: set[int] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._children_s = 0.0
+
+    def __enter__(self) -> Self:
+        self._children_s = -_ended_children_s()
+        self._look(0, is_first=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._look(0)
+        self._children_s += _ended_children_s()
+
+    def usage(self) -> tuple[Usage, ...]:
+        """By kind, most CPU first."""
+        kinds: dict[str, list[_Seen]] = defaultdict(list)
+        for seen in self._seen.values():
+            kinds[seen.kind].append(seen)
+        found = [
+            Usage(
+                kind=kind,
+                processes=len(members),
+                cpu_s=round(self._cpu_s(kind, members), 2),
+                peak_rss_bytes=max(m.rss for m in members),
+                peak_pss_bytes=max(m.pss for m in members),
+                peak_uss_bytes=max(m.uss for m in members),
+                written_bytes=sum(m.written - m.written_from for m in members),
+            )
+            for kind, members in kinds.items()
+        ]
+        return tuple(sorted(found, key=lambda usage: -usage.cpu_s))
+
+    def _cpu_s(self, kind: str, members: Iterable[_Seen]) -> float:
+        return (
+            self._children_s if kind == "ffmpeg" else sum(m.cpu_s - m.cpu_from_s for m in members)
+        )
+
+    def _run(self) -> None:
+        number = 1
+        while not self._stop.wait(_EVERY_S):
+            self._look(number)
+            number += 1
+
+    def _look(self, number: int, *, is_first: bool = False) -> None:
+        if number % _TREE_EVERY == 0:
+            self._pids = set(_trees(self._roots))
+        for pid in self._pids:
+            with suppress(OSError, IndexError, ValueError):
+                self._look_at(pid, is_first=is_first, closely=number % _PSS_EVERY == 0)
+
+    def _look_at(self, pid: int, *, is_first: bool, closely: bool) -> None:
+        folder = Path("/proc") / str(pid)
+        # The name may hold spaces and parentheses; what follows it does not.
+        fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        cpu_s = (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        written = _written(folder)
+        seen = self._seen.get((pid, int(fields[19])))
+        if seen is None:
+            # What was there before counts from here; what has started since counts as a whole.
+            seen = self._seen[pid, int(fields[19])] = _Seen(
+                kind="",
+                cpu_from_s=cpu_s if is_first else 0.0,
+                cpu_s=cpu_s,
+                written_from=written if is_first else 0,
+                written=written,
+            )
+        seen.cpu_s, seen.written = cpu_s, written
+        seen.rss = max(seen.rss, int(fields[21]) * _PAGE_BYTES)
+        if closely or not seen.kind:
+            # Ray names its processes anew when an actor moves in.
+            words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            seen.kind = kind_of(words.strip())
+            seen.pss, seen.uss = _largest((seen.pss, seen.uss), _shares(folder))
+
+
+def _trees(roots: Iterable[int]) -> Iterable[int]:
+    for root in roots:
+        with suppress(psutil.Error):
+            yield root
+            yield from (child.pid for child in psutil.Process(root).children(recursive=True))
+
+
+def _written(folder: Path) -> int:
+    text = (folder / "io").read_text()
+    return int(text.partition("\nwrite_bytes: ")[2].partition("\n")[0])
+
+
+def _shares(folder: Path) -> tuple[int, int]:
+    """``(PSS, USS)`` in bytes."""
+    sizes: dict[str, int] = defaultdict(int)
+    for line in (folder / "smaps_rollup").read_text().splitlines()[1:]:
+        name, _, rest = line.partition(":")
+        sizes[name] += int(rest.split()[0]) * 1024
+    return sizes["Pss"], sizes["Private_Clean"] + sizes["Private_Dirty"]
+
+
+def _largest(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    return max(a[0], b[0]), max(a[1], b[1])
+
+
+def _ended_children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -1,0 +1,161 @@
+"""The service under measurement, started as a user starts it, and the buckets that all share."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from minio import Minio
+
+from pipeline.errors import WorkerLost
+from pipeline.model import Recording, Status
+from pipeline.settings import Settings, load_settings
+from pipeline.stores.connect import make_catalog, make_store
+from pipeline.stores.objects import ObjectStore
+
+_UP_TIMEOUT_S = 120.0
+_STOP_TIMEOUT_S = 20.0
+_DONE_TIMEOUT_S = 1800.0
+_POLL_S = 0.02
+_UPLOADS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """A running service. ``settings`` name its stores; ``pid`` is the root of its processes."""
+
+    http: str
+    settings: Settings
+    store: ObjectStore
+    pid: int
+
+    def publish(self, folder: Path, prefix: str) -> None:
+        """Put a folder of HLS into the bucket where live segments appear."""
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        with ThreadPoolExecutor(_UPLOADS) as pool:
+            for done in [pool.submit(self._put, path, prefix) for path in files]:
+                done.result()
+
+    def _put(self, path: Path, prefix: str) -> None:
+        kind = "video/mp2t" if path.suffix == ".ts" else "application/vnd.apple.mpegurl"
+        key = f"{prefix}/{path.name}"
+        self.store.put(self.settings.minio_hls_bucket, key, path.read_bytes(), kind)
+
+    def record(self, stream_id: str, hls_path: str) -> Recording:
+        """Announce an ended stream by webhook; returns once its recording is final."""
+        answer = httpx.post(
+            f"{self.http}/webhook/stream",
+            json={
+                "event": "stream.ended",
+                "stream_id": stream_id,
+                "stream_key": stream_id,
+                "user_id": "bench",
+                "timestamp": datetime.now(UTC).isoformat(),
+                "hls_path": hls_path,
+            },
+            timeout=30.0,
+        )
+        answer.raise_for_status()
+        return asyncio.run(self._final(stream_id))
+
+    async def _final(self, stream_id: str) -> Recording:
+        """Asks PostgreSQL, which costs the machine less than asking the HTTP service would."""
+        catalog = make_catalog(self.settings)
+        await catalog.open()
+        try:
+            give_up = time.monotonic() + _DONE_TIMEOUT_S
+            while time.monotonic() < give_up:
+                for recording in await catalog.list(limit=1):
+                    if recording.stream_id == stream_id and recording.status.is_final:
+                        return _completed(recording)
+                await asyncio.sleep(_POLL_S)
+        finally:
+            await catalog.close()
+        raise WorkerLost(f"{stream_id} was not recorded within {_DONE_TIMEOUT_S:.0f} s")
+
+    def report(self, recording: Recording) -> dict[str, Any]:
+        answer = httpx.get(f"{self.http}/recordings/{recording.id}/report", timeout=30.0)
+        answer.raise_for_status()
+        report: dict[str, Any] = answer.json()
+        return report
+
+    def empty_results(self) -> None:
+        """Drop all results, bucket and all: SeaweedFS frees their disk at once then."""
+        settings = self.settings
+        assert settings.minio_endpoint is not None
+        client = Minio(
+            settings.minio_endpoint,
+            settings.minio_access_key,
+            settings.minio_secret_key.get_secret_value(),
+            secure=settings.minio_use_ssl,
+        )
+        client.remove_bucket(settings.minio_bucket)
+        self.store.ensure_bucket(settings.minio_bucket)
+
+
+def _completed(recording: Recording) -> Recording:
+    if recording.status is not Status.COMPLETED or recording.gaps:
+        raise WorkerLost(f"The recording failed: {recording.error or recording.gaps}")
+    return recording
+
+
+@contextmanager
+def running(data_dir: Path) -> Iterator[World]:
+    """``vodray up`` with embedded services in an empty ``data_dir``. Raises ``WorkerLost``."""
+    shutil.rmtree(data_dir, ignore_errors=True)
+    data_dir.mkdir(parents=True)
+    log = data_dir / "up.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "serve_app.cli", "up",
+             "--data-dir", str(data_dir), "--port", "0"],
+            stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=_environment(),
+        )  # fmt: skip
+    try:
+        _wait_ready(process, log)
+        yield _world(json.loads((data_dir / "endpoints.json").read_text()), process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(_STOP_TIMEOUT_S)
+        shutil.rmtree(data_dir, ignore_errors=True)
+
+
+def _environment() -> dict[str, str]:
+    """Ours without what would name services of somebody else."""
+    foreign = ("DATABASE_URL", "DB_HOST", "MINIO_ENDPOINT", "KAFKA_BROKERS", "RAY_ADDRESS")
+    return {name: value for name, value in os.environ.items() if name not in foreign}
+
+
+def _wait_ready(process: "subprocess.Popen[bytes]", log: Path) -> None:
+    give_up = time.monotonic() + _UP_TIMEOUT_S
+    while b"\nready" not in log.read_bytes():
+        if process.poll() is not None or time.monotonic() > give_up:
+            raise WorkerLost("vodray up did not start", log.read_text(errors="replace")[-2000:])
+        time.sleep(0.1)
+
+
+def _world(endpoints: dict[str, Any], pid: int) -> World:
+    settings = load_settings(
+        database_url=endpoints["postgres"],
+        minio_endpoint=endpoints["s3"].split("://")[1],
+        minio_use_ssl=False,
+        minio_access_key=endpoints["s3_access_key"],
+        minio_secret_key=endpoints["s3_secret_key"],
+    )
+    return World(http=endpoints["http"], settings=settings, store=make_store(settings), pid=pid)
