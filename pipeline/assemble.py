@@ -4,11 +4,11 @@ Pure: chunk records in, head, part layout, playlists, gaps and checks out. Nothi
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.errors import SourceUnavailable, VerificationFailed
+from pipeline.gaps import find_gaps
 from pipeline.media import hls, stitch, verify
 from pipeline.media.layout import ChunkSize, Layout, lay_out
 from pipeline.media.samples import SampleIndex, Span
@@ -58,7 +58,7 @@ def assemble(records: Sequence[ChunkRecord]) -> Assembly:
         head=head,
         object_offset=object_offset,
         playlist=hls.segment_ranges(placed, object_offset),
-        gaps=tuple(_gaps(ordered, placed)),
+        gaps=find_gaps(ordered, placed),
         duration_s=float(stitch.duration_s(tracks)),
         size_bytes=len(head) + layout.body_bytes,
     )
@@ -117,9 +117,14 @@ def poster_span(assembly: Assembly, records: Sequence[ChunkRecord]) -> tuple[int
 
 
 def _spans(records: Sequence[ChunkRecord]) -> Iterator[tuple[int, Span]]:
+    """All spans. What a chunk lost at its end breaks the first span of the next one."""
+    broken = False
     for record in records:
-        for span in SampleIndex.unpack(record.index).spans:
-            yield record.index_number, span
+        spans = SampleIndex.unpack(record.index).spans
+        for span in spans:
+            yield record.index_number, replace(span, discontinuity=span.discontinuity or broken)
+            broken = False
+        broken = broken or any(lost["at_span"] == len(spans) for lost in record.report["lost"])
 
 
 def _tracks_by_lane(assembly: Assembly) -> Iterator[tuple[str, list[Any]]]:
@@ -137,69 +142,6 @@ def _fragments(assembly: Assembly) -> Iterator[tuple[int, int]]:
         starts = [int(at) for at in p.span.fragment_offset]
         for first, behind in zip(starts, [*starts[1:], p.span.end], strict=True):
             yield base + first, base + behind
-
-
-def _gaps(records: Sequence[ChunkRecord], placed: Sequence[PlacedSpan]) -> Iterator[Gap]:
-    """Lost segments at the place where the timeline closed up, neighbours of one reason joined;
-    and jumps of the source's clock that nothing else explains."""
-    begin = min((p.start_s() for p in placed), default=0.0)
-    ends: dict[tuple[int, int], float] = {}
-    number: dict[int, int] = {}
-    explained = {(r.index_number, lost["at_span"]) for r in records for lost in r.report["lost"]}
-    jumps: list[Gap] = []
-    at = 0.0
-    for p in placed:
-        span = number.get(p.chunk, 0)
-        number[p.chunk] = span + 1
-        ends[p.chunk, span] = at
-        if p.jump_s > 0 and not p.span.discontinuity and (p.chunk, span) not in explained:
-            jumps.append(
-                Gap(
-                    start_s=round(at, 6),
-                    duration_s=round(p.jump_s, 6),
-                    reason="the source's clock jumps ahead",
-                    segments=(p.span.sequence,),
-                )
-            )
-        at = p.end_s() - begin
-    yield from sorted([*_lost(records, ends, at), *jumps], key=lambda gap: gap.start_s)
-
-
-def _lost(
-    records: Sequence[ChunkRecord], starts: Mapping[tuple[int, int], float], end_s: float
-) -> Iterator[Gap]:
-    open_gap: Gap | None = None
-    for record in records:
-        for lost in record.report["lost"]:
-            place_s = starts.get((record.index_number, lost["at_span"]))
-            if place_s is None:
-                later = [s for key, s in starts.items() if key > (record.index_number, 0)]
-                place_s = min(later, default=end_s)
-            clock = lost["wall_clock"]
-            gap = Gap(
-                start_s=round(place_s, 6),
-                duration_s=lost["duration_s"],
-                reason=lost["reason"],
-                segments=(lost["sequence"],),
-                wall_clock=datetime.fromisoformat(clock) if clock else None,
-            )
-            if open_gap and (open_gap.start_s, open_gap.segments[-1] + 1) == (
-                gap.start_s,
-                gap.segments[0],
-            ):
-                open_gap = Gap(
-                    start_s=open_gap.start_s,
-                    reason=open_gap.reason,
-                    duration_s=round(open_gap.duration_s + gap.duration_s, 6),
-                    segments=(*open_gap.segments, *gap.segments),
-                    wall_clock=open_gap.wall_clock,
-                )
-                continue
-            if open_gap:
-                yield open_gap
-            open_gap = gap
-    if open_gap:
-        yield open_gap
 
 
 def _first_reason(records: Sequence[ChunkRecord]) -> str:

@@ -20,6 +20,7 @@ from pipeline.media.fragments import read_fragments
 from pipeline.media.layout import MIN_PART_BYTES
 from pipeline.media.remux import FirstLook, Remuxed, first_look, remux
 from pipeline.media.samples import SampleIndex, Span
+from pipeline.media.segments import has_torn_boxes
 from pipeline.media.sniff import check_is_media
 from pipeline.model import ChunkRecord, ChunkSpec, Part, Segment
 from pipeline.transfer import TransferLimits, fetch, store
@@ -176,19 +177,26 @@ class _Maker:
     def _add_run(self, run: Sequence[_Loaded], near_s: float, broken: bool) -> bool:
         """Returns whether media is missing right behind what was added."""
         try:
-            self._add(run, near_s, broken)
-            return False
+            parts = self._add(run, near_s, broken)
         except MediaInvalid as error:
             if len(run) == 1:
                 self._lose(run[0], error.message)
                 return True
-        # One of them is bad: alone, the others come through.
-        for entry in run:
-            broken = self._add_run([entry], near_s, broken)
-            near_s += entry.segment.duration_s
-        return broken
+            # One of them is bad, unknown which.
+            parts = (run[: len(run) // 2], run[len(run) // 2 :])
+        for part in parts:
+            if part:
+                broken = self._add_run(part, near_s, broken)
+                near_s += sum(entry.segment.duration_s for entry in part)
+        return broken and bool(parts)
 
-    def _add(self, run: Sequence[_Loaded], near_s: float, broken: bool) -> None:
+    def _add(
+        self, run: Sequence[_Loaded], near_s: float, broken: bool
+    ) -> Sequence[Sequence[_Loaded]]:
+        """Add the run as one span; or return its parts, if it can only be added in parts."""
+        torn = next((at for at, entry in enumerate(run) if has_torn_boxes(entry.data)), None)
+        if torn is not None and len(run) > 1:
+            return run[:torn], run[torn : torn + 1], run[torn + 1 :]
         first = run[0].segment
         made = remux(
             [entry.data for entry in run],
@@ -196,6 +204,14 @@ class _Maker:
             anchor_s=self._chunk.anchor_s,
             near_s=near_s,
         )
+        if made.silent is not None and len(run) > 1:
+            return run[: made.silent], run[made.silent : made.silent + 1], run[made.silent + 1 :]
+        if made.jump is not None:
+            return run[: made.jump], run[made.jump :]
+        self._keep(made, first, broken)
+        return ()
+
+    def _keep(self, made: Remuxed, first: Segment, broken: bool) -> None:
         span, init_bytes = read_fragments(
             made.data,
             at=self._at,

@@ -1,5 +1,6 @@
 """Fixtures of test streams, made once per session. Re-exported by the folders that use them."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,3 +37,9 @@ def shrink(monkeypatch: pytest.MonkeyPatch, *, part_bytes: int, chunk_bytes: int
     monkeypatch.setattr(layout, "MIN_PART_BYTES", part_bytes)
     monkeypatch.setattr(steps, "MIN_PART_BYTES", part_bytes)
     monkeypatch.setattr(plan, "MAX_CHUNK_S", 6.0)
+
+
+def copy_clip(playlist: Path, folder: Path) -> Path:
+    """A copy that a test may damage."""
+    shutil.copytree(playlist.parent, folder)
+    return folder / playlist.name

@@ -16,6 +16,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from pipeline.errors import MediaInvalid, Unsupported
+from pipeline.media.segments import Tally, without_torn_end
 from pipeline.timebase import Clock
 
 # What MP4 holds and browsers or common players take without conversion.
@@ -37,12 +38,15 @@ _AUDIO_FRAGMENT_US = "2000000"
 class Remuxed:
     """``data``: ``ftyp moov (moof mdat)*``. ``packets``: per output track, how many went in.
 
-    ``dropped``: streams that are not kept, as ``"timed_id3 data"``.
+    ``dropped``: streams that are not kept, as ``"timed_id3 data"``. ``silent``: the first segment
+    that gave nothing, ``jump``: the first that does not continue the one before it.
     """
 
     data: bytes
     packets: tuple[int, ...]
     dropped: tuple[str, ...]
+    silent: int | None
+    jump: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,8 @@ def remux(segments: Sequence[bytes], init: bytes, *, anchor_s: int, near_s: floa
     Raises ``MediaInvalid`` for bytes that are no such media, ``Unsupported`` for codecs that MP4
     or browsers do not take.
     """
-    joined = b"".join([init, *segments])
+    pieces = [without_torn_end(segment) for segment in segments]
+    joined, tally = b"".join([init, *pieces]), Tally(init, pieces)
     with _media_errors(), _open(joined) as source:
         kept, dropped = choose_streams(source)
         clock = Clock(anchor_s=anchor_s, near_s=near_s, wraps=_wraps(source))
@@ -69,13 +74,15 @@ def remux(segments: Sequence[bytes], init: bytes, *, anchor_s: int, near_s: floa
         if all(stream.type == "audio" for stream in kept):
             options["frag_duration"] = _AUDIO_FRAGMENT_US
         with av.open(buffer, "w", format="mp4", options=options) as target:
-            lanes = {s.index: _Lane(s, target, clock) for s in kept}
+            lanes = {s.index: _Lane(s, target, clock, tally) for s in kept}
             for packet in source.demux(kept):
                 lanes[packet.stream_index].take(packet)
         return Remuxed(
             data=buffer.getvalue(),
             dropped=dropped,
             packets=tuple(lanes[s.index].taken for s in kept),
+            silent=tally.silent(),
+            jump=tally.jump(),
         )
 
 
@@ -135,11 +142,11 @@ def _wraps(source: InputContainer) -> bool:
 class _Lane:
     """One stream on its way from demuxer to muxer."""
 
-    def __init__(self, stream: Stream, target: OutputContainer, clock: Clock) -> None:
+    def __init__(self, stream: Stream, target: OutputContainer, clock: Clock, tally: Tally) -> None:
         if stream.time_base is None:
             raise MediaInvalid(f"{stream.type} stream without a time base")
         self.taken = 0
-        self._target = target
+        self._target, self._tally = target, tally
         self._to_recording_time = clock.mapping(stream.time_base)
         self._out = target.add_stream_from_template(stream, opaque=True)
         self._out.codec_context.extradata = _without_padding(stream.codec_context.extradata)
@@ -154,6 +161,12 @@ class _Lane:
         packet.pts = self._to_recording_time(_first_known(packet.pts, packet.dts))
         packet.dts = self._to_recording_time(packet.dts) if packet.dts is not None else packet.pts
         self.taken += 1
+        self._tally.note(
+            packet.stream_index,
+            packet.pos,
+            float(packet.dts * packet.time_base),
+            float((packet.duration or 0) * packet.time_base),
+        )
         for ready in self._filtered(packet):
             ready.stream = self._out
             self._target.mux_one(ready)

@@ -46,9 +46,7 @@ async def test_every_frame_and_tick_is_there(form: Form, clips: Clips, tmp_path:
     # Sound at 44.1 kHz is rounded to the 90 kHz of MPEG-TS and back: by one sample at most. FFmpeg's
     # HLS demuxer tells the same time for the first two packets of a stream of MPEG-TS sound only.
     is_off = not form.fps and form.container == "mpegts"
-    media.assert_same_packets(
-        result.mp4, reference, tolerance_s=1024 / 48_000 if is_off else 1.5 / 44_100
-    )
+    media.assert_same_packets(result.mp4, reference, tolerance_s=0.022 if is_off else 1.5 / 44_100)
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -123,5 +121,3 @@ def assert_whole(result: Result, form: Form) -> None:
         for second, tick in enumerate(ticks):
             at = shown[second * FPS] if shown else ticks[0] + second
             assert tick == pytest.approx(at, abs=0.003), second
-
-
