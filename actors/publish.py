@@ -6,7 +6,7 @@ there. Nothing gets its final name before the checks have passed.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,9 +46,13 @@ class Publisher:
         self._results, self._bucket, self._submit = results, bucket, submit
 
     async def publish(
-        self, records: Sequence[ChunkRecord], upload: Upload
+        self, records: Sequence[ChunkRecord], upload: Upload, seal: Callable[[], Awaitable[None]]
     ) -> tuple[Completion, dict[str, Any]]:
-        """Upload what is missing and give everything its name. Raises ``VerificationFailed``."""
+        """Upload what is missing and give everything its name. Raises ``VerificationFailed``.
+
+        ``seal`` is called when all is there and checked, before anything gets its final name; what
+        it raises leaves everything as it was.
+        """
         begin = time.perf_counter()
         assembly = await asyncio.to_thread(assemble, records)
         checks = await asyncio.to_thread(check, assembly, records)
@@ -56,12 +60,12 @@ class Publisher:
         whole = await asyncio.to_thread(self._completed_before, assembly, upload)
         if whole is None:
             parts = await self._parts(assembly, records, upload)
+            await seal()
             whole = await asyncio.to_thread(self._complete, assembly, parts, upload)
         checks["object_bytes"] = whole.size_bytes
         joined = time.perf_counter()
         rendition = await asyncio.to_thread(self._put_playlists, assembly)
         poster = await self._poster(assembly, records)
-        await asyncio.to_thread(self._clear_staging)
         report = self._report(assembly, records, checks)
         report["poster"] = poster
         report["timings_s"] |= {
@@ -89,10 +93,10 @@ class Publisher:
         )
         parts = [r.part for r in records if r.part is not None] + list(made)
         parts.sort(key=lambda part: part.number)
-        there = {part.number: part for part in await asyncio.to_thread(self._uploaded, upload)}
+        # A part that was sent twice may be listed twice.
+        there = set(await asyncio.to_thread(self._uploaded, upload))
         for part in parts:
-            found = there.get(part.number)
-            if found is None or (found.etag, found.size_bytes) != (part.etag, part.size_bytes):
+            if part not in there:
                 raise VerificationFailed(f"Part {part.number} of {upload.key} is not what was sent")
         if sum(part.size_bytes for part in parts) != assembly.size_bytes:
             raise VerificationFailed("The parts do not add up to the object")
@@ -205,7 +209,8 @@ class Publisher:
     def _put(self, name: str, data: bytes, content_type: str) -> None:
         self._results.put(self._bucket, f"{self._name}/{name}", data, content_type)
 
-    def _clear_staging(self) -> None:
+    def clear_staging(self) -> None:
+        """Once the catalogue knows the result."""
         prefix = staging_prefix(self._recording.id)
         self._results.delete(
             self._bucket, [found.key for found in self._results.list(self._bucket, prefix)]

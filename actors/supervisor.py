@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from actors.pool import Urgency
 from actors.publish import Publisher, remove_everything
 from pipeline import plan
 from pipeline.errors import (
+    Conflict,
     MediaInvalid,
     PlaylistInvalid,
     SourceError,
@@ -110,23 +112,30 @@ class Supervisor:
             settings=self._settings,
             in_flight=2 * self._slots,
         )
-        for record in await self._catalog.finished(self._id, RENDITION):
-            dispatcher.finished[record.index_number] = record
-        async with asyncio.TaskGroup() as chunks:
-            for chunk in planned:
-                if chunk.index not in dispatcher.finished:
-                    chunks.create_task(dispatcher.make(chunk, Urgency.BACKLOG))
-            await self._follow_source(source, look, planned, dispatcher, chunks)
-        await self._catalog.mark_processing(self._id)
-        await self._report_progress(planned, (), dispatcher)
-        records = [dispatcher.finished[chunk.index] for chunk in planned]
         publisher = Publisher(
             recording, results=self._results, bucket=self._bucket, submit=self._submit
         )
-        completion, report = await publisher.publish(records, upload)
+        for record in await self._catalog.finished(self._id, RENDITION):
+            dispatcher.finished[record.index_number] = record
+        while True:
+            async with asyncio.TaskGroup() as chunks:
+                for chunk in planned:
+                    if chunk.index not in dispatcher.finished:
+                        chunks.create_task(dispatcher.make(chunk, Urgency.BACKLOG))
+                await self._follow_source(source, look, planned, dispatcher, chunks)
+            records = [dispatcher.finished[chunk.index] for chunk in planned]
+            try:
+                await self._catalog.mark_processing(self._id)
+                completion, report = await publisher.publish(
+                    records, upload, partial(self._catalog.mark_publishing, self._id)
+                )
+                break
+            except Conflict:
+                log.info("stream_is_back", recording=str(self._id))
         report["source"] = source.ref
         report["timings_s"]["total"] = round(time.monotonic() - begin, 3)
         done = await self._catalog.complete(self._id, completion, report)
+        await asyncio.to_thread(publisher.clear_staging)
         await self._catalog.forget_ledger(self._id)
         log.info(
             "recording_completed",

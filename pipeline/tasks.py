@@ -106,6 +106,8 @@ def _resolve_restart(at: datetime, last: Recording, window: timedelta) -> Decisi
     is_back_in_time = not _is_over(last, at, window)
     if not is_back_in_time or (last.status.is_final and last.end_reason is EndReason.EVENT):
         return Create(reason="a later broadcast")
+    if last.publishing and not last.status.is_final:
+        return Create(reason="back while the earlier part is being published")
     if not last.status.is_final:
         return Attach(recording_id=last.id, resumes=True, reason="back within the reconnect window")
     return LookAtSource(last=last.id, reason="may be the broadcast that is recorded already")

@@ -120,6 +120,10 @@ class Catalog(Protocol):
         ``accept`` takes the end back and makes the recording ``recording`` again.
         """
 
+    async def mark_publishing(self, recording_id: UUID) -> None:
+        """The object gets its name now: a stream that comes back is another recording from here
+        on. ``Conflict`` if it came back before and is ``recording`` again."""
+
     async def complete(
         self, recording_id: UUID, completion: Completion, report: Mapping[str, Any]
     ) -> Recording:

@@ -141,6 +141,9 @@ class MemoryCatalog:
     async def mark_processing(self, recording_id: UUID) -> None:
         self._change(recording_id, folds.processing)
 
+    async def mark_publishing(self, recording_id: UUID) -> None:
+        self._change(recording_id, folds.publishing)
+
     async def complete(
         self, recording_id: UUID, completion: Completion, report: Mapping[str, Any]
     ) -> Recording:

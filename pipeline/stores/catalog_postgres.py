@@ -172,6 +172,9 @@ class PostgresCatalog:
     async def mark_processing(self, recording_id: UUID) -> None:
         await self._change(recording_id, folds.processing)
 
+    async def mark_publishing(self, recording_id: UUID) -> None:
+        await self._change(recording_id, folds.publishing)
+
     async def complete(
         self, recording_id: UUID, completion: Completion, report: Mapping[str, Any]
     ) -> Recording:

@@ -143,6 +143,13 @@ def processing(recording: Recording) -> Recording:
     return replace(recording, status=Status.PROCESSING)
 
 
+def publishing(recording: Recording) -> Recording:
+    """From here on a stream that comes back is another recording."""
+    if recording.status is not Status.PROCESSING:
+        raise Conflict(f"A recording that is {recording.status} cannot be published")
+    return replace(recording, publishing=True)
+
+
 def completed(recording: Recording, completion: Completion) -> Recording:
     """Only from ``processing``: a stream that came back meanwhile is ``recording`` again."""
     if recording.status is Status.COMPLETED:

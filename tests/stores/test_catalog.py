@@ -524,3 +524,16 @@ async def test_readers_end_when_the_catalogue_closes(catalog: Catalog) -> None:
 
 async def test_ping(catalog: Catalog) -> None:
     await catalog.ping()
+
+
+async def test_once_it_is_published_a_stream_that_comes_back_is_another(catalog: Catalog) -> None:
+    first = await catalog.accept(started(0))
+    with pytest.raises(Conflict):
+        await catalog.mark_publishing(first.recording_id)
+    await catalog.accept(ended(100))
+    await catalog.mark_processing(first.recording_id)
+    await catalog.mark_publishing(first.recording_id)
+    await catalog.mark_publishing(first.recording_id)
+    back = await catalog.accept(started(130))
+    assert back.recording_id not in (None, first.recording_id)
+    assert (await catalog.get(first.recording_id)).status is Status.PROCESSING

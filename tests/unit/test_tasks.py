@@ -47,6 +47,7 @@ def recording(
     only_end_told: bool = False,
     fingerprint: str | None = None,
     source: str | None = None,
+    publishing: bool = False,
 ) -> Recording:
     return Recording(
         id=uuid5(NAMES, name),
@@ -60,6 +61,7 @@ def recording(
         last_start_at=None if only_end_told else at(start if last_start is None else last_start),
         fingerprint=fingerprint,
         source=source,
+        publishing=publishing,
     )
 
 
@@ -123,6 +125,7 @@ CASES = [
     ("start at the second of its end", started(100), [finishing("a", 0, 100)], "attach a"),
     ("back within the window", started(160), [finishing("a", 0, 100)], "resumes a"),
     ("back soon after a stall", started(95), [finishing("a", 0, 90, by=STALL)], "resumes a"),
+    ("back when published", started(160), [finishing("a", 0, 100, publishing=True)], "create"),
     ("back after the window", started(161), [finishing("a", 0, 100)], "create"),
     ("back long after a stall", started(900), [finishing("a", 0, 90, by=STALL)], "create"),
     ("end of a second one, source not seen", ended(900), [finishing("a", 0, 100)], "attach a"),

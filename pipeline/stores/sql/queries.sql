@@ -52,10 +52,11 @@ SELECT id FROM recordings WHERE updated_at >= $1
 INSERT INTO recordings (
     id, stream_id, stream_key, user_id, title, video_id, file_path, thumbnail_path, duration,
     file_size, status, started_at, completed_at, created_at, profile, source, ended_at, end_reason,
-    last_start_at, object_name, fingerprint, progress, gaps, renditions, error
+    last_start_at, object_name, fingerprint, progress, gaps, renditions, error,
+    publishing
 ) VALUES (
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-    $22, $23, $24, $25
+    $22, $23, $24, $25, $26
 )
 ON CONFLICT (id) DO UPDATE SET
     stream_key = EXCLUDED.stream_key,
@@ -79,7 +80,8 @@ ON CONFLICT (id) DO UPDATE SET
     progress = EXCLUDED.progress,
     gaps = EXCLUDED.gaps,
     renditions = EXCLUDED.renditions,
-    error = EXCLUDED.error
+    error = EXCLUDED.error,
+    publishing = EXCLUDED.publishing
 RETURNING updated_at
 
 -- claim_name:

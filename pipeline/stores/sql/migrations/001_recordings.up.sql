@@ -26,7 +26,8 @@ CREATE TABLE recordings (
     progress jsonb NOT NULL DEFAULT '{}',
     gaps jsonb NOT NULL DEFAULT '[]',
     renditions jsonb NOT NULL DEFAULT '[]',
-    error text
+    error text,
+    publishing boolean NOT NULL DEFAULT false
 );
 
 CREATE INDEX recordings_stream_id ON recordings (stream_id);
