@@ -6,7 +6,7 @@ from uuid import UUID
 
 import structlog
 
-from actors.pool import Urgency
+from actors.fair_queue import Urgency
 from pipeline.errors import VodrayError
 from pipeline.jobs import Address, Answer, ChunkJob, Job
 from pipeline.media.layout import part_number

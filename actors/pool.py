@@ -1,20 +1,18 @@
 """The pool: all worker actors of the cluster, and the queue of jobs in front of them.
 
-One core, one worker. Jobs wait here, not in Ray, in order of urgency and then fairly by recording:
-each recording's n-th waiting job comes before any other's n+1-th, so no stream holds up another.
+One core, one worker. Jobs wait here, not in Ray, so that the most urgent goes next and no recording
+holds up another (``actors.fair_queue``).
 """
 
 import asyncio
-import heapq
-import itertools
 from collections import Counter
-from dataclasses import dataclass, field
-from enum import IntEnum
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 
 from actors import names, worker
+from actors.fair_queue import FairQueue, Urgency
 from actors.faults import actor_errors
 from actors.worker import SLOTS
 from pipeline.errors import WorkerLost
@@ -25,20 +23,10 @@ _PING_TIMEOUT_S = 20.0
 _RESIZE_EVERY_S = 5.0
 
 
-class Urgency(IntEnum):
-    """Lower goes first."""
-
-    FINISH = 0
-    LIVE = 1
-    BACKLOG = 2
-
-
-@dataclass(order=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class _Waiting:
-    rank: tuple[int, int, int]
-    job: Job = field(compare=False)
-    recording: str = field(compare=False)
-    answer: "asyncio.Future[Answer]" = field(compare=False)
+    job: Job
+    answer: "asyncio.Future[Answer]"
 
 
 class Pool:
@@ -48,18 +36,14 @@ class Pool:
         self._fixed = workers
         self._handles: dict[int, Any] = {}
         self._idle: Counter[int] = Counter()
-        self._queue: list[_Waiting] = []
-        self._order = itertools.count()
-        self._waiting: Counter[str] = Counter()
+        self._queue: FairQueue[_Waiting] = FairQueue()
         self._running: set[asyncio.Task[None]] = set()
         self._resizer = asyncio.get_running_loop().create_task(self._resize_for_ever())
 
     async def submit(self, job: Job, recording: str, urgency: Urgency) -> Answer:
         """Queue a job, wait for its answer. Raises the job's ``VodrayError`` or ``WorkerLost``."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        rank = (int(urgency), self._waiting[recording], next(self._order))
-        self._waiting[recording] += 1
-        heapq.heappush(self._queue, _Waiting(rank, job, recording, answer))
+        self._queue.push(_Waiting(job, answer), recording, urgency)
         self._assign()
         return await answer
 
@@ -81,10 +65,7 @@ class Pool:
 
     def _assign(self) -> None:
         while self._queue and any(self._idle.values()):
-            waiting = heapq.heappop(self._queue)
-            self._waiting[waiting.recording] -= 1
-            if not self._waiting[waiting.recording]:
-                del self._waiting[waiting.recording]
+            waiting = self._queue.pop()
             if waiting.answer.cancelled():
                 continue
             # The worker with most free slots, so that the first jobs get a core each.

@@ -20,7 +20,7 @@ from actors.dispatch import (
     store_limits,
     submit_patiently,
 )
-from actors.pool import Urgency
+from actors.fair_queue import Urgency
 from pipeline.assemble import Assembly, assemble, check, describe_tracks, poster_span
 from pipeline.errors import ObjectMissing, VerificationFailed, VodrayError
 from pipeline.jobs import Address, JoinJob, PosterJob

@@ -7,8 +7,8 @@ from uuid import UUID
 import ray
 
 from actors import names
+from actors.fair_queue import Urgency
 from actors.faults import actor_errors
-from actors.pool import Urgency
 from actors.supervisor import Supervisor
 from pipeline import logs
 from pipeline.errors import WorkerLost

@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from actors.dispatch import RENDITION, Dispatcher, Submit, source_limits, submit_patiently
-from actors.pool import Urgency
+from actors.fair_queue import Urgency
 from actors.publish import Publisher, remove_everything
 from pipeline import plan
 from pipeline.errors import (

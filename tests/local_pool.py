@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from actors.pool import Urgency
+from actors.fair_queue import Urgency
 from actors.supervisor import Supervisor
 from pipeline import steps
 from pipeline.jobs import Answer, ChunkJob, Job, JoinJob, LookJob, PosterJob
