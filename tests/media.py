@@ -165,13 +165,13 @@ def read_numbers(pictures: np.ndarray) -> list[int]:
 
 def frame_times(path: Path | str) -> dict[int, float]:
     """Number on the picture -> when it is shown, in seconds of the file's own timeline."""
-    times = {}
+    times, pictures = [], []
     with av.open(str(path)) as source:
         for frame in source.decode(video=0):
-            number = read_numbers(frame.to_ndarray(format="gray")[None])[0]
-            assert frame.time is not None
-            times[number] = frame.time
-    return times
+            luma = np.frombuffer(frame.planes[0], np.uint8)
+            pictures.append(luma.reshape(frame.height, -1)[:, : frame.width])
+            times.append(frame.time)
+    return dict(zip(read_numbers(np.stack(pictures)), times, strict=True))
 
 
 def tick_times(path: Path | str) -> list[float]:
@@ -213,9 +213,9 @@ def packets(path: Path | str, *options: str) -> list[Packet]:
     return found
 
 
-def remux_with_ffmpeg(playlist: Path, target: Path) -> Path:
+def remux_with_ffmpeg(playlist: Path, target: Path, *options: str) -> Path:
     """What FFmpeg itself makes of the stream: the reference."""
-    ffmpeg("-i", playlist, "-map", "0", "-c", "copy", target)
+    ffmpeg("-i", playlist, "-map", "0", "-c", "copy", *options, target)
     return target
 
 

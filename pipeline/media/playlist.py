@@ -102,24 +102,30 @@ def _media(playlist: Any, ref: str) -> MediaPlaylist:
         byte_range = _byte_range(found.byterange, range_end.get(found.uri, 0), ref)
         if byte_range is not None:
             range_end[found.uri] = byte_range.offset + byte_range.length
-        segments.append(
-            Segment(
-                sequence=(playlist.media_sequence or 0) + number,
-                uri=found.uri,
-                duration_s=max(0.0, float(found.duration or 0.0)),
-                discontinuity=bool(found.discontinuity),
-                byte_range=byte_range,
-                init=_init(found.init_section, ref),
-                is_gap=bool(found.gap_tag),
-                program_date_time=_aware(found.current_program_date_time),
-            )
+        segment = Segment(
+            sequence=(playlist.media_sequence or 0) + number,
+            uri=found.uri,
+            duration_s=max(0.0, float(found.duration or 0.0)),
+            discontinuity=bool(found.discontinuity),
+            byte_range=byte_range,
+            init=_init(found.init_section, ref),
+            is_gap=bool(found.gap_tag),
+            program_date_time=_aware(found.current_program_date_time),
         )
+        if not (segments and _repeats(segments[-1], segment)):
+            segments.append(segment)
     return MediaPlaylist(
         segments=tuple(segments),
         ended=bool(playlist.is_endlist),
         target_duration_s=float(playlist.target_duration or 0)
         or max((s.duration_s for s in segments), default=0.0),
     )
+
+
+def _repeats(before: Segment, segment: Segment) -> bool:
+    """A line that was written twice: the same bytes at once again, as the same piece of source."""
+    same = (before.uri, before.byte_range) == (segment.uri, segment.byte_range)
+    return same and not segment.discontinuity
 
 
 def _init(section: Any, ref: str) -> InitSection | None:

@@ -150,6 +150,8 @@ class _Lane:
         self._to_recording_time = clock.mapping(stream.time_base)
         self._out = target.add_stream_from_template(stream, opaque=True)
         self._out.codec_context.extradata = _without_padding(stream.codec_context.extradata)
+        if _codec(stream) == "hevc":
+            self._out.codec_context.codec_tag = "hvc1"  # Apple's players take no hev1.
         is_adts = _codec(stream) == "aac" and not stream.codec_context.extradata
         self._unwrap_adts = BitStreamFilterContext("aac_adtstoasc", stream) if is_adts else None
 

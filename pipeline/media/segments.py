@@ -7,11 +7,11 @@ from itertools import accumulate
 
 from pipeline.errors import MediaInvalid
 from pipeline.media import boxes
+from pipeline.media.sniff import is_mp4
 from pipeline.media.timeline import KEPT_PAUSE_S
 
 _TS_PACKET_BYTES = 188
 _TS_SYNC = 0x47
-_SEGMENT_BOXES = frozenset({b"styp", b"ftyp", b"moof", b"sidx", b"emsg", b"prft", b"free"})
 
 
 def without_torn_end(segment: bytes) -> bytes:
@@ -23,7 +23,7 @@ def without_torn_end(segment: bytes) -> bytes:
 
 def has_torn_boxes(segment: bytes) -> bool:
     """Fragmented MP4 whose boxes do not end where the segment ends."""
-    if segment[4:8] not in _SEGMENT_BOXES:
+    if not is_mp4(segment):
         return False
     try:
         for _ in boxes.walk(segment):

@@ -27,7 +27,7 @@ _MP4_BOXES = frozenset(
 
 def check_is_media(data: bytes) -> None:
     """Raise ``MediaInvalid`` unless this looks like MPEG-TS, MP4 or packed audio (RFC 8216 3)."""
-    if _is_mp4(data) or _is_packed_audio(data) or _has_ts_packets(data):
+    if is_mp4(data) or _is_packed_audio(data) or _has_ts_packets(data):
         return
     shown = data[:40].decode("ascii", "replace").strip()
     if shown.startswith(("<", "{")) or data[:5].lower() == b"http/":
@@ -35,7 +35,8 @@ def check_is_media(data: bytes) -> None:
     raise MediaInvalid("it is neither MPEG-TS nor MP4 nor packed audio")
 
 
-def _is_mp4(data: bytes) -> bool:
+def is_mp4(data: bytes) -> bool:
+    """Whether a box that a segment may begin with is at its beginning."""
     return data[4:8] in _MP4_BOXES
 
 

@@ -44,7 +44,7 @@ class PlacedSpan:
 def place(spans: Iterable[tuple[int, Span]]) -> list[PlacedSpan]:
     """``(chunk, span)`` in order -> where each goes. Spans without samples are left out."""
     placed: list[PlacedSpan] = []
-    ends: dict[str, Fraction] = {}
+    ends: dict[str, _Ends] = {}
     shift = Fraction(0)
     for chunk, span in spans:
         if not span.tracks:
@@ -66,7 +66,7 @@ def place(spans: Iterable[tuple[int, Span]]) -> list[PlacedSpan]:
             )
         )
         for lane, track in lanes(span.tracks).items():
-            ends[lane] = _end(track) + shift
+            ends[lane] = _Ends(decoded=_end(track) + shift, shown=_shown_end(track) + shift)
     return placed
 
 
@@ -99,23 +99,41 @@ def _tolerance_s(span: Span) -> float:
     return max(2 / track.timescale for track in span.tracks) + 1e-3
 
 
-def _jump_s(span: Span, ends: Mapping[str, Fraction], shift: Fraction) -> float:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ends:
+    """Where a track ends on the timeline, by decode and by presentation time. The distance between
+    both is constant, unless the track was cut off where pictures are reordered."""
+
+    decoded: Fraction
+    shown: Fraction
+
+
+def _jump_s(span: Span, ends: Mapping[str, _Ends], shift: Fraction) -> float:
     """How far the span begins behind (or before) where the tracks that it continues ended."""
     behind = [
-        _begin(track) + shift - ends[lane]
+        _begin(track) + shift - ends[lane].decoded
         for lane, track in lanes(span.tracks).items()
         if lane in ends
     ]
     if behind:
         return float(min(behind, key=abs))
-    return float(min(map(_begin, span.tracks)) + shift - max(ends.values())) if ends else 0.0
+    if not ends:
+        return 0.0
+    return float(min(map(_begin, span.tracks)) + shift - _last(ends))
 
 
-def _shift_behind(span: Span, ends: Mapping[str, Fraction]) -> Fraction:
+def _shift_behind(span: Span, ends: Mapping[str, _Ends]) -> Fraction:
     needed = [
-        ends[lane] - _begin(track) for lane, track in lanes(span.tracks).items() if lane in ends
+        need
+        for lane, track in lanes(span.tracks).items()
+        if lane in ends
+        for need in (ends[lane].decoded - _begin(track), ends[lane].shown - _shown_begin(track))
     ]
-    return max(needed) if needed else max(ends.values()) - min(map(_begin, span.tracks))
+    return max(needed) if needed else _last(ends) - min(map(_begin, span.tracks))
+
+
+def _last(ends: Mapping[str, _Ends]) -> Fraction:
+    return max(end.decoded for end in ends.values())
 
 
 def _begin(track: TrackSamples) -> Fraction:
@@ -124,3 +142,11 @@ def _begin(track: TrackSamples) -> Fraction:
 
 def _end(track: TrackSamples) -> Fraction:
     return Fraction(int(track.dts[-1] + sample_durations(track)[-1]), track.timescale)
+
+
+def _shown_begin(track: TrackSamples) -> Fraction:
+    return Fraction(int(track.pts.min()), track.timescale)
+
+
+def _shown_end(track: TrackSamples) -> Fraction:
+    return Fraction(int((track.pts + sample_durations(track)).max()), track.timescale)

@@ -126,7 +126,7 @@ async def test_only_the_first_segments_are_readable_late(clips: Clips, tmp_path:
 
 @pytest.mark.usefixtures("small_chunks")
 async def test_a_jump_of_the_clock_closes_up(clips: Clips, tmp_path: Path) -> None:
-    """The clock jumps ahead an hour without a mark: the timeline goes on, and the report says so."""
+    """The clock jumps ahead an hour, unmarked: the timeline goes on, and the report says so."""
     first, second = clips(FORM), clips(Form(first_frame=FORM.seconds * FPS, offset_s=3_600.0))
     folder = tmp_path / "in"
     playlist = copy_clip(first, folder)
