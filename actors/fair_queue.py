@@ -1,4 +1,4 @@
-"""Which waiting job goes next: the most urgent, then fairly by recording (start-time fair queueing).
+"""Which waiting job goes next: the most urgent, then by start-time fair queueing.
 
 Each recording has a turn of its own: its n-th waiting job stands beside every other's n-th, so a
 recording of thousands of chunks does not hold up one of three. Within a recording, order is kept.

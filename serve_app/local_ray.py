@@ -9,9 +9,11 @@ from typing import Any
 
 import ray
 
+from pipeline.errors import WorkerLost
 from pipeline.settings import Settings
 
 _SHUTDOWN_S = 5.0
+_ATTEMPTS = 2
 
 
 def bounded(seconds: float, call: Callable[[], object]) -> None:
@@ -33,11 +35,26 @@ def local_ray(
     options: dict[str, Any] = {}
     if not settings.ray_address:
         options = {"num_cpus": num_cpus, "include_dashboard": dashboard}
-    ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **options)
+    _connect(address, options)
     try:
         yield
     finally:
         bounded(_SHUTDOWN_S, ray.shutdown)
+
+
+def _connect(address: str, options: dict[str, Any]) -> None:
+    """Ray gives its processes 30 s to start, which a very busy machine may not: try again once."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False, **options)
+            return
+        # Ray raises a bare Exception for a slow start.
+        except Exception as error:
+            ray.shutdown()
+            if attempt + 1 == _ATTEMPTS:
+                raise WorkerLost(
+                    f"Ray did not start ({address}): {error}", "See the logs under /tmp/ray"
+                ) from error
 
 
 def dashboard_url() -> str | None:
