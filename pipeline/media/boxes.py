@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pipeline.errors import MediaInvalid
@@ -15,6 +16,15 @@ class Box:
     start: int
     body: int
     end: int
+
+
+@contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Content that is shorter than it says becomes ``MediaInvalid``; also as a decorator."""
+    try:
+        yield
+    except (struct.error, IndexError, ValueError) as error:
+        raise MediaInvalid(f"{what} is cut off or damaged") from error
 
 
 def read_header(data: bytes | memoryview, at: int, limit: int) -> Box:

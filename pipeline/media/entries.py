@@ -41,6 +41,7 @@ def without_bit_rates(init: bytes) -> bytes:
     return bytes(patched)
 
 
+@boxes.reading("an init segment")
 def read_forms(init: bytes) -> list[TrackForm]:
     """Each ``trak`` of an init segment that FFmpeg's muxer wrote."""
     moov = boxes.need(init, "moov")

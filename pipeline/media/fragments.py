@@ -42,6 +42,7 @@ def read_fragments(data: bytes, *, at: int, discontinuity: bool, sequence: int) 
     ), init_end
 
 
+@boxes.reading("an init segment")
 def track_heads(init: bytes) -> dict[int, tuple[int, str]]:
     """``track_ID -> (timescale, "video" | "audio" | ...)`` of a ``moov``, in its order."""
     moov = boxes.need(init, "moov")
@@ -59,6 +60,7 @@ def track_heads(init: bytes) -> dict[int, tuple[int, str]]:
     return heads
 
 
+@boxes.reading("a fragment")
 def read_moofs(data: bytes, moofs: Sequence[boxes.Box], init: bytes) -> list[TrackSamples]:
     """All samples of the ``moof`` boxes, by tracks of ``init``; offsets as in ``data``."""
     heads = track_heads(init)

@@ -79,7 +79,7 @@ class SampleIndex:
         heads = []
         for s, span in enumerate(self.spans):
             arrays[f"{s}.init"] = np.frombuffer(span.init, np.uint8)
-            arrays[f"{s}.fragments"] = span.fragment_offset
+            arrays[f"{s}.fragments"] = _narrow(span.fragment_offset)
             heads.append(
                 {
                     "start": span.start,
@@ -135,7 +135,7 @@ def _unpack_span(arrays: Mapping[str, npt.NDArray[Any]], s: int, head: Mapping[s
     return Span(
         init=arrays[f"{s}.init"].tobytes(),
         tracks=tracks,
-        fragment_offset=arrays[f"{s}.fragments"].astype(np.int64),
+        fragment_offset=np.cumsum(arrays[f"{s}.fragments"], dtype=np.int64),
         start=head["start"],
         end=head["end"],
         discontinuity=head["discontinuity"],

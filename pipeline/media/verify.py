@@ -62,6 +62,7 @@ def sample_offsets(run_offset: Ints, run_count: Ints, size: Ints) -> Ints:
     return starts
 
 
+@boxes.reading("moov")
 def read_tables(head: bytes) -> tuple[list[TableTrack], int, int]:
     """``(tracks, first byte of the outer mdat's content, size of the whole object)``."""
     moov = boxes.need(head, "moov")

@@ -1,6 +1,7 @@
 """The chunk plan: the same whatever the batches, each segment exactly once."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -33,7 +34,7 @@ def test_batches_do_not_change_the_plan(
     segments = segments_of(form)
     borders = [0, *sorted(min(cut, len(segments)) for cut in cuts), len(segments)]
     state, chunks = resume(0, 400_000.0, []), []
-    for first, behind in zip(borders, borders[1:], strict=False):
+    for first, behind in pairwise(borders):
         state, cut = extend(state, segments[first:behind], ended=False)
         chunks += cut
     chunks += extend(state, [], ended=True)[1]
