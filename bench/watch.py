@@ -16,9 +16,11 @@ from typing import Self
 
 import psutil
 
-_EVERY_S = 0.1
-_TREE_EVERY = 3
-_PSS_EVERY = 7
+_EVERY_S = 0.25
+# In samples. Finding new processes costs 10 ms, and the kernel adds up shares of memory for so long
+# that asking often would itself be the load.
+_TREE_EVERY = 4
+_SHARES_EVERY = 40
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -83,11 +85,11 @@ def kind_of(command: str) -> str:
 
 @dataclass(slots=True)
 class _Seen:
-    kind: str
-    cpu_from_s: float
-    cpu_s: float
-    written_from: int
-    written: int
+    kind: str = "bench"
+    cpu_from_s: float = 0.0
+    cpu_s: float = 0.0
+    written_from: int = 0
+    written: int = 0
     rss: int = 0
     pss: int = 0
     uss: int = 0
@@ -98,7 +100,7 @@ class Watch:
 
     def __init__(self, roots: Iterable[int]) -> None:
         self._roots = tuple(roots)
-        self._seen: dict[tuple[int, int], _Seen] = {}
+        self._seen: dict[tuple[str, int], _Seen] = {}
         self._pids: set[int] = set()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -106,14 +108,14 @@ class Watch:
 
     def __enter__(self) -> Self:
         self._children_s = -_ended_children_s()
-        self._look(0, is_first=True)
+        self._look(is_first=True)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        self._look(0)
+        self._look(shares=True)
         self._children_s += _ended_children_s()
 
     def usage(self) -> tuple[Usage, ...]:
@@ -143,39 +145,47 @@ class Watch:
     def _run(self) -> None:
         number = 1
         while not self._stop.wait(_EVERY_S):
-            self._look(number)
+            self._look(trees=number % _TREE_EVERY == 0, shares=number % _SHARES_EVERY == 0)
             number += 1
 
-    def _look(self, number: int, *, is_first: bool = False) -> None:
-        if number % _TREE_EVERY == 0:
+    def _look(self, *, is_first: bool = False, trees: bool = True, shares: bool = False) -> None:
+        if trees:
             self._pids = set(_trees(self._roots))
         for pid in self._pids:
+            # It may end at any time; a zombie has no memory to show.
             with suppress(OSError, IndexError, ValueError):
-                self._look_at(pid, is_first=is_first, closely=number % _PSS_EVERY == 0)
+                self._look_at(Path("/proc") / str(pid), is_first=is_first, closely=trees)
+                if shares:
+                    self._look_at_shares(Path("/proc") / str(pid))
 
-    def _look_at(self, pid: int, *, is_first: bool, closely: bool) -> None:
-        folder = Path("/proc") / str(pid)
-        # The name may hold spaces and parentheses; what follows it does not.
-        fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        cpu_s = (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
-        written = _written(folder)
-        seen = self._seen.get((pid, int(fields[19])))
+    def _look_at(self, folder: Path, *, is_first: bool, closely: bool) -> None:
+        began, cpu_s, rss = _times_and_rss(folder)
+        seen = self._seen.get((folder.name, began))
         if seen is None:
+            seen = self._seen[folder.name, began] = _Seen()
             # What was there before counts from here; what has started since counts as a whole.
-            seen = self._seen[pid, int(fields[19])] = _Seen(
-                kind="",
-                cpu_from_s=cpu_s if is_first else 0.0,
-                cpu_s=cpu_s,
-                written_from=written if is_first else 0,
-                written=written,
-            )
-        seen.cpu_s, seen.written = cpu_s, written
-        seen.rss = max(seen.rss, int(fields[21]) * _PAGE_BYTES)
-        if closely or not seen.kind:
+            if is_first:
+                seen.cpu_from_s, seen.written_from = cpu_s, _written(folder)
+            closely = True
+        seen.cpu_s, seen.rss = cpu_s, max(seen.rss, rss)
+        if closely:
+            seen.written = _written(folder)
             # Ray names its processes anew when an actor moves in.
             words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            seen.kind = kind_of(words.strip())
-            seen.pss, seen.uss = _largest((seen.pss, seen.uss), _shares(folder))
+            seen.kind = kind_of(words.strip()) if words else seen.kind
+
+    def _look_at_shares(self, folder: Path) -> None:
+        seen = self._seen[folder.name, _times_and_rss(folder)[0]]
+        pss, uss = _shares(folder)
+        seen.pss, seen.uss = max(seen.pss, pss), max(seen.uss, uss)
+
+
+def _times_and_rss(folder: Path) -> tuple[int, float, int]:
+    """``(start in ticks, CPU seconds, RSS in bytes)``."""
+    # The name may hold spaces and parentheses; what follows it does not.
+    fields = (folder / "stat").read_text().rpartition(")")[2].split()
+    cpu_s = (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+    return int(fields[19]), cpu_s, int(fields[21]) * _PAGE_BYTES
 
 
 def _trees(roots: Iterable[int]) -> Iterable[int]:
@@ -197,10 +207,6 @@ def _shares(folder: Path) -> tuple[int, int]:
         name, _, rest = line.partition(":")
         sizes[name] += int(rest.split()[0]) * 1024
     return sizes["Pss"], sizes["Private_Clean"] + sizes["Private_Dirty"]
-
-
-def _largest(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
-    return max(a[0], b[0]), max(a[1], b[1])
 
 
 def _ended_children_s() -> float:

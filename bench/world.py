@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,6 @@ from pipeline.stores.objects import ObjectStore
 _UP_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 20.0
 _DONE_TIMEOUT_S = 1800.0
-_POLL_S = 0.02
 _UPLOADS = 4
 
 
@@ -71,19 +70,20 @@ class World:
         return asyncio.run(self._final(stream_id))
 
     async def _final(self, stream_id: str) -> Recording:
-        """Asks PostgreSQL, which costs the machine less than asking the HTTP service would."""
+        """Told by PostgreSQL: asking again and again would be a load of its own."""
         catalog = make_catalog(self.settings)
         await catalog.open()
         try:
-            give_up = time.monotonic() + _DONE_TIMEOUT_S
-            while time.monotonic() < give_up:
-                for recording in await catalog.list(limit=1):
-                    if recording.stream_id == stream_id and recording.status.is_final:
-                        return _completed(recording)
-                await asyncio.sleep(_POLL_S)
+            async with asyncio.timeout(_DONE_TIMEOUT_S), aclosing(catalog.changes()) as changes:
+                while True:
+                    for recording in await catalog.list(limit=1):
+                        if recording.stream_id == stream_id and recording.status.is_final:
+                            return _completed(recording)
+                    await anext(changes)
+        except TimeoutError:
+            raise WorkerLost(f"{stream_id} was not recorded in {_DONE_TIMEOUT_S:.0f} s") from None
         finally:
             await catalog.close()
-        raise WorkerLost(f"{stream_id} was not recorded within {_DONE_TIMEOUT_S:.0f} s")
 
     def report(self, recording: Recording) -> dict[str, Any]:
         answer = httpx.get(f"{self.http}/recordings/{recording.id}/report", timeout=30.0)
