@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 import structlog
 
 from actors.dispatch import RENDITION, Dispatcher, Submit, source_limits, submit_patiently
 from actors.fair_queue import Urgency
+from actors.find_source import SourceFinder, Sources, Start
 from actors.publish import Publisher, remove_everything
 from pipeline import plan
 from pipeline.errors import (
@@ -24,25 +24,22 @@ from pipeline.errors import (
     MediaInvalid,
     PlaylistInvalid,
     SourceError,
-    SourceForbidden,
     SourceMissing,
     SourceUnavailable,
-    Unsupported,
     VodrayError,
 )
 from pipeline.follow import Followed, absolute, take_new
 from pipeline.jobs import Address, LookJob
-from pipeline.media.playlist import MediaPlaylist
 from pipeline.media.remux import FirstLook
 from pipeline.model import ChunkSpec, EndReason, Progress, Recording, Segment, Upload
 from pipeline.naming import object_names
+from pipeline.plan import PlanState
 from pipeline.progress import Look, Watch, advance, seconds_to_next_look
 from pipeline.settings import Settings
-from pipeline.source import Source, fingerprint, open_media_playlist, read_media_playlist
+from pipeline.source import Source, read_media_playlist
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
 
-_LOOKS = 5
 _LIST_ABOVE_SEGMENTS = 20
 _UNKNOWN_BYTES_PER_S = 400_000.0
 
@@ -62,7 +59,7 @@ class Supervisor:
         catalog: Catalog,
         results: ObjectStore,
         bucket: str,
-        sources: Any,
+        sources: Sources,
         submit: Submit,
         slots: int,
         settings: Settings,
@@ -74,9 +71,17 @@ class Supervisor:
             results,
             bucket,
         )
-        self._sources, self._submit, self._slots = sources, submit, slots
+        self._submit, self._slots = submit, slots
         self._settings, self._follow = settings, follow
         self._woken = asyncio.Event()
+        self._finder = SourceFinder(
+            recording_id,
+            catalog=catalog,
+            sources=sources,
+            settings=settings,
+            follow=follow,
+            wait=self._wait,
+        )
 
     def wake(self) -> None:
         """Something about the recording has changed: look now."""
@@ -97,13 +102,13 @@ class Supervisor:
 
     async def _record(self, recording: Recording) -> Recording:
         begin = time.monotonic()
-        source, playlist = await self._find_source(recording)
         planned = list(await self._catalog.planned(self._id))
-        look = await self._look(source, playlist, planned)
+        start = await self._finder.find(recording, planned)
+        state = await self._plan_state(start, planned)
         recording, upload = await self._claim(recording)
         dispatcher = Dispatcher(
             self._id,
-            source=source,
+            source=start.source,
             results=self._results,
             bucket=self._bucket,
             upload=upload,
@@ -117,22 +122,25 @@ class Supervisor:
         )
         for record in await self._catalog.finished(self._id, RENDITION):
             dispatcher.finished[record.index_number] = record
-        while True:
-            async with asyncio.TaskGroup() as chunks:
-                for chunk in planned:
-                    if chunk.index not in dispatcher.finished:
-                        chunks.create_task(dispatcher.make(chunk, Urgency.BACKLOG))
-                await self._follow_source(source, look, planned, dispatcher, chunks)
-            records = [dispatcher.finished[chunk.index] for chunk in planned]
-            try:
-                await self._catalog.mark_processing(self._id)
-                completion, report = await publisher.publish(
-                    records, upload, partial(self._catalog.mark_publishing, self._id)
-                )
-                break
-            except Conflict:
-                log.info("stream_is_back", recording=str(self._id))
-        report["source"] = source.ref
+        async with asyncio.TaskGroup() as chunks:
+            for chunk in planned:
+                if chunk.index not in dispatcher.finished:
+                    chunks.create_task(dispatcher.make(chunk, Urgency.BACKLOG))
+            await self._follow_source(start, state, planned, dispatcher, chunks)
+            await self._wait_for_chunks(planned, dispatcher)
+        records = [dispatcher.finished[chunk.index] for chunk in planned]
+        try:
+            await self._catalog.mark_processing(self._id)
+            completion, report = await publisher.publish(
+                records, upload, partial(self._catalog.mark_publishing, self._id)
+            )
+        except Conflict:
+            recording = await self._catalog.get(self._id)
+            if recording.status.is_final:
+                return recording
+            log.info("stream_is_back", recording=str(self._id))
+            return await self._record(recording)
+        report["source"] = start.source.ref
         report["timings_s"]["total"] = round(time.monotonic() - begin, 3)
         done = await self._catalog.complete(self._id, completion, report)
         await asyncio.to_thread(publisher.clear_staging)
@@ -146,50 +154,12 @@ class Supervisor:
         )
         return done
 
-    async def _find_source(self, recording: Recording) -> tuple[Source, MediaPlaylist]:
-        """Wait for a playlist that can be read; less long if the stream has ended."""
-        settings = self._settings
-        begin = time.monotonic()
-        while True:
-            problem: VodrayError | None = None
-            for source in self._sources(recording):
-                try:
-                    found, playlist = await asyncio.to_thread(open_media_playlist, source)
-                    if playlist.segments:
-                        mark = await asyncio.to_thread(fingerprint, found, playlist.segments[0])
-                        await self._catalog.set_source(self._id, source.ref, mark)
-                        return found, playlist
-                    problem = PlaylistInvalid(f"{found.ref} lists no segments")
-                except (SourceForbidden, Unsupported):
-                    raise
-                except SourceError as error:
-                    # A playlist that is there but bad says more than one that is missing.
-                    if problem is None or isinstance(problem, SourceMissing):
-                        problem = error
-            recording = await self._catalog.get(self._id)
-            told = recording.end_reason is not None or not self._follow
-            patience = (
-                settings.retry_delay * settings.max_retry_attempts
-                if told
-                else settings.stall_timeout
-            )
-            if not self._follow or time.monotonic() - begin >= patience.total_seconds():
-                raise problem or SourceMissing("Nothing says where the playlist is")
-            await self._wait(min(1.0, settings.monitor_interval.total_seconds()))
-
-    async def _look(
-        self, source: Source, playlist: MediaPlaylist, planned: Sequence[ChunkSpec]
-    ) -> FirstLook:
-        if planned:
-            return FirstLook(
-                anchor_s=planned[-1].anchor_s, streams=(), bytes_per_s=_UNKNOWN_BYTES_PER_S
-            )
+    async def _look(self, start: Start) -> FirstLook:
         problem: VodrayError = SourceUnavailable("No segment can be read")
-        for segment in playlist.segments[:_LOOKS]:
+        for segment in start.first:
             try:
-                known = absolute(segment, source, {})
                 answer = await submit_patiently(
-                    self._submit, self._look_job(known, source), str(self._id), Urgency.LIVE
+                    self._submit, self._look_job(segment, start.source), str(self._id), Urgency.LIVE
                 )
             except (MediaInvalid, SourceMissing, SourceUnavailable) as error:
                 problem = error
@@ -197,7 +167,7 @@ class Supervisor:
             assert isinstance(answer, FirstLook)
             return answer
         raise SourceUnavailable(
-            f"None of the first segments of {source.ref} can be read: {problem.message}"
+            f"None of the first segments of {start.source.ref} can be read: {problem.message}"
         )
 
     def _look_job(self, segment: Segment, source: Source) -> LookJob:
@@ -237,40 +207,51 @@ class Supervisor:
             )
         ) + tuple(names[-1:])
 
+    async def _plan_state(self, start: Start, planned: Sequence[ChunkSpec]) -> PlanState:
+        """The same plan as if the recording had never been interrupted."""
+        try:
+            look = await self._look(start)
+        except SourceUnavailable:
+            if not planned:
+                raise
+            return plan.resume(planned[-1].anchor_s, _UNKNOWN_BYTES_PER_S, planned)
+        return plan.resume(look.anchor_s, look.bytes_per_s, planned)
+
     async def _follow_source(
         self,
-        source: Source,
-        look: FirstLook,
+        start: Start,
+        state: PlanState,
         planned: list[ChunkSpec],
         dispatcher: Dispatcher,
         chunks: asyncio.TaskGroup,
     ) -> None:
         """Reload the playlist until the stream has ended; every complete chunk goes to work."""
-        state = plan.resume(look.anchor_s, look.bytes_per_s, planned)
-        followed = Followed(
-            next_sequence=planned[-1].segments[-1].sequence + 1 if planned else None
-        )
+        if start.next_sequence is None:
+            if (await self._catalog.get(self._id)).ended_at is None:
+                await self._mark_ended(state, EndReason.GONE)
+            return
+        followed = Followed(next_sequence=start.next_sequence)
         watch = Watch(changed_s=time.monotonic())
         target_s = 2.0
         while True:
-            recording = await self._catalog.get(self._id)
+            told = (await self._catalog.get(self._id)).end_reason is EndReason.EVENT
             new: tuple[Segment, ...] = ()
             endlist, readable = False, True
             try:
-                playlist = await asyncio.to_thread(read_media_playlist, source)
+                playlist = await asyncio.to_thread(read_media_playlist, start.source)
                 endlist = playlist.ended or not self._follow
                 target_s = playlist.target_duration_s or target_s
-                followed, new = take_new(followed, playlist)
+                followed, new = take_new(followed, playlist, may_restart=not told)
             except (SourceMissing, SourceUnavailable, PlaylistInvalid) as error:
                 readable = False
                 log.warning("playlist_unreadable", recording=str(self._id), error=str(error))
-            located = await asyncio.to_thread(_locate, new, source)
+            located = await asyncio.to_thread(_locate, new, start.source)
             seen = Look(
                 now_s=time.monotonic(),
                 new_segments=len(new),
                 endlist=endlist,
                 readable=readable,
-                told=recording.end_reason is EndReason.EVENT,
+                told=told,
                 target_duration_s=target_s,
             )
             watch, end = advance(
@@ -284,12 +265,15 @@ class Supervisor:
                 chunks.create_task(dispatcher.make(chunk, urgency))
             await self._report_progress(planned, state.pending, dispatcher)
             if end is not None:
-                length = timedelta(seconds=state.planned_s)
-                await self._catalog.mark_ended(self._id, recording.started_at + length, end)
-                break
+                await self._mark_ended(state, end)
+                return
             longest = self._settings.monitor_interval.total_seconds()
             await self._wait(seconds_to_next_look(seen, longest))
-        await self._wait_for_chunks(planned, dispatcher)
+
+    async def _mark_ended(self, state: PlanState, reason: EndReason) -> None:
+        recording = await self._catalog.get(self._id)
+        length = timedelta(seconds=state.planned_s)
+        await self._catalog.mark_ended(self._id, recording.started_at + length, reason)
 
     async def _wait_for_chunks(self, planned: Sequence[ChunkSpec], dispatcher: Dispatcher) -> None:
         """Report progress until all is done; a failing chunk ends this by ending the task group."""

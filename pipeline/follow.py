@@ -18,14 +18,21 @@ class Followed:
     next_sequence: int | None = None
 
 
-def take_new(state: Followed, playlist: MediaPlaylist) -> tuple[Followed, tuple[Segment, ...]]:
-    """Segments that were not taken before, in order."""
+def take_new(
+    state: Followed, playlist: MediaPlaylist, *, may_restart: bool = True
+) -> tuple[Followed, tuple[Segment, ...]]:
+    """Segments that were not taken before, in order.
+
+    ``may_restart``: whether an encoder that has started anew still belongs to this broadcast.
+    """
     if not playlist.segments:
         return state, ()
     behind = playlist.segments[-1].sequence + 1
     if state.next_sequence is None:
         return replace(state, next_sequence=behind), playlist.segments
     if behind < state.next_sequence - STALE_SEGMENTS:
+        if not may_restart:
+            return state, ()
         restarted = replace(playlist.segments[0], discontinuity=True)
         return replace(state, next_sequence=behind), (restarted, *playlist.segments[1:])
     new = tuple(s for s in playlist.segments if s.sequence >= state.next_sequence)

@@ -100,6 +100,10 @@ class Catalog(Protocol):
     async def set_source(self, recording_id: UUID, source: str, fingerprint: str | None) -> None:
         """Where the playlist was found. A fingerprint that is known stays when None is given."""
 
+    async def is_repeat(self, recording_id: UUID, fingerprint: str) -> bool:
+        """Whether an earlier recording of the same stream, one that has not failed, holds this
+        content."""
+
     async def claim_name(self, recording_id: UUID, names: Sequence[str]) -> str:
         """Make the first of ``names`` that no other recording holds this one's object name.
 

@@ -14,6 +14,7 @@ from pipeline.model import (
     EndReason,
     Progress,
     Recording,
+    Status,
     StreamEvent,
     Upload,
 )
@@ -81,7 +82,7 @@ class MemoryCatalog:
     def _settle(
         self, task_id: int, event: StreamEvent, decide: Callable[..., Decision]
     ) -> Accepted:
-        known = [r for r in self._newest_first() if _speaks_of(event, r)]
+        known = [r for r in self._newest_first() if _is_same_stream(event, r)]
         decision = decide(event, known, reconnect_window=self._reconnect_window)
         recording_id: UUID | None = None
         match decision:
@@ -120,6 +121,16 @@ class MemoryCatalog:
 
     async def set_source(self, recording_id: UUID, source: str, fingerprint: str | None) -> None:
         self._change(recording_id, lambda r: folds.sourced(r, source, fingerprint))
+
+    async def is_repeat(self, recording_id: UUID, fingerprint: str) -> bool:
+        mine = self._get(recording_id)
+        return any(
+            other.fingerprint == fingerprint
+            and other.status is not Status.FAILED
+            and (other.created_at, other.id) < (mine.created_at, mine.id)
+            and _is_same_stream(mine, other)
+            for other in self._recordings.values()
+        )
 
     async def claim_name(self, recording_id: UUID, names: Sequence[str]) -> str:
         recording = self._get(recording_id)
@@ -246,7 +257,7 @@ class MemoryCatalog:
         return self._ledgers[recording_id]
 
 
-def _speaks_of(event: StreamEvent, recording: Recording) -> bool:
-    if event.stream_id == recording.stream_id:
+def _is_same_stream(one: StreamEvent | Recording, recording: Recording) -> bool:
+    if one.stream_id == recording.stream_id:
         return True
-    return event.stream_key is not None and event.stream_key == recording.stream_key
+    return one.stream_key is not None and one.stream_key == recording.stream_key

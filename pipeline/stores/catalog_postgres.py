@@ -150,6 +150,10 @@ class PostgresCatalog:
     async def set_source(self, recording_id: UUID, source: str, fingerprint: str | None) -> None:
         await self._change(recording_id, lambda r: folds.sourced(r, source, fingerprint))
 
+    async def is_repeat(self, recording_id: UUID, fingerprint: str) -> bool:
+        row = _only(await self._fetch("is_repeat", recording_id, fingerprint), recording_id)
+        return bool(row["is_repeat"])
+
     async def claim_name(self, recording_id: UUID, names: Sequence[str]) -> str:
         async def work(connection: asyncpg.Connection) -> str:
             recording = await _locked(connection, recording_id)

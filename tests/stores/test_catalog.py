@@ -269,6 +269,7 @@ async def test_an_unknown_recording(catalog: Catalog) -> None:
         catalog.mark_processing(nobody),
         catalog.fail(nobody, "x"),
         catalog.claim_name(nobody, ["x"]),
+        catalog.is_repeat(nobody, "x"),
         catalog.add_upload(nobody, Upload(rendition="r", key="k", upload_id="u")),
         catalog.plan_chunk(nobody, chunk(0)),
         catalog.finish_chunk(nobody, "r", done(0)),
@@ -396,6 +397,38 @@ async def test_a_fingerprint_stays_known(catalog: Catalog) -> None:
     await catalog.set_source(recording_id, "b", None)
     recording = await catalog.get(recording_id)
     assert (recording.source, recording.fingerprint) == ("b", "print")
+
+
+async def test_content_is_a_repeat_if_an_earlier_recording_of_the_stream_holds_it(
+    catalog: Catalog,
+) -> None:
+    async def broadcast(seconds: float, stream_id: str, key: str) -> UUID:
+        accepted = await catalog.accept(started(seconds, stream_id=stream_id, stream_key=key))
+        assert accepted.recording_id is not None
+        return accepted.recording_id
+
+    first = await broadcast(0, "s", "k")
+    assert not await catalog.is_repeat(first, "print")
+    await finish(catalog, first, "print")
+    second = await broadcast(1000, "s", "k2")
+    same_key = await broadcast(2000, "s2", "k")
+    stranger = await broadcast(0, "s3", "k3")
+    assert await catalog.is_repeat(second, "print")
+    assert await catalog.is_repeat(same_key, "print")
+    assert not await catalog.is_repeat(second, "other")
+    assert not await catalog.is_repeat(stranger, "print")
+    assert not await catalog.is_repeat(first, "print")
+
+
+async def test_content_of_a_failed_recording_may_be_recorded_again(catalog: Catalog) -> None:
+    first = (await catalog.accept(started(0))).recording_id
+    assert first is not None
+    await catalog.set_source(first, "live/k/stream.m3u8", "print")
+    await catalog.fail(first, "lost")
+    second = (await catalog.accept(started(1000))).recording_id
+    assert second is not None
+    assert second != first
+    assert not await catalog.is_repeat(second, "print")
 
 
 # --- ledger ------------------------------------------------------------------------------------

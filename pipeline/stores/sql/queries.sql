@@ -84,6 +84,15 @@ ON CONFLICT (id) DO UPDATE SET
     publishing = EXCLUDED.publishing
 RETURNING updated_at
 
+-- is_repeat:
+SELECT EXISTS (
+    SELECT FROM recordings AS other
+    WHERE other.fingerprint = $2 AND other.status <> 'failed'
+    AND (other.created_at, other.id) < (mine.created_at, mine.id)
+    AND (other.stream_id = mine.stream_id OR other.stream_key = mine.stream_key)
+) AS is_repeat
+FROM recordings AS mine WHERE mine.id = $1
+
 -- claim_name:
 INSERT INTO object_names (name, recording_id) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING
 RETURNING name

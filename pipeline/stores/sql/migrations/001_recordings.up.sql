@@ -34,6 +34,7 @@ CREATE INDEX recordings_stream_id ON recordings (stream_id);
 CREATE INDEX recordings_stream_key ON recordings (stream_key);
 CREATE INDEX recordings_status ON recordings (status);
 CREATE INDEX recordings_video_id ON recordings (video_id);
+CREATE INDEX recordings_fingerprint ON recordings (fingerprint);
 CREATE INDEX recordings_newest ON recordings (created_at DESC, id DESC);
 
 -- Outlives its recording: a link to a deleted result must never show another broadcast.

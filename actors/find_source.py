@@ -1,0 +1,138 @@
+"""Where a recording's stream is: looked for until it is there, or for too long."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+import structlog
+
+from pipeline.errors import (
+    PlaylistInvalid,
+    SourceError,
+    SourceForbidden,
+    SourceMissing,
+    Unsupported,
+)
+from pipeline.follow import absolute
+from pipeline.media.playlist import MediaPlaylist
+from pipeline.model import ChunkSpec, Recording, Segment, Status
+from pipeline.settings import Settings
+from pipeline.source import Source, fingerprint, open_media_playlist
+from pipeline.stores.catalog import Catalog
+
+_LOOK_EVERY_S = 1.0
+_FIRST_SEGMENTS = 5
+
+Sources = Callable[[Recording], Iterable[Source]]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """``first``: the segments that the recording begins with, made absolute. ``next_sequence``:
+    the media sequence number to go on with, None if nothing more can come."""
+
+    source: Source
+    first: tuple[Segment, ...]
+    next_sequence: int | None
+
+
+class SourceFinder:
+    """``sources``: where the playlist may be, best first. ``wait`` returns early when something
+    about the recording has changed. ``follow``: whether it is worth waiting at all."""
+
+    def __init__(
+        self,
+        recording_id: UUID,
+        *,
+        catalog: Catalog,
+        sources: Sources,
+        settings: Settings,
+        follow: bool,
+        wait: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._id, self._catalog, self._sources = recording_id, catalog, sources
+        self._settings, self._follow, self._wait = settings, follow, wait
+        self._recorded_before: dict[str, int] = {}
+
+    async def find(self, recording: Recording, planned: Sequence[ChunkSpec]) -> Start:
+        """Wait for the stream. A recording that was begun goes on without it, if need be.
+
+        What an earlier recording of the stream holds is left out. Raises ``SourceError``.
+        """
+        if not planned:
+            source, playlist = await self._wait_for_playlist(begun=None)
+            first = tuple(absolute(s, source, {}) for s in playlist.segments[:_FIRST_SEGMENTS])
+            return Start(source=source, first=first, next_sequence=first[0].sequence)
+        first = planned[0].segments[:_FIRST_SEGMENTS]
+        # What is being finished is planned to its end.
+        if recording.status is Status.RECORDING:
+            try:
+                source, _ = await self._wait_for_playlist(begun=first[0].sequence)
+                behind = planned[-1].segments[-1].sequence + 1
+                return Start(source=source, first=first, next_sequence=behind)
+            except SourceError as error:
+                log.warning("source_gone", recording=str(self._id), error=str(error))
+        source = next(iter(self._sources(recording)))
+        return Start(source=source, first=first, next_sequence=None)
+
+    async def _wait_for_playlist(self, *, begun: int | None) -> tuple[Source, MediaPlaylist]:
+        """``begun``: the first media sequence number that the recording has, if it has one."""
+        begin = time.monotonic()
+        while True:
+            recording = await self._catalog.get(self._id)
+            problem: SourceError | None = None
+            for source in self._sources(recording):
+                try:
+                    return await self._open(source, recording, begun)
+                except (SourceForbidden, Unsupported):
+                    raise
+                except SourceError as error:
+                    problem = _more_telling(problem, error)
+            if time.monotonic() - begin >= self._patience_s(recording):
+                raise problem or SourceMissing("Nothing says where the playlist is")
+            await self._wait(min(_LOOK_EVERY_S, self._settings.monitor_interval.total_seconds()))
+
+    def _patience_s(self, recording: Recording) -> float:
+        """``STALL_TIMEOUT``, or less for a stream that has ended."""
+        settings = self._settings
+        if not self._follow:
+            return 0.0
+        if recording.end_reason is not None:
+            return settings.retry_delay.total_seconds() * settings.max_retry_attempts
+        return settings.stall_timeout.total_seconds()
+
+    async def _open(
+        self, source: Source, recording: Recording, begun: int | None
+    ) -> tuple[Source, MediaPlaylist]:
+        found, playlist = await asyncio.to_thread(open_media_playlist, source)
+        if not playlist.segments:
+            raise PlaylistInvalid(f"{found.ref} lists no segments")
+        mark = await asyncio.to_thread(fingerprint, found, playlist.segments[0])
+        if mark != recording.fingerprint:
+            is_anew = begun is not None and playlist.segments[0].sequence <= begun
+            if is_anew and recording.end_reason is not None:
+                raise SourceMissing(f"{found.ref} holds another broadcast by now")
+            if await self._catalog.is_repeat(self._id, mark):
+                playlist = self._beyond(playlist, mark, found.ref)
+                mark = await asyncio.to_thread(fingerprint, found, playlist.segments[0])
+        await self._catalog.set_source(self._id, source.ref, mark)
+        return found, playlist
+
+    def _beyond(self, playlist: MediaPlaylist, mark: str, ref: str) -> MediaPlaylist:
+        """What has come since the earlier broadcast was first seen here."""
+        behind = self._recorded_before.setdefault(mark, playlist.segments[-1].sequence + 1)
+        new = tuple(segment for segment in playlist.segments if segment.sequence >= behind)
+        if not new:
+            raise SourceMissing(f"{ref} holds only a broadcast that is recorded already")
+        return replace(playlist, segments=new)
+
+
+def _more_telling(one: SourceError | None, other: SourceError) -> SourceError:
+    """A playlist that is there but bad says more than one that is missing; else the first."""
+    if one is None or (isinstance(one, SourceMissing) and not isinstance(other, SourceMissing)):
+        return other
+    return one
