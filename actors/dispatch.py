@@ -7,12 +7,13 @@ from uuid import UUID
 import structlog
 
 from actors.fair_queue import Urgency
-from pipeline.errors import VodrayError
+from pipeline.errors import JobIsPoison, VodrayError
 from pipeline.jobs import Address, Answer, ChunkJob, Job
 from pipeline.media.layout import part_number
 from pipeline.model import ByteRange, ChunkRecord, ChunkSpec, Upload
 from pipeline.settings import Settings
 from pipeline.source import Source
+from pipeline.steps import lost_chunk
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
 from pipeline.transfer import TransferLimits
@@ -88,7 +89,10 @@ class Dispatcher:
         """Have a worker make the chunk and write it into the ledger."""
         async with self._room:
             job = await asyncio.to_thread(self._job, chunk)
-            answer = await submit_patiently(self._submit, job, str(self._id), urgency)
+            try:
+                answer = await submit_patiently(self._submit, job, str(self._id), urgency)
+            except JobIsPoison as error:
+                answer = lost_chunk(chunk, str(error))
             assert isinstance(answer, ChunkRecord)
             await self._catalog.finish_chunk(self._id, RENDITION, answer)
         self.finished[chunk.index] = answer

@@ -40,6 +40,10 @@ class FairQueue(Generic[Item]):
         self._latest[lane] = turn
         heapq.heappush(self._heap, (int(urgency), turn, next(self._order), recording, item))
 
+    def peek(self) -> Item:
+        """What ``pop`` would return."""
+        return self._heap[0][-1]
+
     def pop(self) -> Item:
         """Raises ``IndexError`` if nothing waits."""
         number, turn, _, recording, item = heapq.heappop(self._heap)

@@ -5,28 +5,45 @@ holds up another (``actors.fair_queue``).
 """
 
 import asyncio
+import time
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import ray
+import structlog
 
 from actors import names, worker
 from actors.fair_queue import FairQueue, Urgency
-from actors.faults import actor_errors
+from actors.faults import LOST, actor_errors
 from actors.worker import SLOTS
-from pipeline.errors import WorkerLost
+from pipeline.errors import JobIsPoison, WorkerLost
 from pipeline.jobs import Answer, Job
 
 JOB_TIMEOUT_S = 900.0
+MAX_DEATHS = 3
 _PING_TIMEOUT_S = 20.0
+_PING_EVERY_S = 0.2
+_RESTART_TIMEOUT_S = 120.0
 _RESIZE_EVERY_S = 5.0
 
+log = structlog.get_logger()
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class _Waiting:
+    """``deaths``: how many workers died while they did the job."""
+
     job: Job
+    recording: str
+    urgency: Urgency
     answer: "asyncio.Future[Answer]"
+    deaths: int = 0
+
+    @property
+    def slots(self) -> int:
+        """A job whose worker died gets a worker for itself: if that dies too, it was this job."""
+        return SLOTS if self.deaths else 1
 
 
 class Pool:
@@ -41,9 +58,14 @@ class Pool:
         self._resizer = asyncio.get_running_loop().create_task(self._resize_for_ever())
 
     async def submit(self, job: Job, recording: str, urgency: Urgency) -> Answer:
-        """Queue a job, wait for its answer. Raises the job's ``VodrayError`` or ``WorkerLost``."""
+        """Queue a job, wait for its answer.
+
+        A job whose worker dies is done again. Raises the job's ``VodrayError``, or ``JobIsPoison``
+        when ``MAX_DEATHS`` workers died of it.
+        """
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._queue.push(_Waiting(job, answer), recording, urgency)
+        waiting = _Waiting(job, recording, urgency, answer)
+        self._queue.push(waiting, recording, urgency)
         self._assign()
         return await answer
 
@@ -64,33 +86,64 @@ class Pool:
         return alive
 
     def _assign(self) -> None:
-        while self._queue and any(self._idle.values()):
-            waiting = self._queue.pop()
-            if waiting.answer.cancelled():
-                continue
+        while self._queue and self._idle:
             # The worker with most free slots, so that the first jobs get a core each.
             number = max(self._idle, key=lambda n: (self._idle[n], -n))
-            self._idle[number] -= 1
+            waiting = self._queue.peek()
+            if self._idle[number] < waiting.slots:
+                return
+            self._queue.pop()
+            if waiting.answer.cancelled():
+                continue
+            self._idle[number] -= waiting.slots
             task = asyncio.get_running_loop().create_task(self._run(waiting, number))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
     async def _run(self, waiting: _Waiting, number: int) -> None:
+        slots = waiting.slots
         try:
-            with actor_errors(f"worker {number}"):
-                call = self._handles[number].run.remote(waiting.job)
-                try:
-                    answer = await asyncio.wait_for(_as_future(call), JOB_TIMEOUT_S)
-                except TimeoutError as error:
-                    ray.kill(self._handles[number], no_restart=False)
-                    raise WorkerLost(f"worker {number} took over {JOB_TIMEOUT_S:.0f} s") from error
-            _settle(waiting.answer, answer)
+            _settle(waiting.answer, await self._ask(number, waiting.job))
+        except WorkerLost as error:
+            self._again(waiting, error)
+            await self._wait_alive(number)
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for the answer
-            if not waiting.answer.done():
-                waiting.answer.set_exception(error)
+            _settle(waiting.answer, error)
         finally:
-            self._idle[number] += 1
+            self._idle[number] += slots
             self._assign()
+
+    async def _ask(self, number: int, job: Job) -> Answer:
+        with actor_errors(f"worker {number}"):
+            call = self._handles[number].run.remote(job)
+            try:
+                answer: Answer = await asyncio.wait_for(_as_future(call), JOB_TIMEOUT_S)
+            except TimeoutError as error:
+                ray.kill(self._handles[number], no_restart=False)
+                raise WorkerLost(f"worker {number} took over {JOB_TIMEOUT_S:.0f} s") from error
+            return answer
+
+    async def _wait_alive(self, number: int) -> None:
+        """Until the restarted worker answers: a job sent before would fail without being done."""
+        give_up = time.monotonic() + _RESTART_TIMEOUT_S
+        while time.monotonic() < give_up:
+            try:
+                await asyncio.wait_for(
+                    _as_future(self._handles[number].ping.remote()), _PING_TIMEOUT_S
+                )
+                return
+            except (*LOST, TimeoutError):
+                await asyncio.sleep(_PING_EVERY_S)
+
+    def _again(self, waiting: _Waiting, error: WorkerLost) -> None:
+        waiting.deaths += 1
+        log.warning(
+            "worker_died", recording=waiting.recording, deaths=waiting.deaths, error=str(error)
+        )
+        if waiting.deaths < MAX_DEATHS:
+            self._queue.push(waiting, waiting.recording, waiting.urgency)
+        else:
+            _settle(waiting.answer, JobIsPoison(f"{MAX_DEATHS} workers died of it: {error}"))
 
     async def _resize_for_ever(self) -> None:
         while True:
@@ -118,9 +171,13 @@ async def _as_future(call: Any) -> Any:
     return await call
 
 
-def _settle(future: "asyncio.Future[Answer]", answer: Answer) -> None:
-    if not future.done():
-        future.set_result(answer)
+def _settle(future: "asyncio.Future[Answer]", result: Answer | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
 
 
 PoolActor = ray.remote(Pool)

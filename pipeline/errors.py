@@ -25,6 +25,7 @@
     ├── BrokerUnavailable     (retry) Kafka is away
     ├── ServiceFailed         an embedded service did not start
     ├── WorkerLost            (retry) a process of ours died
+    ├── JobIsPoison           whatever worker does this job dies of it
     └── VerificationFailed    what we made is not what came in
 
 Exceptions cross process borders inside Ray: every argument is positional and handed to
@@ -155,6 +156,10 @@ class ServiceFailed(VodrayError):
 
 class WorkerLost(VodrayError):
     retry = True
+
+
+class JobIsPoison(VodrayError):
+    pass
 
 
 class VerificationFailed(VodrayError):

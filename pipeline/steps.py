@@ -75,17 +75,40 @@ def make_chunk(job: ChunkJob, tools: Tools) -> ChunkRecord:
         elif size:
             store(job.staging_url, body, limits=job.store_limits)
     timings.seconds["waiting"] -= timings.seconds["media"]
-    read = [entry for entry in loaded if entry.data]
-    return ChunkRecord(
-        index_number=job.chunk.index,
-        size_bytes=size,
+    return _record(
+        job.chunk,
+        made,
+        timings,
         part=part,
         staging_key=job.staging_key if size and part is None else None,
+    )
+
+
+def lost_chunk(chunk: ChunkSpec, reason: str) -> ChunkRecord:
+    """The record of a chunk that could not be made at all: all its segments are a gap."""
+    nothing = _Maker(chunk).make([_Loaded(segment=s, problem=reason) for s in chunk.segments])
+    return _record(chunk, nothing, _Timings(), part=None, staging_key=None)
+
+
+def _record(
+    chunk: ChunkSpec,
+    made: "_Maker",
+    timings: "_Timings",
+    *,
+    part: Part | None,
+    staging_key: str | None,
+) -> ChunkRecord:
+    size = sum(map(len, made.pieces))
+    return ChunkRecord(
+        index_number=chunk.index,
+        size_bytes=size,
+        part=part,
+        staging_key=staging_key,
         index=SampleIndex(spans=tuple(made.spans)).pack(),
         report={
-            "chunk": job.chunk.index,
-            "segments": [s.sequence for s in job.chunk.segments],
-            "bytes_in": sum(len(entry.data) for entry in read),
+            "chunk": chunk.index,
+            "segments": [s.sequence for s in chunk.segments],
+            "bytes_in": made.bytes_in,
             "bytes_out": size,
             "packets_in": made.packets,
             "samples_out": made.samples,
@@ -156,6 +179,7 @@ class _Maker:
         self.pieces: list[memoryview] = []
         self.spans: list[Span] = []
         self.lost: list[dict[str, Any]] = []
+        self.bytes_in = 0
         self.packets = 0
         self.samples = 0
         self.dropped: set[str] = set()
@@ -164,6 +188,7 @@ class _Maker:
 
     def make(self, loaded: Sequence[_Loaded]) -> "_Maker":
         near_s = self._chunk.start_s
+        self.bytes_in = sum(len(entry.data) for entry in loaded)
         broken = False
         for run in _runs(loaded):
             if run[0].problem:

@@ -1,0 +1,105 @@
+"""The pool of workers on a real Ray: deaths of workers cost no job but the one that causes them."""
+
+import asyncio
+import os
+import queue
+import signal
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+import ray
+
+from actors import client, names
+from actors.fair_queue import Urgency
+from actors.recording import submit_to_pool
+from pipeline.errors import JobIsPoison, MediaInvalid
+from pipeline.jobs import Address, LookJob
+from pipeline.transfer import TransferLimits
+
+LIMITS = TransferLimits(timeout_s=60.0, attempts=1, retry_delay_s=0.0, max_bytes=2**20)
+
+
+class Origin(BaseHTTPRequestHandler):
+    """``/poison`` and the first ``/innocent`` are never answered; other answers are no media."""
+
+    asked: "queue.Queue[str]" = queue.Queue()
+    over = threading.Event()
+    innocent_seen = threading.Event()
+
+    def do_GET(self) -> None:
+        is_first = self.path == "/innocent" and not self.innocent_seen.is_set()
+        if self.path == "/innocent":
+            self.innocent_seen.set()
+        self.asked.put(self.path)
+        if self.path == "/poison" or is_first:
+            self.over.wait(200)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", "4")
+        self.end_headers()
+        self.wfile.write(b"text")
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def origin() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Origin) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        Origin.over.set()
+        server.shutdown()
+
+
+@pytest.fixture
+def _local_ray() -> Iterator[None]:
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def look_at(url: str) -> LookJob:
+    return LookJob(segment=Address(url=url), init=None, limits=LIMITS)
+
+
+def submit(url: str, recording: str) -> "asyncio.Future[Any]":
+    return asyncio.ensure_future(submit_to_pool(look_at(url), recording, Urgency.BACKLOG))
+
+
+async def next_asked() -> str:
+    return await asyncio.to_thread(Origin.asked.get, timeout=100)
+
+
+async def kill_worker() -> None:
+    worker: Any = ray.get_actor(names.worker(0))
+    os.kill(await worker.__ray_call__.remote(lambda _: os.getpid()), signal.SIGKILL)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("_local_ray")
+async def test_a_job_that_kills_its_workers_is_told_so_and_the_pool_goes_on(origin: str) -> None:
+    async with client.workers_only(1):
+        poison, innocent = submit(f"{origin}/poison", "a"), submit(f"{origin}/innocent", "b")
+        assert {await next_asked(), await next_asked()} == {"/poison", "/innocent"}
+        await kill_worker()  # Both are done again, each with the worker to itself.
+        deaths = 1
+        while not poison.done():
+            # The innocent one is answered at once now; the other hangs until its worker is killed.
+            if await next_asked() == "/poison":
+                await kill_worker()
+                deaths += 1
+                await asyncio.wait({poison}, timeout=2.0 if deaths < 3 else 100.0)
+        assert deaths == 3
+        with pytest.raises(JobIsPoison, match="3 workers died"):
+            await poison
+        with pytest.raises(MediaInvalid):
+            await asyncio.wait_for(innocent, 60)
+        with pytest.raises(MediaInvalid):
+            await asyncio.wait_for(submit(f"{origin}/other", "c"), 60)
