@@ -13,6 +13,7 @@ from pipeline.media import hls, stitch, verify
 from pipeline.media.layout import ChunkSize, Layout, lay_out
 from pipeline.media.samples import SampleIndex, Span
 from pipeline.media.stitch import Lane
+from pipeline.media.tables import read_tables
 from pipeline.media.timeline import PlacedSpan, lanes, place
 from pipeline.model import ChunkRecord, Gap
 
@@ -66,7 +67,7 @@ def assemble(records: Sequence[ChunkRecord]) -> Assembly:
 
 def check(assembly: Assembly, records: Sequence[ChunkRecord]) -> Report:
     """Hold the head and the playlist against the fragments. Raises ``VerificationFailed``."""
-    tables, body, size = verify.read_tables(assembly.head)
+    tables, body, size = read_tables(assembly.head)
     if size != assembly.size_bytes or body != len(assembly.head):
         raise VerificationFailed(f"mdat ends at {size}, the object at {assembly.size_bytes}")
     truth = [verify.fragment_samples(kind, tracks) for kind, tracks in _tracks_by_lane(assembly)]
@@ -129,9 +130,9 @@ def _spans(records: Sequence[ChunkRecord]) -> Iterator[tuple[int, Span]]:
 
 def _tracks_by_lane(assembly: Assembly) -> Iterator[tuple[str, list[Any]]]:
     named: dict[str, list[Any]] = {}
-    for p in assembly.placed:
+    for number, p in enumerate(assembly.placed):
         for name, track in lanes(p.span.tracks).items():
-            named.setdefault(name, []).append((assembly.object_offset[p.chunk], track))
+            named.setdefault(name, []).append((number, assembly.object_offset[p.chunk], track))
     for name in sorted(named, key=lambda name: (not name.startswith("video"), name)):
         yield name.rstrip("0123456789"), named[name]
 

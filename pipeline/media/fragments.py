@@ -11,6 +11,7 @@ from pipeline.media import boxes
 from pipeline.media.samples import Ints, Span, TrackSamples
 
 _NOT_SYNC = 0x0001_0000
+_MAX_RUN_SAMPLES = 2**20
 
 
 def read_fragments(data: bytes, *, at: int, discontinuity: bool, sequence: int) -> tuple[Span, int]:
@@ -64,21 +65,35 @@ def track_heads(init: bytes) -> dict[int, tuple[int, str]]:
 def read_moofs(data: bytes, moofs: Sequence[boxes.Box], init: bytes) -> list[TrackSamples]:
     """All samples of the ``moof`` boxes, by tracks of ``init``; offsets as in ``data``."""
     heads = track_heads(init)
-    runs: dict[int, list[_Run]] = {track_id: [] for track_id in heads}
+    runs: dict[int, list[Run]] = {track_id: [] for track_id in heads}
     for moof in moofs:
         for traf in boxes.walk(data, moof.body, moof.end):
             if traf.kind == b"traf":
-                for run in _read_traf(data, traf, moof.start):
+                for run in read_traf(data, traf, moof.start):
                     if run.track_id not in runs:
                         raise MediaInvalid(f"fragment of unknown track {run.track_id}")
                     runs[run.track_id].append(run)
     return [
-        _join_runs(track_id, *heads[track_id], found) for track_id, found in runs.items() if found
+        join_runs(track_id, *heads[track_id], found) for track_id, found in runs.items() if found
+    ]
+
+
+@boxes.reading("a fragment")
+def read_runs(moof: bytes) -> list["Run"]:
+    """The runs of one ``moof`` box, offsets counted from its first byte."""
+    (box,) = boxes.walk(moof)
+    return [
+        run
+        for traf in boxes.walk(moof, box.body, box.end)
+        if traf.kind == b"traf"
+        for run in read_traf(moof, traf, 0)
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class _Run:
+class Run:
+    """Samples of one ``trun``: where their bytes begin, and columns of shape ``(n,)``."""
+
     track_id: int
     offset: int
     dts: Ints
@@ -88,7 +103,9 @@ class _Run:
     cts: Ints
 
 
-def _join_runs(track_id: int, timescale: int, kind: str, runs: Sequence[_Run]) -> TrackSamples:
+def join_runs(track_id: int, timescale: int, kind: str, runs: Sequence[Run]) -> TrackSamples:
+    """Consecutive runs of one track."""
+
     def column(name: str) -> Ints:
         return np.concatenate([getattr(run, name) for run in runs])
 
@@ -106,7 +123,7 @@ def _join_runs(track_id: int, timescale: int, kind: str, runs: Sequence[_Run]) -
     )
 
 
-def _read_traf(data: bytes, traf: boxes.Box, moof_start: int) -> list[_Run]:
+def read_traf(data: bytes, traf: boxes.Box, moof_start: int) -> list[Run]:
     """``tfhd``, ``tfdt`` and ``trun`` (8.8.7, 8.8.12, 8.8.8) of one track fragment."""
     tfhd = boxes.need(data, "tfhd", traf.body, traf.end)
     flags, track_id = struct.unpack_from(">II", data, tfhd.body)
@@ -129,7 +146,7 @@ def _read_traf(data: bytes, traf: boxes.Box, moof_start: int) -> list[_Run]:
 
 def _read_trun(
     data: bytes, trun: boxes.Box, moof_start: int, track_id: int, dts: int, defaults: dict[str, int]
-) -> _Run:
+) -> Run:
     flags, count = struct.unpack_from(">II", data, trun.body)
     at = trun.body + 8
     offset, first_flags = 0, None
@@ -144,7 +161,7 @@ def _read_trun(
         for bit, name in ((0x100, "duration"), (0x200, "size"), (0x400, "flags"), (0x800, "cts"))
         if flags & bit
     ]
-    if at + 4 * count * len(present) > trun.end:
+    if count > _MAX_RUN_SAMPLES or at + 4 * count * len(present) > trun.end:
         raise MediaInvalid(f"trun at byte {trun.start} claims {count} samples")
     table = np.frombuffer(data, ">u4", count * len(present), at).reshape(count, len(present))
     columns = {name: table[:, i].astype(np.int64) for i, name in enumerate(present)}
@@ -154,7 +171,7 @@ def _read_trun(
         columns["flags"][0] = first_flags
     cts = columns.get("cts", np.zeros(count, np.int64))
     duration = columns["duration"]
-    return _Run(
+    return Run(
         track_id=track_id,
         offset=moof_start + offset,
         dts=dts + np.cumsum(duration) - duration,

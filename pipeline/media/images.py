@@ -5,12 +5,24 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from pipeline.errors import MediaInvalid
+from pipeline.media import boxes
 
 POSTER_WIDTH = 1280
 _JPEG_QUALITY = 4  # FFmpeg's qscale: 2 best, 31 worst.
+# Decoder and configuration box by sample entry.
+_DECODERS = {
+    b"avc1": ("h264", "avcC"),
+    b"avc3": ("h264", "avcC"),
+    b"hvc1": ("hevc", "hvcC"),
+    b"hev1": ("hevc", "hvcC"),
+    b"av01": ("libdav1d", "av1C"),
+    b"vp09": ("vp9", "vpcC"),
+}
+_VISUAL_ENTRY_BYTES = 78
 
 
 def decode_first_keyframe(init: bytes, fragments: bytes) -> VideoFrame:
@@ -25,6 +37,32 @@ def decode_first_keyframe(init: bytes, fragments: bytes) -> VideoFrame:
     except av.error.FFmpegError as error:
         raise MediaInvalid(f"keyframe cannot be decoded: {error.strerror}") from error
     raise MediaInvalid("no keyframe in it")
+
+
+def decode_keyframe(entry: bytes, sample: bytes) -> VideoFrame:
+    """The picture of one sample as its sample entry (ISO/IEC 14496-12 8.5.2) says to decode it.
+
+    Raises ``MediaInvalid`` for the smallest damage, and for a codec that is not known here.
+    """
+    box = boxes.read_header(entry, 0, len(entry))
+    try:
+        codec, config = _DECODERS[box.kind]
+    except KeyError:
+        raise MediaInvalid(f"sample entry {box.kind!r} is not known") from None
+    found = boxes.find(entry, config, box.body + _VISUAL_ENTRY_BYTES, box.end)
+    try:
+        decoder = VideoCodecContext.create(codec, "r")
+        assert isinstance(decoder, VideoCodecContext)
+        decoder.extradata = entry[found.body : found.end] if found else None
+        decoder.thread_count = 1
+        decoder.options = {"err_detect": "explode"}
+        packet = av.Packet(sample)
+        for frame in [*decoder.decode(packet), *decoder.decode(None)]:
+            if not frame.is_corrupt:
+                return frame
+    except av.error.FFmpegError as error:
+        raise MediaInvalid(f"keyframe cannot be decoded: {error.strerror}") from error
+    raise MediaInvalid("keyframe gives no whole picture")
 
 
 def poster_score(frame: VideoFrame) -> float:

@@ -50,7 +50,7 @@ def place(spans: Iterable[tuple[int, Span]]) -> list[PlacedSpan]:
         if not span.tracks:
             continue
         jump = _jump_s(span, ends, shift)
-        closes = bool(ends) and (jump < -_tolerance_s(span) or _is_break(span, jump))
+        closes = bool(ends) and (_goes_back(span, ends, shift) or _is_break(span, jump))
         if closes:
             shift = _shift_behind(span, ends)
         new_run = bool(placed) and (
@@ -66,7 +66,11 @@ def place(spans: Iterable[tuple[int, Span]]) -> list[PlacedSpan]:
             )
         )
         for lane, track in lanes(span.tracks).items():
-            ends[lane] = _Ends(decoded=_end(track) + shift, shown=_shown_end(track) + shift)
+            ends[lane] = _Ends(
+                last=Fraction(int(track.dts[-1]), track.timescale) + shift,
+                decoded=_end(track) + shift,
+                shown=_shown_end(track) + shift,
+            )
     return placed
 
 
@@ -94,29 +98,37 @@ def _is_break(span: Span, jump: float) -> bool:
     return jump > KEPT_PAUSE_S or (span.discontinuity and jump != 0.0)
 
 
-def _tolerance_s(span: Span) -> float:
-    """Rounding of packet times (44.1 kHz sound on a 90 kHz clock) is no jump back."""
-    return max(2 / track.timescale for track in span.tracks) + 1e-3
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ends:
-    """Where a track ends on the timeline, by decode and by presentation time. The distance between
-    both is constant, unless the track was cut off where pictures are reordered."""
+    """Where a track ends on the timeline: its last sample's decode time, and its end by decode and
+    by presentation time. The distance between the latter is constant, unless the track was cut
+    off where pictures are reordered."""
 
+    last: Fraction
     decoded: Fraction
     shown: Fraction
 
 
+def _goes_back(span: Span, ends: Mapping[str, _Ends], shift: Fraction) -> bool:
+    """Whether a track would be decoded before its own last sample. A shorter overlap is rounding,
+    or a last sample that was shorter than usual: the source's own timing."""
+    return any(
+        _begin(track) + shift <= ends[lane].last
+        for lane, track in lanes(span.tracks).items()
+        if lane in ends
+    )
+
+
 def _jump_s(span: Span, ends: Mapping[str, _Ends], shift: Fraction) -> float:
-    """How far the span begins behind (or before) where the tracks that it continues ended."""
+    """How far the span begins behind (or before) where the tracks that it continues ended: of the
+    nearest, since a track may pause, unless one goes back."""
     behind = [
         _begin(track) + shift - ends[lane].decoded
         for lane, track in lanes(span.tracks).items()
         if lane in ends
     ]
     if behind:
-        return float(min(behind, key=abs))
+        return float(min(behind) if _goes_back(span, ends, shift) else min(behind, key=abs))
     if not ends:
         return 0.0
     return float(min(map(_begin, span.tracks)) + shift - _last(ends))

@@ -1,80 +1,58 @@
 """Judges a hybrid MP4: do the sample tables say what the fragments say, and do the bytes exist?
 
-Reads back the ``moov`` that was written (ISO/IEC 14496-12 8.6, 8.7) with code of its own and holds
-it against the fragments' ``trun`` boxes and the HLS byte ranges. ``stitch`` never calls this.
+Holds what ``tables`` reads against the fragments' own ``trun`` boxes and the HLS byte ranges.
+``stitch`` never calls this.
 """
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from pipeline.errors import MediaInvalid, VerificationFailed
-from pipeline.media import boxes
-from pipeline.media.samples import Ints, TrackSamples
+from pipeline.errors import VerificationFailed
+from pipeline.media.samples import Flags, Ints, TrackSamples
+from pipeline.media.tables import TableTrack, sample_offsets
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableTrack:
-    """One ``trak`` as a player of plain MP4 reads it; columns of shape ``(n,)``, offsets in the
-    object."""
-
-    kind: str
-    timescale: int
-    offset: Ints
-    size: Ints
-    dts: Ints
-    cts: Ints
-    key: np.ndarray
-    edits: tuple[tuple[int, int], ...]
+# Tracks are moved by whole ticks of their own, and edit lists count movie ticks.
+_SYNC_SLACK_S = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FragmentSamples:
-    """The same from the fragments: ``offset`` absolute, shape ``(n,)``."""
+    """One lane from the fragments, shape ``(n,)``: ``offset`` in the object, times in ticks of
+    ``timescale``; ``span`` tells samples apart that may have been moved differently."""
 
     kind: str
+    span: Ints
+    timescale: Ints
     offset: Ints
     size: Ints
+    dts: Ints
     cts: Ints
-    key: np.ndarray
+    key: Flags
 
 
-def fragment_samples(kind: str, tracks: Sequence[tuple[int, TrackSamples]]) -> FragmentSamples:
-    """Join one lane's samples over all spans: ``(where the chunk begins, samples)`` in order."""
+def fragment_samples(kind: str, tracks: Sequence[tuple[int, int, TrackSamples]]) -> FragmentSamples:
+    """Join one lane's samples over all spans, in order: ``(number of the span, where in the object
+    its offsets count from, samples)``."""
+
+    def column(name: str) -> npt.NDArray[Any]:
+        return np.concatenate([getattr(t, name) for _, _, t in tracks])
+
     return FragmentSamples(
         kind=kind,
+        span=np.concatenate([np.full(len(t.size), span, np.int64) for span, _, t in tracks]),
+        timescale=np.concatenate([np.full(len(t.size), t.timescale) for _, _, t in tracks]),
         offset=np.concatenate(
-            [base + sample_offsets(t.run_offset, t.run_count, t.size) for base, t in tracks]
+            [base + sample_offsets(t.run_offset, t.run_count, t.size) for _, base, t in tracks]
         ),
-        size=np.concatenate([t.size for _, t in tracks]),
-        cts=np.concatenate([t.cts for _, t in tracks]),
-        key=np.concatenate([t.key for _, t in tracks]),
+        size=column("size"),
+        dts=column("dts"),
+        cts=column("cts"),
+        key=column("key"),
     )
-
-
-def sample_offsets(run_offset: Ints, run_count: Ints, size: Ints) -> Ints:
-    """Where each sample begins, from where each run of neighbouring samples begins."""
-    before = np.cumsum(size) - size
-    first = np.cumsum(run_count) - run_count
-    starts: Ints = before + np.repeat(run_offset - before[first], run_count)
-    return starts
-
-
-@boxes.reading("moov")
-def read_tables(head: bytes) -> tuple[list[TableTrack], int, int]:
-    """``(tracks, first byte of the outer mdat's content, size of the whole object)``."""
-    moov = boxes.need(head, "moov")
-    mdat = boxes.read_header(head, moov.end, 2**63)
-    if mdat.kind != b"mdat":
-        raise MediaInvalid(f"moov is followed by {mdat.kind!r}, not by mdat")
-    tracks = [
-        _read_trak(head, trak)
-        for trak in boxes.walk(head, moov.body, moov.end)
-        if trak.kind == b"trak"
-    ]
-    return tracks, mdat.body, mdat.end
 
 
 def check_tables(
@@ -83,17 +61,19 @@ def check_tables(
     """Raise ``VerificationFailed`` at the first thing that is not as it must be."""
     if len(tables) != len(fragments):
         raise VerificationFailed(f"{len(tables)} tracks in moov, {len(fragments)} in fragments")
+    moved: dict[int, float] = {}
     for number, (table, truth) in enumerate(zip(tables, fragments, strict=True), 1):
         name = f"track {number} ({table.kind})"
-        for column in ("offset", "size", "cts", "key"):
-            _same(getattr(table, column), getattr(truth, column), f"{name}: {column}")
-        if (np.diff(table.dts) <= 0).any():
-            at = int(np.flatnonzero(np.diff(table.dts) <= 0)[0])
-            raise VerificationFailed(f"{name}: decode time does not grow behind sample {at}")
-        if len(table.offset) and (
-            int(table.offset.min()) < body or int((table.offset + table.size).max()) > size
-        ):
-            raise VerificationFailed(f"{name}: a sample lies outside the object")
+        if table.kind != truth.kind:
+            raise VerificationFailed(f"{name} is {truth.kind} in its fragments")
+        for column in ("size", "offset", "key"):
+            _same(getattr(table, column), getattr(truth, column), None, f"{name}: {column}")
+        _check_times(table, truth, name)
+        _check_sync(table, truth, moved, name)
+        outside = (table.offset < body) | (table.offset + table.size > size)
+        if outside.any():
+            at = int(np.flatnonzero(outside)[0])
+            raise VerificationFailed(f"{name}: sample {at} lies outside the object")
     return {"tracks": len(tables), "samples": sum(len(table.size) for table in tables)}
 
 
@@ -112,69 +92,44 @@ def check_ranges(ranges: Sequence[tuple[int, int]], fragments: Sequence[tuple[in
     return len(ranges)
 
 
-def _same(found: np.ndarray, truth: np.ndarray, what: str) -> None:
+def _check_times(table: TableTrack, truth: FragmentSamples, name: str) -> None:
+    """Composition offsets and, inside each span, distances between decode times."""
+    scale = table.timescale / truth.timescale
+    # Another time scale than the track's is rounded to it.
+    slack = np.where(truth.timescale == table.timescale, 0.0, 1.01)
+    _same(table.cts, truth.cts * scale, slack, f"{name}: cts")
+    steps = np.diff(table.dts)
+    if (steps <= 0).any():
+        at = int(np.flatnonzero(steps <= 0)[0])
+        raise VerificationFailed(f"{name}: decode time does not grow behind sample {at}")
+    inside = np.diff(truth.span) == 0
+    wanted = np.where(inside, np.diff(truth.dts) * scale[1:], steps)
+    _same(steps, wanted, slack[1:], f"{name}: duration")
+
+
+def _check_sync(
+    table: TableTrack, truth: FragmentSamples, moved: dict[int, float], name: str
+) -> None:
+    """All tracks of a span are moved by the same time. ``moved``: by span, of the tracks before."""
+    for first in np.flatnonzero(np.diff(truth.span, prepend=-1)):
+        shown_s = table.wait_s + float(table.dts[first] - table.skip) / table.timescale
+        by_s = shown_s - float(truth.dts[first]) / float(truth.timescale[first])
+        before_s = moved.setdefault(int(truth.span[first]), by_s)
+        slack_s = _SYNC_SLACK_S + 2 / table.timescale
+        if abs(by_s - before_s) > slack_s:
+            raise VerificationFailed(
+                f"{name}: sample {first} is {abs(by_s - before_s):.4f} s out of step"
+            )
+
+
+def _same(
+    found: npt.NDArray[Any], truth: npt.NDArray[Any], slack: npt.NDArray[Any] | None, what: str
+) -> None:
     if len(found) != len(truth):
         raise VerificationFailed(f"{what}: {len(found)} in moov, {len(truth)} in fragments")
-    wrong = np.flatnonzero(found != truth)
-    if len(wrong):
-        at = int(wrong[0])
+    differs = found != truth if slack is None else np.abs(found - truth) > slack
+    if differs.any():
+        at = int(np.flatnonzero(differs)[0])
         raise VerificationFailed(
             f"{what} of sample {at}: {found[at]} in moov, {truth[at]} in its fragment"
         )
-
-
-def _read_trak(head: bytes, trak: boxes.Box) -> TableTrack:
-    def body(path: str) -> int:
-        return boxes.need(head, path, trak.body, trak.end).body
-
-    stbl = boxes.need(head, "mdia/minf/stbl", trak.body, trak.end)
-
-    def rows(kind: str, columns: int, dtype: str = ">u4") -> np.ndarray:
-        found = boxes.find(head, kind, stbl.body, stbl.end)
-        if found is None:
-            return np.zeros((0, columns), np.int64)
-        (count,) = struct.unpack_from(">I", head, found.body + 4)
-        if found.body + 8 + count * columns * np.dtype(dtype).itemsize > found.end:
-            raise MediaInvalid(f"{kind} claims {count} rows")
-        flat = np.frombuffer(head, dtype, count * columns, found.body + 8)
-        return flat.astype(np.int64).reshape(count, columns)
-
-    stsz = body("mdia/minf/stbl/stsz")
-    fixed, count = struct.unpack_from(">II", head, stsz + 4)
-    if fixed:
-        size = np.full(count, fixed, np.int64)
-    else:
-        size = np.frombuffer(head, ">u4", count, stsz + 12).astype(np.int64)
-    stts, ctts, stsc = rows("stts", 2), rows("ctts", 2, ">i4"), rows("stsc", 3)
-    run_offset = rows("co64", 1, ">u8")[:, 0]
-    run_first = np.append(stsc[:, 0], len(run_offset) + 1)
-    run_count = np.repeat(stsc[:, 1], np.diff(run_first))
-    duration = np.repeat(stts[:, 1], stts[:, 0])
-    sync = rows("stss", 1)[:, 0]
-    key = (
-        np.ones(count, bool)
-        if boxes.find(head, "stss", stbl.body, stbl.end) is None
-        else (np.isin(np.arange(1, count + 1), sync))
-    )
-    if len(duration) != count or int(run_count.sum()) != count:
-        raise MediaInvalid("sample tables of one track differ in length")
-    mdhd, hdlr = body("mdia/mdhd"), body("mdia/hdlr")
-    return TableTrack(
-        kind={b"vide": "video", b"soun": "audio"}.get(bytes(head[hdlr + 8 : hdlr + 12]), "other"),
-        timescale=struct.unpack_from(">I", head, mdhd + (20 if head[mdhd] else 12))[0],
-        offset=sample_offsets(run_offset, run_count, size),
-        size=size,
-        dts=np.cumsum(duration) - duration,
-        cts=np.repeat(ctts[:, 1], ctts[:, 0]) if len(ctts) else np.zeros(count, np.int64),
-        key=key,
-        edits=_read_edits(head, trak),
-    )
-
-
-def _read_edits(head: bytes, trak: boxes.Box) -> tuple[tuple[int, int], ...]:
-    elst = boxes.find(head, "edts/elst", trak.body, trak.end)
-    if elst is None:
-        return ()
-    (count,) = struct.unpack_from(">I", head, elst.body + 4)
-    form, step = (">Qq", 20) if head[elst.body] else (">Ii", 12)
-    return tuple(struct.unpack_from(form, head, elst.body + 8 + i * step) for i in range(count))

@@ -1,0 +1,180 @@
+"""``vodray verify``: checks an MP4 that vodray made."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import click
+
+from serve_app.commands._errors import Failure, Misuse
+
+if TYPE_CHECKING:
+    from pipeline.media.verify_file import Bytes, Hls
+
+_MAX_INIT_BYTES = 2**20
+_WINDOW_BYTES = 64 * 2**10
+
+
+@click.command("verify")
+@click.argument("file_ref", metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print what was checked as JSON.")
+def command(file_ref: str, as_json: bool) -> None:
+    """Check an MP4 that vodray made: sample tables against the bytes, timeline, keyframes, HLS.
+
+    FILE is a path or s3://bucket/key (with MINIO_ENDPOINT and its keys set). The HLS playlist is
+    checked too if it lies beside the MP4, as vodray puts it: NAME.mp4 and NAME/source.m3u8.
+
+    \b
+    Exit code: 0 verified, 1 not (one line says what is wrong and where), 2 usage.
+
+    \b
+    Examples:
+      vodray verify talk.mp4
+      vodray verify s3://recordings/talk.mp4 --json
+    """
+    from pipeline.errors import VodrayError
+    from pipeline.media.verify_file import verify_file
+
+    home = _open(file_ref)
+    try:
+        with _progress(file_ref) as show:
+            verdict = verify_file(home.media(), home.hls(), show)
+    except VodrayError as error:
+        if as_json:
+            click.echo(json.dumps({"file": file_ref, "verified": False, "problem": str(error)}))
+        raise Failure(f"{file_ref}: {error}") from error
+    if as_json:
+        found = {"file": file_ref, "verified": True, **dataclasses.asdict(verdict)}
+        click.echo(json.dumps(found, indent=2))
+        return
+    hls = "no playlist" if verdict.hls_ranges is None else f"{verdict.hls_ranges} HLS ranges"
+    click.echo(
+        f"{file_ref}: verified, {verdict.duration_s:.3f} s, {verdict.samples} samples in "
+        f"{verdict.fragments} fragments, {verdict.keyframes_decoded} keyframes decoded, {hls}"
+    )
+
+
+class _Home:
+    """Where the MP4 is, and what lies beside it."""
+
+    def __init__(self, name: str, open_bytes: Callable[[str], "Bytes | None"]) -> None:
+        self._name, self._open = name, open_bytes
+
+    def media(self) -> "Bytes":
+        found = self._open(self._name)
+        if found is None:
+            raise Failure(f"There is no {self._name}")
+        return found
+
+    def hls(self) -> "Hls | None":
+        from pipeline.errors import VerificationFailed
+        from pipeline.media.playlist import MAX_PLAYLIST_BYTES, MediaPlaylist, parse
+        from pipeline.media.verify_file import Hls
+
+        stem = self._name.removesuffix(".mp4")
+        for folder, name in ((f"{stem}/", f"{stem}/source.m3u8"), ("", f"{stem}.m3u8")):
+            found = self._open(name)
+            if found is None:
+                continue
+            playlist = parse(found.read(0, MAX_PLAYLIST_BYTES + 1), name)
+            if not isinstance(playlist, MediaPlaylist):
+                raise VerificationFailed(f"{name} is a master playlist")
+            own = self._name.rpartition("/")[2]
+            for segment in playlist.segments:
+                if unquote(segment.uri).rpartition("/")[2] != own:
+                    raise VerificationFailed(f"{name} does not name {own} but {segment.uri[:80]}")
+            uris = dict.fromkeys(s.init.uri for s in playlist.segments if s.init is not None)
+            base = folder or self._name.removesuffix(own)
+            return Hls(playlist=playlist, inits=tuple(self._init(base, uri) for uri in uris))
+        return None
+
+    def _init(self, folder: str, uri: str) -> bytes:
+        from pipeline.errors import VerificationFailed
+
+        found = self._open(folder + unquote(uri)) if "/" not in unquote(uri) else None
+        if found is None or found.size > _MAX_INIT_BYTES:
+            raise VerificationFailed(f"The init segment {uri[:80]} is not beside its playlist")
+        return found.read(0, found.size)
+
+
+def _open(file_ref: str) -> _Home:
+    if not file_ref.startswith("s3://"):
+        return _Home(str(Path(file_ref)), _FileBytes.open)
+    from pipeline.settings import load_settings
+    from pipeline.stores.connect import make_store
+
+    bucket, _, key = file_ref.removeprefix("s3://").partition("/")
+    if not bucket or not key:
+        raise Misuse(f"{file_ref!r} is not s3://bucket/key")
+    store = make_store(load_settings())
+    return _Home(key, lambda name: _ObjectBytes.open(store, bucket, name))
+
+
+class _FileBytes:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.size = path.stat().st_size
+
+    @classmethod
+    def open(cls, name: str) -> "_FileBytes | None":
+        path = Path(name)
+        return cls(path) if path.is_file() else None
+
+    def read(self, offset: int, length: int) -> bytes:
+        with self._path.open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+
+class _ObjectBytes:
+    """An object, read by ranges of at least ``_WINDOW_BYTES``: small reads follow each other."""
+
+    def __init__(self, store: Any, bucket: str, key: str) -> None:
+        self._store, self._bucket, self._key = store, bucket, key
+        self._window_at, self._window = 0, b""
+        self.size: int = store.stat(bucket, key).size_bytes
+
+    @classmethod
+    def open(cls, store: Any, bucket: str, key: str) -> "_ObjectBytes | None":
+        from pipeline.errors import ObjectMissing
+
+        try:
+            return cls(store, bucket, key)
+        except ObjectMissing:
+            return None
+
+    def read(self, offset: int, length: int) -> bytes:
+        if offset >= self.size:
+            return b""
+        at = offset - self._window_at
+        if at < 0 or at + length > len(self._window):
+            wanted = min(max(length, _WINDOW_BYTES), self.size - offset)
+            self._window = self._store.get(
+                self._bucket, self._key, offset=offset, length=wanted, max_bytes=wanted
+            )
+            self._window_at, at = offset, 0
+        return self._window[at : at + length]
+
+
+@contextmanager
+def _progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, nothing otherwise."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task(title[-50:], total=None)
+        yield lambda done, whole: bar.update(task, completed=done, total=whole)
