@@ -5,7 +5,7 @@ move timestamps to recording time and count packets. FFmpeg sees only bytes hand
 """
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -16,7 +16,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from pipeline.errors import MediaInvalid, Unsupported
-from pipeline.media.segments import Tally, without_torn_end
+from pipeline.media.segments import Joined, Tally, without_torn_end
 from pipeline.timebase import Clock
 
 # What MP4 holds and browsers or common players take without conversion.
@@ -32,6 +32,7 @@ _MUXER = {
     "write_btrt": "0",
 }
 _AUDIO_FRAGMENT_US = "2000000"
+_BUFFER_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,30 +66,34 @@ def remux(segments: Sequence[bytes], init: bytes, *, anchor_s: int, near_s: floa
     or browsers do not take.
     """
     pieces = [without_torn_end(segment) for segment in segments]
-    joined, tally = b"".join([init, *pieces]), Tally(init, pieces)
-    with _media_errors(), _open(joined) as source:
+    tally = Tally(init, pieces)
+    with _media_errors(), _open(init, *pieces) as source:
         kept, dropped = choose_streams(source)
         clock = Clock(anchor_s=anchor_s, near_s=near_s, wraps=_wraps(source))
         buffer = io.BytesIO()
         options = dict(_MUXER)
         if all(stream.type == "audio" for stream in kept):
             options["frag_duration"] = _AUDIO_FRAGMENT_US
-        with av.open(buffer, "w", format="mp4", options=options) as target:
+        with av.open(
+            buffer, "w", format="mp4", options=options, buffer_size=_BUFFER_BYTES
+        ) as target:
             lanes = {s.index: _Lane(s, target, clock, tally) for s in kept}
             for packet in source.demux(kept):
-                lanes[packet.stream_index].take(packet)
+                if packet.size:  # The demuxer's flush packets have none.
+                    lanes[packet.stream_index].take(packet)
+        silent, jump = tally.judge({s.index: s.time_base for s in kept if s.time_base})
         return Remuxed(
             data=buffer.getvalue(),
             dropped=dropped,
             packets=tuple(lanes[s.index].taken for s in kept),
-            silent=tally.silent(),
-            jump=tally.jump(),
+            silent=silent,
+            jump=jump,
         )
 
 
 def first_look(segment: bytes, init: bytes) -> FirstLook:
     """Read one whole segment to learn where the source's clock stands and what is in it."""
-    with _media_errors(), _open(init + segment) as source:
+    with _media_errors(), _open(init, segment) as source:
         kept, _ = choose_streams(source)
         first: dict[int, Fraction] = {}
         last: dict[int, Fraction] = {}
@@ -146,38 +151,36 @@ class _Lane:
         if stream.time_base is None:
             raise MediaInvalid(f"{stream.type} stream without a time base")
         self.taken = 0
-        self._target, self._tally = target, tally
+        self._index, self._note, self._mux = stream.index, tally.note, target.mux_one
         self._to_recording_time = clock.mapping(stream.time_base)
         self._out = target.add_stream_from_template(stream, opaque=True)
         self._out.codec_context.extradata = _without_padding(stream.codec_context.extradata)
         if _codec(stream) == "hevc":
             self._out.codec_context.codec_tag = "hvc1"  # Apple's players take no hev1.
         is_adts = _codec(stream) == "aac" and not stream.codec_context.extradata
-        self._unwrap_adts = BitStreamFilterContext("aac_adtstoasc", stream) if is_adts else None
+        self._unwrap_adts = (
+            BitStreamFilterContext("aac_adtstoasc", stream).filter if is_adts else None
+        )
 
     def take(self, packet: "Packet[Stream]") -> None:
-        if packet.size == 0:  # The demuxer's flush packet.
-            return
-        if packet.pts is None and packet.dts is None:
-            raise MediaInvalid(f"{packet.stream.type} packet without a timestamp")
-        packet.pts = self._to_recording_time(_first_known(packet.pts, packet.dts))
-        packet.dts = self._to_recording_time(packet.dts) if packet.dts is not None else packet.pts
+        """Called for every packet of hours of media: each attribute costs."""
+        pts, dts = packet.pts, packet.dts
+        if pts is None:
+            if dts is None:
+                raise MediaInvalid(f"{packet.stream.type} packet without a timestamp")
+            pts = dts
+        packet.pts = pts = self._to_recording_time(pts)
+        packet.dts = dts = pts if dts is None else self._to_recording_time(dts)
         self.taken += 1
-        self._tally.note(
-            packet.stream_index,
-            packet.pos,
-            float(packet.dts * packet.time_base),
-            float((packet.duration or 0) * packet.time_base),
-        )
-        for ready in self._filtered(packet):
-            ready.stream = self._out
-            self._target.mux_one(ready)
-
-    def _filtered(self, packet: "Packet[Stream]") -> "Iterator[Packet[Stream]]":
+        position = packet.pos
+        self._note((self._index, -1 if position is None else position, dts, packet.duration or 0))
         if self._unwrap_adts is None:
-            yield packet
+            packet.stream = self._out
+            self._mux(packet)
         else:
-            yield from self._unwrap_adts.filter(packet)
+            for ready in self._unwrap_adts(packet):
+                ready.stream = self._out
+                self._mux(ready)
 
 
 def _without_padding(extradata: bytes | None) -> bytes | None:
@@ -188,15 +191,8 @@ def _without_padding(extradata: bytes | None) -> bytes | None:
     return extradata
 
 
-def _first_known(pts: int | None, dts: int | None) -> int:
-    if pts is not None:
-        return pts
-    assert dts is not None
-    return dts
-
-
-def _open(data: bytes) -> InputContainer:
-    return av.open(io.BytesIO(data), "r", metadata_errors="replace")
+def _open(*pieces: bytes) -> InputContainer:
+    return av.open(Joined(pieces), "r", metadata_errors="replace", buffer_size=_BUFFER_BYTES)
 
 
 class _media_errors:  # noqa: N801 - reads as a context, like contextlib's own

@@ -1,9 +1,14 @@
 """Segments that are demuxed as one stream: which of them is cut off, gives nothing, or does not
 continue the one before it. FFmpeg passes over all of that in silence."""
 
+import os
 from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from itertools import accumulate, chain
+
+import numpy as np
+import numpy.typing as npt
 
 from pipeline.errors import MediaInvalid
 from pipeline.media import boxes
@@ -12,6 +17,8 @@ from pipeline.media.timeline import KEPT_PAUSE_S
 
 _TS_PACKET_BYTES = 188
 _TS_SYNC = 0x47
+
+Seconds = npt.NDArray[np.float64]
 
 
 def without_torn_end(segment: bytes) -> bytes:
@@ -33,38 +40,75 @@ def has_torn_boxes(segment: bytes) -> bool:
     return False
 
 
+class Joined:
+    """The pieces as one file to read, without a copy of them all."""
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = [memoryview(piece) for piece in pieces if piece]
+        self._starts = [0, *accumulate(map(len, self._pieces))]
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes: less where a piece ends, none at the end."""
+        number = bisect_right(self._starts, self._at) - 1
+        if number == len(self._pieces):
+            return b""
+        begin = self._at - self._starts[number]
+        found = self._pieces[number][begin : begin + size].tobytes()
+        self._at += len(found)
+        return found
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._starts[-1]}[whence]
+        self._at = min(max(0, base + offset), self._starts[-1])
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+
 class Tally:
-    """Tells from packets in demuxing order what became of each of the joined segments."""
+    """Tells from packets in demuxing order what became of each of the joined segments.
+
+    ``note`` takes, for each packet, ``(stream, position, dts, duration)``: its position in the
+    joined bytes (-1: unknown), times in ticks of the stream's time base.
+    """
 
     def __init__(self, init: bytes, segments: Sequence[bytes]) -> None:
         sizes = [len(init), *map(len, segments)]
         self._starts = list(accumulate(sizes))[:-1]
-        self._begin_s: dict[int, float] = {}
-        self._end_s: dict[int, float] = {}
-        self._last_s: dict[int, float] = {}
-        self._segment = 0
+        self._notes: list[tuple[int, int, int, int]] = []
+        self.note = self._notes.append
 
-    def note(self, stream: int, position: int | None, time_s: float, duration_s: float) -> None:
-        """A packet at ``position`` of the joined bytes, decoded at ``time_s``."""
-        if position is not None:
-            self._segment = max(0, bisect_right(self._starts, position) - 1)
-        at = self._segment
-        step_s = time_s - self._last_s.get(stream, time_s)
-        self._last_s[stream] = time_s
-        end_s = time_s + max(duration_s, min(step_s, 2 * KEPT_PAUSE_S))
-        self._begin_s[at] = min(self._begin_s.get(at, time_s), time_s)
-        self._end_s[at] = max(self._end_s.get(at, end_s), end_s)
+    def judge(self, time_bases: Mapping[int, Fraction]) -> tuple[int | None, int | None]:
+        """``(silent, jump)``: the first segment of which no packet came, and the first that begins
+        long after everything before it ended. ``time_bases``: by stream."""
+        begin_s, end_s = self._times(time_bases)
+        silent = np.flatnonzero(begin_s == np.inf)
+        heard = np.flatnonzero(begin_s != np.inf)
+        waits = begin_s[heard[1:]] - np.maximum.accumulate(end_s[heard])[:-1]
+        jumps = heard[1:][waits > KEPT_PAUSE_S]
+        return _first(silent), _first(jumps)
 
-    def silent(self) -> int | None:
-        """The first segment of which no packet came."""
-        everyone = range(len(self._starts))
-        return next((at for at in everyone if at not in self._begin_s), None)
+    def _times(self, time_bases: Mapping[int, Fraction]) -> tuple[Seconds, Seconds]:
+        """When each segment begins and ends; infinite and never where no packet came."""
+        begin_s = np.full(len(self._starts), np.inf)
+        end_s = np.full(len(self._starts), -np.inf)
+        columns = np.fromiter(chain.from_iterable(self._notes), np.int64, 4 * len(self._notes))
+        stream, position, dts, duration = columns.reshape(-1, 4).T
+        # A packet without a position belongs to where the one before it was.
+        known = np.maximum.accumulate(np.where(position >= 0, np.arange(len(position)), 0))
+        segment = np.maximum(np.searchsorted(self._starts, position[known], side="right") - 1, 0)
+        for number, time_base in time_bases.items():
+            own = stream == number
+            if own.any():
+                time_s = dts[own] * float(time_base)
+                step_s = np.minimum(np.diff(time_s, prepend=time_s[0]), 2 * KEPT_PAUSE_S)
+                length_s = np.maximum(duration[own] * float(time_base), step_s)
+                np.minimum.at(begin_s, segment[own], time_s)
+                np.maximum.at(end_s, segment[own], time_s + length_s)
+        return begin_s, end_s
 
-    def jump(self) -> int | None:
-        """The first segment that begins long after everything before it ended."""
-        heard = sorted(self._begin_s)
-        ends = accumulate((self._end_s[at] for at in heard), max)
-        for end_s, at in zip(ends, heard[1:], strict=False):
-            if self._begin_s[at] - end_s > KEPT_PAUSE_S:
-                return at
-        return None
+
+def _first(found: npt.NDArray[np.intp]) -> int | None:
+    return int(found[0]) if len(found) else None
