@@ -23,12 +23,17 @@ _DECODERS = {
     b"vp09": ("vp9", "vpcC"),
 }
 _VISUAL_ENTRY_BYTES = 78
+# The init says all that a decoder needs; FFmpeg would decode the picture twice to be sure. For as
+# many streams as there may be.
+_NO_PROBING = [{"skip_frame": "all"}] * 64
 
 
 def decode_first_keyframe(init: bytes, fragments: bytes) -> VideoFrame:
     """The first picture that can be decoded. Raises ``MediaInvalid`` if none can."""
     try:
-        with av.open(io.BytesIO(init + fragments), "r", format="mp4") as source:
+        with av.open(
+            io.BytesIO(init + fragments), "r", format="mp4", stream_options=_NO_PROBING
+        ) as source:
             stream = source.streams.video[0]
             stream.codec_context.thread_count = 1
             stream.codec_context.skip_frame = "NONKEY"
