@@ -70,7 +70,7 @@ class S3Source:
         if urlsplit(uri).scheme in ("http", "https"):
             return self._web.check(uri)
         path = unquote(urlsplit(urljoin(f"http://bucket/{quote(self._key)}", uri)).path)
-        if urlsplit(uri).scheme or uri.startswith("//") or ".." in path.split("/"):
+        if urlsplit(uri).scheme or uri.startswith("//") or _climbs_out(self._key, uri, path):
             raise SourceForbidden(f"The playlist {self.ref} points outside its bucket: {uri[:200]}")
         return f"s3://{self._bucket}{path}"
 
@@ -101,6 +101,17 @@ class S3Source:
             return WebSource(ref, self._web)
         bucket, _, key = ref.removeprefix("s3://").partition("/")
         return S3Source(self._store, bucket, key, self._web)
+
+
+def _climbs_out(key: str, uri: str, resolved: str) -> bool:
+    """Whether the URI goes above the bucket's top, where URL rules would stop without a word."""
+    relative = unquote(urlsplit(uri).path)
+    depth = 0 if relative.startswith("/") else key.count("/")
+    for part in relative.split("/"):
+        depth += -1 if part == ".." else part not in ("", ".")
+        if depth < 0:
+            return True
+    return ".." in resolved.split("/")
 
 
 class WebRules:
