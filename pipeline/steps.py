@@ -111,6 +111,7 @@ def _record(
             "bytes_in": made.bytes_in,
             "bytes_out": size,
             "packets_in": made.packets,
+            "torn_packets": made.torn,
             "samples_out": made.samples,
             "lost": [*made.lost],
             "dropped_streams": sorted(made.dropped),
@@ -180,7 +181,7 @@ class _Maker:
         self.spans: list[Span] = []
         self.lost: list[dict[str, Any]] = []
         self.bytes_in = 0
-        self.packets = 0
+        self.packets = self.torn = 0
         self.samples = 0
         self.dropped: set[str] = set()
         self.border: dict[str, Any] = {}
@@ -251,6 +252,7 @@ class _Maker:
         self.pieces.append(body)
         self.spans.append(span)
         self.packets += sum(made.packets)
+        self.torn += made.torn
         self.samples += samples
         self.dropped.update(made.dropped)
         self._at = span.end

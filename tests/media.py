@@ -133,10 +133,12 @@ def _pictures(form: Form) -> np.ndarray:
 
 
 def _sound(form: Form) -> np.ndarray:
-    """Shape ``(samples,)``: 1 kHz for ``TICK_S`` at each whole second, else silence."""
+    """Shape ``(samples,)``: 1 kHz for ``TICK_S`` at each whole second, else a soft noise that keeps
+    packets as large as those of real sound."""
     at = np.arange(form.seconds * form.audio_rate)
     wave = np.sin(2 * np.pi * 1000 * at / form.audio_rate) * 20_000
-    return np.where(at % form.audio_rate < TICK_S * form.audio_rate, wave, 0).astype(np.int16)
+    noise = np.random.default_rng(1).normal(0, 300, len(at))
+    return np.where(at % form.audio_rate < TICK_S * form.audio_rate, wave, noise).astype(np.int16)
 
 
 # --- reading back ------------------------------------------------------------------------------
@@ -183,7 +185,7 @@ def tick_times(path: Path | str) -> list[float]:
             assert frame.time is not None
             pieces.append(samples)
             times.append(frame.time + np.arange(len(samples)) / frame.sample_rate)
-    loud = np.concatenate(times)[np.concatenate(pieces) > 0.25]
+    loud = np.concatenate(times)[np.concatenate(pieces) > 0.35]
     first = np.flatnonzero(np.diff(loud, prepend=-1.0) > 0.5)
     return [float(t) for t in loud[first]]
 
@@ -241,3 +243,28 @@ def assert_same_packets(
 @cache
 def has_encoder(name: str) -> bool:
     return f" {name} " in ffmpeg("-encoders")[0].decode()
+
+
+# --- bending ----------------------------------------------------------------------------------
+
+
+def straddle(playlist: Path, audio_pid: int = 257, moved: int = 2) -> None:
+    """Let the last sound of each MPEG-TS segment end in the next one, as segmenters do that cut
+    where a picture begins: its last ``moved`` TS packets go behind the next segment's first ones.
+    """
+    paths = [playlist.parent / line for line in playlist.read_text().splitlines() if line[0] != "#"]
+    carried: list[bytes] = []
+    for number, path in enumerate(paths):
+        data = path.read_bytes()
+        packets = [data[at : at + 188] for at in range(0, len(data), 188)]
+        packets[4:4] = carried
+        carried = []
+        while number + 1 < len(paths) and len(carried) < moved:
+            at = max(i for i, p in enumerate(packets) if _pid(p) == audio_pid)
+            assert not packets[at][1] & 0x40, "a PES packet would go over as a whole"
+            carried.insert(0, packets.pop(at))
+        path.write_bytes(b"".join(packets))
+
+
+def _pid(packet: bytes) -> int:
+    return (packet[1] & 0x1F) << 8 | packet[2]

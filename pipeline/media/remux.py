@@ -39,12 +39,14 @@ _BUFFER_BYTES = 256 * 1024
 class Remuxed:
     """``data``: ``ftyp moov (moof mdat)*``. ``packets``: per output track, how many went in.
 
-    ``dropped``: streams that are not kept, as ``"timed_id3 data"``. ``silent``: the first segment
+    ``torn``: frames of sound that are left out because their end is missing. ``dropped``: streams
+    that are not kept, as ``"timed_id3 data"``. ``silent``: the first segment
     that gave nothing, ``jump``: the first that does not continue the one before it.
     """
 
     data: bytes
     packets: tuple[int, ...]
+    torn: int
     dropped: tuple[str, ...]
     silent: int | None
     jump: int | None
@@ -86,6 +88,7 @@ def remux(segments: Sequence[bytes], init: bytes, *, anchor_s: int, near_s: floa
             data=buffer.getvalue(),
             dropped=dropped,
             packets=tuple(lanes[s.index].taken for s in kept),
+            torn=sum(lane.torn for lane in lanes.values()),
             silent=silent,
             jump=jump,
         )
@@ -150,7 +153,7 @@ class _Lane:
     def __init__(self, stream: Stream, target: OutputContainer, clock: Clock, tally: Tally) -> None:
         if stream.time_base is None:
             raise MediaInvalid(f"{stream.type} stream without a time base")
-        self.taken = 0
+        self.taken = self.torn = 0
         self._index, self._note, self._mux = stream.index, tally.note, target.mux_one
         self._to_recording_time = clock.mapping(stream.time_base)
         self._out = target.add_stream_from_template(stream, opaque=True)
@@ -164,6 +167,9 @@ class _Lane:
 
     def take(self, packet: "Packet[Stream]") -> None:
         """Called for every packet of hours of media: each attribute costs."""
+        if self._unwrap_adts is not None and _is_torn_adts(packet):
+            self.torn += 1
+            return
         pts, dts = packet.pts, packet.dts
         if pts is None:
             if dts is None:
@@ -181,6 +187,15 @@ class _Lane:
             for ready in self._unwrap_adts(packet):
                 ready.stream = self._out
                 self._mux(ready)
+
+
+def _is_torn_adts(packet: "Packet[Stream]") -> bool:
+    """Whether the frame is shorter than its header says (ISO/IEC 13818-7 6.2): FFmpeg hands out
+    what there is where a segment ends inside a frame, and decoders choke on it."""
+    if packet.size < 7:
+        return True
+    head = memoryview(packet)
+    return packet.size < ((head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5)
 
 
 def _without_padding(extradata: bytes | None) -> bytes | None:

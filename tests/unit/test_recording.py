@@ -55,7 +55,7 @@ async def test_staged_chunks_are_joined_and_padded(
     workers: int, clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     form = Form(noise=True, seconds=48)
-    shrink(monkeypatch, part_bytes=100_000, chunk_bytes=150_000)
+    shrink(monkeypatch, part_bytes=130_000, chunk_bytes=150_000)
     result = await record(clips(form), tmp_path / "out", workers=workers)
     joins = [job for job in result.jobs if isinstance(job, JoinJob)]
     chunks = [job for job in result.jobs if isinstance(job, ChunkJob)]
@@ -70,7 +70,7 @@ async def test_staged_chunks_are_joined_and_padded(
 async def test_the_number_of_workers_does_not_change_a_byte(
     clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shrink(monkeypatch, part_bytes=100_000, chunk_bytes=150_000)
+    shrink(monkeypatch, part_bytes=130_000, chunk_bytes=150_000)
     made = []
     for workers in (1, 5):
         result = await record(
