@@ -136,7 +136,9 @@ def mapped() -> set[str]:
     """Modules that the map in docs/architecture.md names, one table per folder."""
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     found = set()
-    for folder, table in re.findall(r"^### `([\w/]+/)`\n(.*?)(?=^#)", text, re.M | re.S):
+    for folder, table in re.findall(
+        r"^### `([\w/]+/)`\n(.*?)(?=^#)", text, re.MULTILINE | re.DOTALL
+    ):
         for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE):
             found |= {folder + name for name in re.findall(r"`(\w+\.py)`", row)}
     return found
