@@ -33,7 +33,8 @@ def init(width: int = 64) -> bytes:
 
 
 def video(start_s: float, frames: int, *, at: int = 0, gop: int = 5, size: int = 100) -> Any:
-    """Frames of 1/25 s, one run per GOP, each behind 50 bytes of ``moof``."""
+    """Frames of 1/25 s shown from ``start_s`` on, decoded two frames earlier; one run per GOP, each
+    behind 50 bytes of ``moof``."""
     run_count = [min(gop, frames - first) for first in range(0, frames, gop)]
     sizes = np.full(frames, size, np.int64)
     before = np.concatenate(([0], np.cumsum([50 + count * size for count in run_count])[:-1]))
@@ -41,7 +42,7 @@ def video(start_s: float, frames: int, *, at: int = 0, gop: int = 5, size: int =
         track_id=1,
         timescale=VIDEO_SCALE,
         kind="video",
-        dts=round(start_s * VIDEO_SCALE) + np.arange(frames, dtype=np.int64) * FRAME_TICKS,
+        dts=round(start_s * VIDEO_SCALE) + (np.arange(frames, dtype=np.int64) - 2) * FRAME_TICKS,
         cts=np.full(frames, 2 * FRAME_TICKS, np.int64),
         duration=np.full(frames, FRAME_TICKS, np.int64),
         size=sizes,

@@ -10,6 +10,7 @@ from pipeline.media.stitch import Lane
 from pipeline.media.timeline import PlacedSpan, lanes
 
 SEGMENT_S = 6.0
+_ROUNDING_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ class MediaPlaylist:
 
 
 def segment_ranges(placed: Sequence[PlacedSpan], chunk_offset: Mapping[int, int]) -> MediaPlaylist:
-    """Group fragments into segments of about ``SEGMENT_S``; none spans two chunks or two runs.
+    """Fragments as segments of up to ``SEGMENT_S`` or one fragment; none spans two chunks or runs.
 
     ``chunk_offset``: where each chunk begins in the object.
     """
@@ -107,10 +108,7 @@ def _groups(times: np.ndarray) -> list[tuple[int, int]]:
     groups, first = [], 0
     for behind in range(1, len(times)):
         is_last = behind == len(times) - 1
-        if is_last or (
-            times[behind] - times[first] >= SEGMENT_S - 0.05
-            and times[behind + 1] - times[first] > SEGMENT_S
-        ):
+        if is_last or times[behind + 1] - times[first] > SEGMENT_S + _ROUNDING_S:
             groups.append((first, behind))
             first = behind
     return groups

@@ -73,8 +73,8 @@ def test_tables_say_what_the_fragments_say() -> None:
     )
     assert pictures.key.sum() == 11
     assert pictures.offset[25] == absolute[1] + 50
-    # Presentation begins at 0 for the sound, two frames later for the first picture.
-    assert (pictures.wait_s, pictures.skip) == (2 / 25, 2 * 512)
+    # Both begin to be presented at 0; pictures are decoded two frames earlier.
+    assert (pictures.wait_s, pictures.skip) == (0, 2 * 512)
     assert (sound.wait_s, sound.skip) == (0, 0)
 
 

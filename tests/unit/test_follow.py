@@ -1,0 +1,61 @@
+"""What is new in a reloaded playlist, and when the stream has ended."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import SourceForbidden
+from pipeline.follow import STALE_SEGMENTS, Followed, absolute, take_new
+from pipeline.media.playlist import MediaPlaylist
+from pipeline.model import InitSection, Segment
+from pipeline.source import FileSource
+
+
+def window(first: int, count: int) -> MediaPlaylist:
+    segments = tuple(
+        Segment(sequence=n, uri=f"{n}.ts", duration_s=2.0) for n in range(first, first + count)
+    )
+    return MediaPlaylist(segments=segments, target_duration_s=2.0, ended=False)
+
+
+def follow(*states: MediaPlaylist) -> list[list[int]]:
+    followed, taken = Followed(), []
+    for state in states:
+        followed, new = take_new(followed, state)
+        taken.append([s.sequence for s in new])
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("states", "taken"),
+    [
+        ([window(0, 3), window(1, 3), window(3, 3)], [[0, 1, 2], [3], [4, 5]]),
+        ([window(7, 2), window(7, 2)], [[7, 8], []]),
+        ([window(0, 0), window(5, 1)], [[], [5]]),
+        # The window slid past us: what is there is taken, the hole shows in the numbers.
+        ([window(0, 2), window(10, 2)], [[0, 1], [10, 11]]),
+        # A cache serves an old state: wait.
+        ([window(0, 6), window(0, 6 - STALE_SEGMENTS), window(2, 6)], [[*range(6)], [], [6, 7]]),
+        # The encoder has started anew.
+        ([window(100, 3), window(0, 2), window(0, 3)], [[100, 101, 102], [0, 1], [2]]),
+    ],
+)
+def test_each_segment_is_taken_once(states: list[MediaPlaylist], taken: list[list[int]]) -> None:
+    assert follow(*states) == taken
+
+
+def test_an_encoder_that_starts_anew_breaks_the_timeline() -> None:
+    followed, _ = take_new(Followed(), window(100, 3))
+    _, new = take_new(followed, window(0, 2))
+    assert [s.discontinuity for s in new] == [True, False]
+
+
+def test_references_become_absolute(tmp_path: Path) -> None:
+    source = FileSource(tmp_path / "stream.m3u8")
+    segment = Segment(sequence=0, uri="a%20b.ts", duration_s=2.0, init=InitSection(uri="init.mp4"))
+    ref = (tmp_path.resolve() / "a b.ts").as_uri()
+    found = absolute(segment, source, {ref: 77})
+    assert (found.uri, found.size_bytes) == (ref, 77)
+    assert found.init == InitSection(uri=(tmp_path.resolve() / "init.mp4").as_uri())
+    with pytest.raises(SourceForbidden):
+        absolute(Segment(sequence=0, uri="../x.ts", duration_s=2.0), source, {})
