@@ -1,6 +1,10 @@
 """The service of this process: embedded services, Ray, actors and the Serve app, in this order up
-and in the reverse order down."""
+and in the reverse order down.
 
+What can be wrong with settings and stores is found out before Ray is imported, which takes seconds.
+"""
+
+import asyncio
 import contextlib
 import json
 import os
@@ -12,22 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from ray import serve
-from ray.serve.config import HTTPOptions
-from ray.serve.schema import LoggingConfig
 
-from actors import client
 from pipeline.errors import UsageError, WorkerLost
 from pipeline.settings import Settings
-from pipeline.stores.connect import make_store
-from serve_app.app import build_app
+from pipeline.stores.connect import make_catalog, make_store
 from serve_app.embedded.services import EmbeddedServices, start_missing
-from serve_app.local_ray import bounded, dashboard_url, local_ray
 
 _HOST = "0.0.0.0"
 _READY_TIMEOUT_S = 90.0
-# Both together with Ray and the embedded services stay below the 15 s that operators wait.
-_STOP_S = 3.0
 ENDPOINTS_FILE = "endpoints.json"
 
 
@@ -57,40 +53,36 @@ def running(
     _check_port(port)
     say("starting services")
     settings, services = start_missing(settings, data_dir)
+    path = data_dir / ENDPOINTS_FILE
+    path.unlink(missing_ok=True)
     with contextlib.ExitStack() as undo:
         undo.callback(services.stop)
-        _prepare_store(settings)
+        _prepare_buckets(settings)
+        asyncio.run(_prepare_database(settings))
         say("starting Ray")
-        undo.enter_context(local_ray(settings, num_cpus, dashboard=True))
-        say("starting actors and the HTTP service")
-        undo.callback(bounded, _STOP_S, client.stop)
-        client.start(settings)
-        undo.callback(bounded, _STOP_S, serve.shutdown)
-        _deploy(settings, port)
-        endpoints = _endpoints(settings, services, data_dir, port)
+        from serve_app.deployment import deployed
+
+        dashboard = undo.enter_context(deployed(settings, _HOST, port, num_cpus, say))
+        endpoints = _endpoints(settings, services, data_dir, port, dashboard)
         _wait_healthy(endpoints.http)
-        path = data_dir / ENDPOINTS_FILE
         _write_private(path, endpoints)
         undo.callback(path.unlink, missing_ok=True)
         yield endpoints
         say("stopping")
 
 
-def _deploy(settings: Settings, port: int) -> None:
-    serve.start(http_options=HTTPOptions(host=_HOST, port=port))
-    serve.run(
-        build_app(settings),
-        name="vodray",
-        route_prefix="/",
-        logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
-    )
-
-
-def _prepare_store(settings: Settings) -> None:
+def _prepare_buckets(settings: Settings) -> None:
     """Make the buckets, so that wrong credentials are told at start and not by the first task."""
     store = make_store(settings)
     for bucket in (settings.minio_bucket, settings.minio_hls_bucket):
         store.ensure_bucket(bucket)
+
+
+async def _prepare_database(settings: Settings) -> None:
+    """Migrate, for the same reason. A server that is still starting is waited for."""
+    catalog = make_catalog(settings)
+    await catalog.open()
+    await catalog.close()
 
 
 def _wait_healthy(http: str) -> None:
@@ -128,7 +120,11 @@ def _free_port() -> int:
 
 
 def _endpoints(
-    settings: Settings, services: EmbeddedServices, data_dir: Path, port: int
+    settings: Settings,
+    services: EmbeddedServices,
+    data_dir: Path,
+    port: int,
+    dashboard: str | None,
 ) -> Endpoints:
     scheme = "https" if settings.minio_use_ssl else "http"
     return Endpoints(
@@ -140,7 +136,7 @@ def _endpoints(
         bucket=settings.minio_bucket,
         hls_bucket=settings.minio_hls_bucket,
         kafka=",".join(settings.kafka_brokers) or None,
-        ray_dashboard=dashboard_url(),
+        ray_dashboard=dashboard,
         data_dir=str(data_dir.resolve()),
         notes=tuple(services.notes),
     )
@@ -148,6 +144,5 @@ def _endpoints(
 
 def _write_private(path: Path, endpoints: Endpoints) -> None:
     text = json.dumps({name: getattr(endpoints, name) for name in endpoints.__slots__}, indent=2)
-    path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text + "\n")

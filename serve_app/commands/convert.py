@@ -74,12 +74,17 @@ async def _convert(
     input_ref: str, output: Path, num_cpus: int | None
 ) -> tuple[Any, dict[str, Any]]:
     from actors import client
+    from pipeline import logs
     from pipeline.model import Status
     from pipeline.settings import load_settings
     from pipeline.stores.objects_folder import FolderStore
     from serve_app.local_ray import local_ray
 
     settings = load_settings()
+    # The progress line says enough, unless more is asked for.
+    if "log_level" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"log_level": "warning"})
+    logs.configure(settings)
     source, follow = _open(input_ref, settings)
     _check_target(output)
     with _scratch(output) as folder, local_ray(settings, num_cpus):
