@@ -5,7 +5,8 @@ make us read only its own bucket, its own folder, or its own host and ``ALLOWED_
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -50,6 +51,14 @@ class Source(Protocol):
         """What changes with the content of ``ref``, as far as its home tells; may be empty."""
 
 
+@contextmanager
+def _address_errors() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise SourceForbidden(f"A reference that is no address: {error}") from error
+
+
 class S3Source:
     """A playlist in a bucket of the object store."""
 
@@ -66,6 +75,7 @@ class S3Source:
         except ObjectMissing as error:
             raise SourceMissing(f"There is no playlist at {self.ref}") from error
 
+    @_address_errors()
     def resolve(self, uri: str) -> str:
         if urlsplit(uri).scheme in ("http", "https"):
             return self._web.check(uri)
@@ -123,6 +133,7 @@ class WebRules:
     def plus(self, host: str) -> "WebRules":
         return WebRules([*self._allowed, host])
 
+    @_address_errors()
     def check(self, url: str) -> str:
         """The URL itself. Raises ``SourceForbidden`` for a host that is not allowed."""
         parts = urlsplit(url)
@@ -148,6 +159,7 @@ class WebSource:
     def read_playlist(self) -> bytes:
         return fetch(self.ref, byte_range=None, limits=self._limits)
 
+    @_address_errors()
     def resolve(self, uri: str) -> str:
         return self._rules.check(urljoin(self.ref, uri))
 
@@ -178,6 +190,7 @@ class FileSource:
         with self._path.open("rb") as file:
             return file.read(MAX_PLAYLIST_BYTES + 1)
 
+    @_address_errors()
     def resolve(self, uri: str) -> str:
         parts = urlsplit(uri)
         target = (self._path.parent / unquote(parts.path)).resolve()

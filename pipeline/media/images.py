@@ -2,6 +2,7 @@
 
 import io
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -24,8 +25,8 @@ _DECODERS = {
 }
 _VISUAL_ENTRY_BYTES = 78
 # The init says all that a decoder needs; FFmpeg would decode the picture twice to be sure. For as
-# many streams as there may be.
-_NO_PROBING = [{"skip_frame": "all"}] * 64
+# many streams as there may be. (PyAV's stubs ask for strings, PyAV itself for mappings.)
+_NO_PROBING: Any = [{"skip_frame": "all"}] * 64
 
 
 def decode_first_keyframe(init: bytes, fragments: bytes) -> VideoFrame:

@@ -3,8 +3,10 @@
 Decides what a playlist says; never fetches, never resolves addresses (``pipeline.source``).
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 from typing import Any
 
 import m3u8
@@ -14,6 +16,8 @@ from pipeline.model import ByteRange, InitSection, Segment
 
 MAX_PLAYLIST_BYTES = 16 * 2**20
 MAX_SEGMENTS = 200_000
+_MAX_SEGMENT_S = 24 * 3600.0
+_DECIMAL_TARGET = re.compile(r"^(#EXT-X-TARGETDURATION:)\s*(\d{1,9}\.\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +73,9 @@ def _decode(data: bytes, ref: str) -> str:
         if shown.lower().startswith(("<!doctype", "<html", "<?xml", "<")):
             raise PlaylistInvalid(f"{ref} is a web page or XML, no playlist: line 1 is {shown!r}")
         raise PlaylistInvalid(f"{ref} is no playlist: line 1 is {shown!r} instead of #EXTM3U")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    # m3u8 takes whole seconds only, as RFC 8216 4.3.3.1 has it; encoders write fractions.
+    return _DECIMAL_TARGET.sub(lambda found: f"{found[1]}{ceil(float(found[2]))}", text)
 
 
 def _master(playlist: Any, ref: str) -> MasterPlaylist:
@@ -92,6 +98,8 @@ def _master(playlist: Any, ref: str) -> MasterPlaylist:
 def _media(playlist: Any, ref: str) -> MediaPlaylist:
     if len(playlist.segments) > MAX_SEGMENTS:
         raise PlaylistInvalid(f"{ref} lists more than {MAX_SEGMENTS} segments")
+    if (playlist.media_sequence or 0) < 0:
+        raise PlaylistInvalid(f"{ref}: its media sequence number is negative")
     segments: list[Segment] = []
     range_end: dict[str, int] = {}
     for number, found in enumerate(playlist.segments):
@@ -105,7 +113,7 @@ def _media(playlist: Any, ref: str) -> MediaPlaylist:
         segment = Segment(
             sequence=(playlist.media_sequence or 0) + number,
             uri=found.uri,
-            duration_s=max(0.0, float(found.duration or 0.0)),
+            duration_s=_duration_s(found.duration, ref),
             discontinuity=bool(found.discontinuity),
             byte_range=byte_range,
             init=_init(found.init_section, ref),
@@ -120,6 +128,13 @@ def _media(playlist: Any, ref: str) -> MediaPlaylist:
         target_duration_s=float(playlist.target_duration or 0)
         or max((s.duration_s for s in segments), default=0.0),
     )
+
+
+def _duration_s(claimed: float | None, ref: str) -> float:
+    seconds = float(claimed or 0.0)
+    if not seconds <= _MAX_SEGMENT_S:
+        raise PlaylistInvalid(f"{ref}: a segment of {seconds} s cannot be")
+    return max(0.0, seconds)
 
 
 def _repeats(before: Segment, segment: Segment) -> bool:
