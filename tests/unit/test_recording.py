@@ -19,6 +19,7 @@ FORMS = {
     "ts-44100": Form(audio_rate=44_100),
     "ts-long-gop": Form(gop_s=4.0, segment_s=4.0),
     "ts-far-clock": Form(offset_s=50_000.0),
+    "ts-clock-wraps": Form(offset_s=95_437.0),
     "ts-one-file": Form(single_file=True),
     "ts-no-b-frames": Form(b_frames=0),
     "ts-mp3": Form(audio_codec="libmp3lame"),

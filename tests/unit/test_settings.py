@@ -1,0 +1,129 @@
+"""What the environment may say, and how a bad value is refused."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import SettingsError
+from pipeline.settings import Settings, load_settings, parse_duration
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("10s", 10),
+        ("1m30s", 90),
+        ("500ms", 0.5),
+        ("1h", 3600),
+        ("1.5h", 5400),
+        (".5s", 0.5),
+        ("2us", 2e-6),
+        (" 3s ", 3),
+    ],
+)
+def test_durations_as_go_writes_them(text: str, seconds: float) -> None:
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "10", "s", "10 s", "1d", "-1s", "1s!", "s1", "1m 30s"])
+def test_other_durations_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        parse_duration(text)
+
+
+@given(st.text(max_size=20))
+def test_any_text_is_a_duration_or_refused(text: str) -> None:
+    try:
+        found = parse_duration(text)
+    except ValueError:
+        return
+    assert isinstance(found, timedelta)
+
+
+def test_without_an_environment() -> None:
+    settings = load_settings()
+    assert (settings.port, settings.minio_bucket, settings.profile) == (8083, "recordings", "copy")
+    assert settings.stall_timeout == timedelta(seconds=90)
+    assert settings.database_dsn is None
+    assert settings.kafka_brokers == ()
+
+
+def test_the_environment_and_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("PORT=9000\nKAFKA_BROKERS=a:1, b:2 ,\nSTALL_TIMEOUT=2m\n", "utf-8")
+    monkeypatch.setenv("PORT", "9001")
+    monkeypatch.setenv("MINIO_BUCKET", "")
+    settings = load_settings()
+    assert settings.port == 9001
+    assert settings.kafka_brokers == ("a:1", "b:2")
+    assert settings.stall_timeout == timedelta(minutes=2)
+    assert settings.minio_bucket == "recordings"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "eighty"),
+        ("PORT", "70000"),
+        ("STALL_TIMEOUT", "90"),
+        ("STALL_TIMEOUT", "0s"),
+        ("MONITOR_INTERVAL", "0s"),
+        ("MAX_RETRY_ATTEMPTS", "-1"),
+        ("MINIO_ENDPOINT", "http://minio:9000"),
+        ("MINIO_ENDPOINT", "minio:9000/path"),
+        ("DATABASE_URL", "mysql://db/x"),
+        ("VOD_SERVICE_URL", "ftp://vod"),
+        ("OBJECT_NAME", "fixed"),
+        ("OBJECT_NAME", "{title}"),
+        ("OBJECT_NAME", "{stream_key"),
+        ("GAP_POLICY", "stretch"),
+        ("LOG_LEVEL", "loud"),
+        ("RETENTION_DAYS", "0"),
+        ("DISK_ALERT_PERCENT", "101"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name):
+        load_settings()
+
+
+def test_all_bad_values_are_named_at_once_and_no_secret_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PORT", "x")
+    monkeypatch.setenv("STALL_TIMEOUT", "x")
+    monkeypatch.setenv("DATABASE_URL", "mysql://user:hunter2@db/x")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    for name in ("PORT", "STALL_TIMEOUT", "DATABASE_URL"):
+        assert name in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_two_buckets_must_be_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIO_HLS_BUCKET", "recordings")
+    with pytest.raises(SettingsError, match="MINIO_BUCKET and MINIO_HLS_BUCKET"):
+        load_settings()
+
+
+def test_the_database_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_HOST", "db.example")
+    monkeypatch.setenv("DB_PASSWORD", "p@ss:w/rd")
+    settings = load_settings()
+    assert (
+        settings.database_dsn == "postgresql://postgres:p%40ss%3Aw%2Frd@db.example:5432/recordings"
+    )
+    assert "p@ss" not in repr(settings)
+    assert "p@ss" not in str(settings.model_dump())
