@@ -55,13 +55,11 @@ class Client:
 def start(settings: Settings) -> None:
     """Start the actors that every recording needs, unless the cluster has them already."""
     _start_pool(detached=True)
-    reconciler: Any = ReconcilerActor.options(**_service(names.RECONCILER)).remote(settings)
-    reconciler.run.remote()
+    ReconcilerActor.options(**_service(names.RECONCILER)).remote(settings)
     if settings.kafka_brokers:
-        kafka: Any = KafkaActor.options(**_service(names.KAFKA)).remote(
+        KafkaActor.options(**_service(names.KAFKA)).remote(
             settings, partial(make_catalog, settings), Client().poke
         )
-        kafka.run.remote()
 
 
 def stop(grace_s: float = 2.5) -> None:

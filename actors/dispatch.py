@@ -84,6 +84,7 @@ class Dispatcher:
         self._catalog, self._submit, self._settings = catalog, submit, settings
         self._room = asyncio.Semaphore(in_flight)
         self.finished: dict[int, ChunkRecord] = {}
+        self.finished_s = 0.0
 
     async def make(self, chunk: ChunkSpec, urgency: Urgency) -> ChunkRecord:
         """Have a worker make the chunk and write it into the ledger."""
@@ -95,7 +96,7 @@ class Dispatcher:
                 answer = lost_chunk(chunk, str(error))
             assert isinstance(answer, ChunkRecord)
             await self._catalog.finish_chunk(self._id, RENDITION, answer)
-        self.finished[chunk.index] = answer
+        self.resume(chunk, answer)
         log.info(
             "chunk_done",
             recording=str(self._id),
@@ -105,6 +106,11 @@ class Dispatcher:
             **answer.report["timings_s"],
         )
         return answer
+
+    def resume(self, chunk: ChunkSpec, record: ChunkRecord) -> None:
+        """The ledger has it."""
+        self.finished[chunk.index] = record
+        self.finished_s += sum(segment.duration_s for segment in chunk.segments)
 
     def _job(self, chunk: ChunkSpec) -> ChunkJob:
         key = f"{staging_prefix(self._id)}{RENDITION}/{chunk.index:06d}"

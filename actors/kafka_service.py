@@ -10,6 +10,7 @@ import ray
 from actors.kafka_events import EventPublisher
 from actors.kafka_intake import KafkaIntake
 from actors.loops import RetryingLoop
+from pipeline import logs
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Catalog
 
@@ -74,4 +75,19 @@ class KafkaService:
             await self._catalog.close()
 
 
-KafkaActor = ray.remote(KafkaService)
+class KafkaProcess(KafkaService):
+    """The service as an actor: Ray restarts the process, not a call that ran in it, so it runs
+    from its start on."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        make_catalog: Callable[[], Catalog],
+        poke: Callable[[], Awaitable[None]],
+    ) -> None:
+        logs.configure(settings)
+        super().__init__(settings, make_catalog, poke)
+        self._running = asyncio.get_running_loop().create_task(self.run())
+
+
+KafkaActor = ray.remote(KafkaProcess)

@@ -5,6 +5,7 @@ holds up another (``actors.fair_queue``).
 """
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -73,17 +74,14 @@ class Pool:
         """How many jobs can run at the same time."""
         return max(1, len(self._handles)) * SLOTS
 
-    async def check(self) -> int:
-        """The number of workers that answer. Raises ``WorkerLost`` if there is none."""
-        pings = [handle.ping.remote() for handle in self._handles.values()]
-        done = await asyncio.gather(
-            *(asyncio.wait_for(_as_future(ping), _PING_TIMEOUT_S) for ping in pings),
-            return_exceptions=True,
-        )
-        alive = sum(1 for answer in done if answer is None)
-        if not alive:
-            raise WorkerLost("No worker answers")
-        return alive
+    async def check(self) -> None:
+        """Raise ``WorkerLost`` unless at least one worker answers."""
+        pings = [_as_future(handle.ping.remote()) for handle in self._handles.values()]
+        for answer in asyncio.as_completed(pings, timeout=_PING_TIMEOUT_S):
+            with contextlib.suppress(*LOST, TimeoutError):
+                await answer
+                return
+        raise WorkerLost("No worker answers")
 
     def _assign(self) -> None:
         while self._queue and self._idle:

@@ -4,7 +4,9 @@ are placed. It decides nothing about media and keeps nothing that the catalogue 
 """
 
 import asyncio
+import contextlib
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,7 +19,7 @@ from actors import recording as recording_actor
 from actors.faults import actor_errors
 from actors.recording import sources_of
 from pipeline import logs
-from pipeline.errors import SourceError, VodrayError
+from pipeline.errors import SourceError, SourceForbidden, VodrayError
 from pipeline.model import Recording, Status, StreamEvent
 from pipeline.settings import Settings
 from pipeline.source import fingerprint, open_media_playlist
@@ -25,6 +27,7 @@ from pipeline.stores.connect import make_catalog, make_store
 
 _EVERY_S = 2.0
 _RETRY_S = 5.0
+_UNEXPECTED_ERRORS = 3
 
 log = structlog.get_logger()
 
@@ -36,7 +39,7 @@ class _Running:
 
 
 class Reconciler:
-    """Async actor: call ``run`` once, ``poke`` at any time."""
+    """Async actor: works from its start on; ``poke`` says that there is news."""
 
     def __init__(self, settings: Settings) -> None:
         logs.configure(settings)
@@ -46,8 +49,11 @@ class Reconciler:
         self._poked = asyncio.Event()
         self._running: dict[UUID, _Running] = {}
         self._not_before: dict[UUID, float] = {}
+        self._unexpected: Counter[UUID] = Counter()
+        # Ray restarts the process, not the call that ran in it: the loop starts with the actor.
+        self._loop = asyncio.get_running_loop().create_task(self._run())
 
-    async def run(self) -> None:
+    async def _run(self) -> None:
         """For ever; an outage of a store is waited out."""
         while True:
             try:
@@ -60,7 +66,7 @@ class Reconciler:
         while True:
             try:
                 await self._reconcile()
-            except VodrayError as error:
+            except Exception as error:  # noqa: BLE001 - nobody else would start it again
                 log.warning("reconcile_failed", error=str(error))
             await self._pause()
 
@@ -87,13 +93,20 @@ class Reconciler:
 
     async def _reconcile(self) -> None:
         for task_id, event in await self._catalog.undecided():
-            mark = await asyncio.to_thread(self._fingerprint, event)
-            accepted = await self._catalog.decide(task_id, mark)
-            log.info("task_decided", task=task_id, outcome=accepted.outcome)
+            await self._decide(task_id, event)
         for recording in await self._catalog.unfinished():
             waits = self._not_before.get(recording.id, 0.0) > time.monotonic()
             if recording.id not in self._running and not waits:
                 self._start(recording)
+
+    async def _decide(self, task_id: int, event: StreamEvent) -> None:
+        """An event whose source cannot be looked at now waits; others do not wait for it."""
+        try:
+            mark = await asyncio.to_thread(self._fingerprint, event)
+            accepted = await self._catalog.decide(task_id, mark)
+            log.info("task_decided", task=task_id, outcome=accepted.outcome)
+        except VodrayError as error:
+            log.warning("task_undecided", task=task_id, error=str(error))
 
     def _fingerprint(self, event: StreamEvent) -> str | None:
         """What the event's source holds now; None if nothing can be read there."""
@@ -107,13 +120,12 @@ class Reconciler:
             created_at=event.occurred_at,
             updated_at=event.occurred_at,
         )
-        for source in sources_of(probe, self._store, self._settings):
-            try:
-                found, playlist = open_media_playlist(source)
-                if playlist.segments:
-                    return fingerprint(found, playlist.segments[0])
-            except SourceError:
-                continue
+        with contextlib.suppress(SourceForbidden):
+            for source in sources_of(probe, self._store, self._settings):
+                with contextlib.suppress(SourceError):
+                    found, playlist = open_media_playlist(source)
+                    if playlist.segments:
+                        return fingerprint(found, playlist.segments[0])
         return None
 
     def _start(self, recording: Recording) -> None:
@@ -130,9 +142,13 @@ class Reconciler:
     async def _watch(self, recording_id: UUID, handle: Any) -> None:
         try:
             with actor_errors(f"the supervisor of {recording_id}"):
-                await handle.run.remote()
+                last_try = self._unexpected[recording_id] + 1 >= _UNEXPECTED_ERRORS
+                await handle.run.remote(last_try=last_try)
             self._not_before.pop(recording_id, None)
+            self._unexpected.pop(recording_id, None)
         except Exception as error:  # noqa: BLE001 - whatever it was, the catalogue still knows
+            if not isinstance(error, VodrayError):
+                self._unexpected[recording_id] += 1
             self._not_before[recording_id] = time.monotonic() + _RETRY_S
             log.warning("supervisor_ended", recording=str(recording_id), error=str(error))
         finally:

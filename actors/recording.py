@@ -29,7 +29,7 @@ class RecordingProcess:
         self._catalog = make_catalog(settings)
         self._supervisor: Supervisor | None = None
 
-    async def run(self) -> None:
+    async def run(self, last_try: bool = False) -> None:
         """Raises the ``VodrayError`` that a later run may overcome."""
         await self._catalog.open()
         try:
@@ -44,7 +44,7 @@ class RecordingProcess:
                 submit=submit_to_pool,
                 slots=await pool_slots(),
             )
-            await self._supervisor.run()
+            await self._supervisor.run(last_try=last_try)
         finally:
             await self._catalog.close()
 

@@ -1,14 +1,16 @@
 """What is new in a reloaded playlist: a pure fold over its states (RFC 8216 6.2.1, 6.3.4)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.errors import SourceForbidden
 from pipeline.media.playlist import MediaPlaylist
 from pipeline.model import InitSection, Segment
 from pipeline.source import Source
 
 # A cache may serve a state that is a few segments old; farther back the encoder has started anew.
 STALE_SEGMENTS = 3
+_LIST_ABOVE_SEGMENTS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +41,20 @@ def take_new(
     return replace(state, next_sequence=max(behind, state.next_sequence)), new
 
 
+def locate(segments: Sequence[Segment], source: Source) -> list[Segment]:
+    """Segments with references that hold without their playlist and, where many come at once,
+    their sizes."""
+    sizes = source.sizes() if len(segments) > _LIST_ABOVE_SEGMENTS else {}
+    return [absolute(segment, source, sizes) for segment in segments]
+
+
 def absolute(segment: Segment, source: Source, sizes: Mapping[str, int]) -> Segment:
-    """The segment with references that hold without its playlist. Raises ``SourceForbidden``."""
-    ref = source.resolve(segment.uri)
+    """The segment with a reference of its own; a gap if its playlist may not point there."""
     init = segment.init
-    if init is not None:
-        init = InitSection(uri=source.resolve(init.uri), byte_range=init.byte_range)
+    try:
+        ref = source.resolve(segment.uri)
+        if init is not None:
+            init = InitSection(uri=source.resolve(init.uri), byte_range=init.byte_range)
+    except SourceForbidden as error:
+        return replace(segment, uri="", init=None, is_gap=True, gap_reason=str(error))
     return replace(segment, uri=ref, init=init, size_bytes=sizes.get(ref))

@@ -173,7 +173,8 @@ class Segment:
     """One Media Segment of a source playlist, its URI made absolute.
 
     ``duration_s`` is what EXTINF claims: good for planning, never for timestamps. ``size_bytes``
-    is known where the source's server lists sizes. ``is_gap`` is ``EXT-X-GAP``.
+    is known where the source's server lists sizes. ``is_gap`` is ``EXT-X-GAP``, or
+    an address that may not be read, which ``gap_reason`` then says.
     """
 
     sequence: int
@@ -184,6 +185,7 @@ class Segment:
     init: InitSection | None = None
     program_date_time: datetime | None = None
     is_gap: bool = False
+    gap_reason: str = ""
     size_bytes: int | None = None
 
 

@@ -161,7 +161,7 @@ def _download(job: ChunkJob, tools: Tools) -> list[_Loaded]:
     for segment, init, body in zip(job.chunk.segments, job.inits, bodies, strict=True):
         try:
             if body is None:
-                raise MediaInvalid("the source marks it as missing (EXT-X-GAP)")
+                raise MediaInvalid(segment.gap_reason or "it is marked as missing (EXT-X-GAP)")
             # Transfers end by their own limits, so waiting for them is bounded.
             data = body.result()
             check_is_media(data)

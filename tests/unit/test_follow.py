@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import SourceForbidden
 from pipeline.follow import STALE_SEGMENTS, Followed, absolute, take_new
 from pipeline.media.playlist import MediaPlaylist
 from pipeline.model import InitSection, Segment
@@ -57,5 +56,10 @@ def test_references_become_absolute(tmp_path: Path) -> None:
     found = absolute(segment, source, {ref: 77})
     assert (found.uri, found.size_bytes) == (ref, 77)
     assert found.init == InitSection(uri=(tmp_path.resolve() / "init.mp4").as_uri())
-    with pytest.raises(SourceForbidden):
-        absolute(Segment(sequence=0, uri="../x.ts", duration_s=2.0), source, {})
+
+
+def test_an_address_that_may_not_be_read_is_a_gap_that_says_so(tmp_path: Path) -> None:
+    source = FileSource(tmp_path / "stream.m3u8")
+    found = absolute(Segment(sequence=0, uri="../x.ts", duration_s=2.0), source, {})
+    assert (found.uri, found.is_gap) == ("", True)
+    assert "points outside its folder" in found.gap_reason
