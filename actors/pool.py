@@ -27,6 +27,7 @@ _PING_TIMEOUT_S = 20.0
 _PING_EVERY_S = 0.2
 _RESTART_TIMEOUT_S = 120.0
 _RESIZE_EVERY_S = 5.0
+_RESIZE_RETRY_S = 0.2
 
 log = structlog.get_logger()
 
@@ -145,8 +146,13 @@ class Pool:
 
     async def _resize_for_ever(self) -> None:
         while True:
-            self._resize(self._fixed or _cluster_cpus())
-            await asyncio.sleep(_RESIZE_EVERY_S)
+            try:
+                self._resize(self._fixed or _cluster_cpus())
+                await asyncio.sleep(_RESIZE_EVERY_S)
+            except ValueError as error:
+                # Workers of a pool that has just died hold their names for a moment.
+                log.warning("worker_not_started", error=str(error))
+                await asyncio.sleep(_RESIZE_RETRY_S)
 
     def _resize(self, wanted: int) -> None:
         for number in range(max(1, wanted)):

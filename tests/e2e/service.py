@@ -2,13 +2,17 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).parents[2]
 READY_S = 120.0
@@ -122,7 +126,33 @@ class Service:
         assert code == 0, self.log.read_text()
         return time.monotonic() - began
 
+    def kill_actor(self, actor: str) -> None:
+        """SIGKILL to one process of this class, as the kernel does it when memory is short.
+
+        Returns when another is there.
+        """
+        before = self._actors(actor)
+        os.kill(min(before), signal.SIGKILL)
+        give_up = time.monotonic() + READY_S
+        while not self._actors(actor) - before:
+            assert time.monotonic() < give_up, f"{actor} was not started again"
+            time.sleep(0.05)
+
+    def _actors(self, actor: str) -> set[int]:
+        """Ray names a process after its actor and, while it is in a call, the method."""
+        title = re.compile(rf"ray::{actor}\b")
+        found = set()
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, ProcessLookupError):
+                # The driver leads the session.
+                if os.getsid(process.pid) == self.pid and title.match(
+                    " ".join(process.cmdline()).strip()
+                ):
+                    found.add(process.pid)
+        return found
+
     def kill(self) -> None:
+        """SIGKILL to the process that was started; the rest must end by itself."""
         assert self._process is not None
         self._process.kill()
         self._process.wait(10)

@@ -168,10 +168,10 @@ class World:
 
         return asyncio.run(fetch())
 
-    def finished_chunks(self, recording_id: str) -> dict[int, tuple[str | None, int]]:
-        """Number -> (ETag, bytes) of what the ledger holds."""
+    def finished_chunks(self, recording_id: str) -> dict[int, tuple[str, int]]:
+        """What the ledger holds: number -> (the transaction that wrote it, bytes)."""
         found = self.rows(
-            "SELECT number, part_etag, size_bytes, xmin::text AS version FROM chunk_results"
+            "SELECT number, xmin::text AS version, size_bytes FROM chunk_results"
             " WHERE recording_id = $1",
             uuid.UUID(recording_id),
         )

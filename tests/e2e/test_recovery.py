@@ -1,0 +1,124 @@
+"""Processes end in the middle of a live recording: it goes on where it was, and nothing is missing.
+
+All cases make the same object as a recording that nobody disturbed, to the byte.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import NewBroadcast
+from tests.e2e.service import STOP_S, Service
+from tests.e2e.world import Broadcast, World, eventually
+from tests.media import assert_same_packets, remux_with_ffmpeg
+
+pytestmark = pytest.mark.timeout(300)
+
+# At most so many segments appear at a time, so that all cases learn the sizes in the same way.
+STEP = 6
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    service = Service(tmp_path_factory.mktemp("recovery"), STALL_TIMEOUT="120s")
+    service.start()
+    yield service
+    assert service.stop() < STOP_S
+
+
+@pytest.fixture
+def world(service: Service) -> Iterator[World]:
+    with closing(World(service.endpoints)) as world:
+        yield world
+
+
+@pytest.fixture(scope="module")
+def undisturbed(service: Service, heavy: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The object of a recording in which nothing happened."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with closing(World(service.endpoints)) as world:
+        live = begin(Broadcast(world=world, playlist=heavy))
+        step(live)
+        done = finish(live)
+        report = world.report(done)
+        mp4 = world.fetch(done, folder)
+    assert len(report["chunks"]) > 3
+    assert report["frames_in"] == report["frames_out"]
+    assert_same_packets(mp4, remux_with_ffmpeg(heavy, folder / "reference.mp4"), tolerance_s=1e-4)
+    return mp4.read_bytes()
+
+
+def begin(live: Broadcast) -> Broadcast:
+    """Half of the stream, of which a chunk is finished."""
+    live.show(1)
+    live.tell("started")
+    live.recording()
+    step(live, STEP - 1)
+    step(live)
+    eventually(lambda: live.world.finished_chunks(live.recording()["id"]))
+    return live
+
+
+def step(live: Broadcast, count: int = STEP) -> None:
+    """More segments; returns when the recording knows them."""
+    live.show(count)
+    eventually(lambda: live.recording()["progress"]["segments"] == live.shown)
+
+
+def finish(live: Broadcast) -> dict[str, object]:
+    live.show(ended=True)
+    live.tell("ended")
+    done = live.completed(within_s=120)
+    assert (done["duration"], done["gaps"]) == (48, [])
+    return done
+
+
+@pytest.mark.parametrize(
+    "actor", ["Worker", "RecordingProcess", "Pool", "Reconciler", "KafkaService"]
+)
+def test_an_actor_is_killed(
+    actor: str,
+    service: Service,
+    world: World,
+    undisturbed: bytes,
+    broadcast: NewBroadcast,
+    heavy: Path,
+    tmp_path: Path,
+) -> None:
+    live = begin(broadcast(heavy))
+    live.show(STEP)
+    service.kill_actor(actor)
+    eventually(lambda: live.recording()["progress"]["segments"] == live.shown)
+    done = finish(live)
+    assert world.fetch(done, tmp_path).read_bytes() == undisturbed
+    after = broadcast()
+    after.show_whole()
+    after.task("process")
+    after.completed()
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_the_service_ends_and_is_started_again(
+    how: str,
+    service: Service,
+    undisturbed: bytes,
+    broadcast: NewBroadcast,
+    heavy: Path,
+    tmp_path: Path,
+) -> None:
+    live = begin(broadcast(heavy))
+    recording = live.recording()
+    before = live.world.finished_chunks(recording["id"])
+    if how == "stop":
+        assert service.stop() < STOP_S
+    else:
+        service.kill()
+    service.start()
+    with closing(World(service.endpoints)) as live.world:
+        assert live.recording()["id"] == recording["id"]
+        step(live)
+        assert before.items() <= live.world.finished_chunks(recording["id"]).items()
+        done = finish(live)
+        assert live.world.fetch(done, tmp_path).read_bytes() == undisturbed
