@@ -24,7 +24,7 @@ from pipeline.model import Segment
 from pipeline.stores.objects import ObjectStore
 from pipeline.transfer import TransferLimits, fetch
 
-_URL_LIFETIME_S = 6 * 3600
+_URL_LIFETIME_S = 24 * 3600
 
 
 class Source(Protocol):

@@ -31,6 +31,8 @@ _MUXER = {
     # Bit rates differ from chunk to chunk; without them equal streams have equal sample entries.
     "write_btrt": "0",
 }
+# FFmpeg's muxer ends the process over a step of more than 2**31 ticks; no pause is that long.
+_LONGEST_STEP_S = 3600
 _AUDIO_FRAGMENT_US = "2000000"
 _BUFFER_BYTES = 256 * 1024
 
@@ -156,6 +158,7 @@ class _Lane:
         self.taken = self.torn = 0
         self._index, self._note, self._mux = stream.index, tally.note, target.mux_one
         self._to_recording_time = clock.mapping(stream.time_base)
+        self._last_dts, self._longest_step = 0, int(_LONGEST_STEP_S / stream.time_base)
         self._out = target.add_stream_from_template(stream, opaque=True)
         self._out.codec_context.extradata = _without_padding(stream.codec_context.extradata)
         if _codec(stream) == "hevc":
@@ -177,6 +180,9 @@ class _Lane:
             pts = dts
         packet.pts = pts = self._to_recording_time(pts)
         packet.dts = dts = pts if dts is None else self._to_recording_time(dts)
+        if dts - self._last_dts > self._longest_step and self.taken:
+            raise MediaInvalid(f"the clock of its {packet.stream.type} jumps")
+        self._last_dts = dts
         self.taken += 1
         position = packet.pos
         self._note((self._index, -1 if position is None else position, dts, packet.duration or 0))

@@ -12,6 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from pipeline.media.samples import Span, TrackSamples
+from pipeline.timebase import TS_WRAP_S
 
 # A silent join of this length or less is the source's own timing (packets lost, encoder pause).
 KEPT_PAUSE_S = 0.5
@@ -61,7 +62,7 @@ def place(spans: Iterable[tuple[int, Span]]) -> list[PlacedSpan]:
                 chunk=chunk,
                 span=span,
                 shift_s=shift,
-                jump_s=jump if closes else 0.0,
+                jump_s=_as_meant(jump) if closes else 0.0,
                 new_run=new_run,
             )
         )
@@ -117,6 +118,12 @@ def _goes_back(span: Span, ends: Mapping[str, _Ends], shift: Fraction) -> bool:
         for lane, track in lanes(span.tracks).items()
         if lane in ends
     )
+
+
+def _as_meant(jump_s: float) -> float:
+    """A clock that was set back looks, being unwrapped, as if it had nearly gone round."""
+    period = float(TS_WRAP_S)
+    return jump_s - period if jump_s > period / 2 else jump_s
 
 
 def _jump_s(span: Span, ends: Mapping[str, _Ends], shift: Fraction) -> float:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import av
 from av.container import OutputContainer
 from av.filter import Graph
+from av.video.frame import PictureType
 
 from pipeline.errors import SourceMissing
 from pipeline.model import Segment
@@ -79,6 +80,8 @@ def _encode(target: OutputContainer, seconds: int) -> None:
         while sound is not None and sound.time is not None and sound.time <= (picture.time or 0):
             target.mux(audio.encode(sound))
             sound = next(sounds, None)
+        # The filter marks each picture as a keyframe; the encoder shall choose.
+        picture.pict_type = PictureType.NONE
         target.mux(video.encode(picture))
     while sound is not None:
         target.mux(audio.encode(sound))

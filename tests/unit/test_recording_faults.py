@@ -1,11 +1,12 @@
 """Streams with something wrong: what is bad costs only itself, and the gap says where and why."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from actors import dispatch
-from pipeline.model import Gap, Status
+from pipeline.model import Status
 from tests import media
 from tests.local_pool import Result, record
 from tests.media import FPS, Form
@@ -131,9 +132,16 @@ async def test_only_the_first_segments_are_readable_late(clips: Clips, tmp_path:
 
 
 @pytest.mark.usefixtures("small_chunks")
-async def test_a_jump_of_the_clock_closes_up(clips: Clips, tmp_path: Path) -> None:
-    """The clock jumps ahead an hour, unmarked: the timeline goes on, and the report says so."""
-    first, second = clips(FORM), clips(Form(first_frame=FORM.seconds * FPS, offset_s=3_600.0))
+@pytest.mark.parametrize(
+    ("before_s", "behind_s", "missing_s"), [(0.0, 3_600.0, 3_588.0), (1_000.0, 0.0, None)]
+)
+async def test_a_jump_of_the_clock_closes_up(
+    clips: Clips, tmp_path: Path, before_s: float, behind_s: float, missing_s: float | None
+) -> None:
+    """The clock jumps ahead an hour, unmarked: the timeline goes on, and the report says so. A
+    clock that starts again looks, unwrapped, like a jump of a day ahead, and misses nothing."""
+    first = clips(replace(FORM, offset_s=before_s))
+    second = clips(replace(FORM, first_frame=FORM.seconds * FPS, offset_s=behind_s))
     folder = tmp_path / "in"
     playlist = copy_clip(first, folder)
     lines = [line for line in playlist.read_text().splitlines() if line != "#EXT-X-ENDLIST"]
@@ -146,7 +154,9 @@ async def test_a_jump_of_the_clock_closes_up(clips: Clips, tmp_path: Path) -> No
     assert media.frame_numbers(result.mp4) == list(range(2 * FORM.seconds * FPS))
     assert result.report["duration_s"] == pytest.approx(24.0, abs=0.1)
     assert_in_step(result.mp4)
-    assert isinstance(result.recording.gaps[0], Gap)
+    assert [gap.duration_s for gap in result.recording.gaps] == (
+        [] if missing_s is None else [pytest.approx(missing_s, abs=0.5)]
+    )
 
 
 @pytest.mark.usefixtures("small_chunks")
