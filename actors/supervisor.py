@@ -196,6 +196,7 @@ class Supervisor:
             records, upload, partial(self._catalog.mark_publishing, self._id)
         )
         report["source"] = source.ref
+        report["profile"] = {"asked": recording.profile, "made": "copy"}
         report["timings_s"]["total"] = round(time.monotonic() - begin, 3)
         done = await self._catalog.complete(self._id, completion, report)
         await asyncio.to_thread(publisher.clear_staging)

@@ -130,6 +130,13 @@ class Settings(BaseSettings):
             raise ValueError("must not be negative")
         return value
 
+    @field_validator("profile")
+    @classmethod
+    def _must_be_there(cls, value: str) -> str:
+        if value != "copy":
+            raise ValueError(f"there is no profile {value!r}; profiles: copy")
+        return value
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:

@@ -31,8 +31,8 @@ def deployed(
         say("starting actors and the HTTP service")
         undo.callback(bounded, _STOP_S, client.stop)
         client.start(settings)
-        # In a Ray of our own, Serve itself ends with it.
-        undo.callback(bounded, _STOP_S, serve.shutdown if settings.ray_address else _undeploy)
+        # Only our application: the cluster may serve others.
+        undo.callback(bounded, _STOP_S, _undeploy)
         serve.start(http_options=HTTPOptions(host=host, port=port))
         serve.run(
             build_app(settings),

@@ -34,7 +34,12 @@ def local_ray(
     address = settings.ray_address or "local"
     options: dict[str, Any] = {}
     if not settings.ray_address:
-        options = {"num_cpus": num_cpus, "include_dashboard": dashboard}
+        # On this address alone, Ray listens to nobody outside.
+        options = {
+            "num_cpus": num_cpus,
+            "include_dashboard": dashboard,
+            "_node_ip_address": "127.0.0.1",
+        }
     _connect(address, options)
     try:
         yield

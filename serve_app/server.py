@@ -138,8 +138,15 @@ def _endpoints(
         kafka=",".join(settings.kafka_brokers) or None,
         ray_dashboard=dashboard,
         data_dir=str(data_dir.resolve()),
-        notes=tuple(services.notes),
+        notes=(*services.notes, *_not_enforced(settings)),
     )
+
+
+def _not_enforced(settings: Settings) -> list[str]:
+    """What an operator may take for protection, and is none yet."""
+    if settings.auth_secret is None and settings.auth_jwks_url is None:
+        return []
+    return ["AUTH_SECRET and AUTH_JWKS_URL are not enforced yet: whoever reaches the port may read"]
 
 
 def _write_private(path: Path, endpoints: Endpoints) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 MIN_PART_BYTES = 5 * 2**20
+# A worker holds all that it joins.
+_JOINED_BYTES = 32 * 2**20
 MAX_CHUNKS = 9_998
 _FIRST_CHUNK_BYTES = 8 * 2**20
 _EARLY_CHUNKS = 16
@@ -97,7 +99,8 @@ def _groups(chunks: Sequence[ChunkSize]) -> list[tuple[list[ChunkSize], bool]]:
     groups: list[list[ChunkSize]] = [[]]
     for chunk in chunks:
         follows_staged = not groups[-1] or not groups[-1][-1].is_part
-        if chunk.is_part or not follows_staged:
+        is_full = sum(c.size_bytes for c in groups[-1]) >= _JOINED_BYTES
+        if chunk.is_part or not follows_staged or is_full:
             groups.append([chunk])
         else:
             groups[-1].append(chunk)

@@ -83,7 +83,8 @@ def _print(endpoints: Any) -> None:
         table = Table(show_header=False)
         for row in rows:
             table.add_row(*row)
-        console.print(table)
+        # Long values are wrapped by the terminal, if at all, so that they can be copied whole.
+        console.print(table, width=max(console.width, console.measure(table).maximum))
     else:
         for name, value in rows:
             click.echo(f"{name}\t{value}")

@@ -169,6 +169,9 @@ def _service(data_dir: Path) -> Iterator[dict[str, Any]]:
     endpoints = data_dir / "endpoints.json"
     endpoints.unlink(missing_ok=True)
     log = data_dir / "demo.log"
+    log.unlink(missing_ok=True)
+    # It holds the credentials that `up` prints.
+    log.touch(mode=0o600)
     with log.open("wb") as output:
         process = subprocess.Popen(
             [
