@@ -5,8 +5,9 @@ ticks of the track's timescale in recording time (``pipeline.timebase``); offset
 first byte of the chunk. ``pipeline.media.fragments`` reads it.
 """
 
-import io
 import json
+import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,67 +76,74 @@ class SampleIndex:
 
     def pack(self) -> bytes:
         """Compressed bytes for the ledger; ``unpack`` reads them."""
-        arrays: dict[str, npt.NDArray[Any]] = {}
+        columns: list[bytes] = []
         heads = []
-        for s, span in enumerate(self.spans):
-            arrays[f"{s}.init"] = np.frombuffer(span.init, np.uint8)
-            arrays[f"{s}.fragments"] = _narrow(span.fragment_offset)
+        for span in self.spans:
             heads.append(
                 {
+                    "init": len(span.init),
                     "start": span.start,
                     "end": span.end,
                     "discontinuity": span.discontinuity,
                     "sequence": span.sequence,
-                    "tracks": [[t.track_id, t.timescale, t.kind] for t in span.tracks],
+                    "fragments": len(span.fragment_offset),
+                    "tracks": [
+                        [t.track_id, t.timescale, t.kind, len(t.size), len(t.run_count)]
+                        for t in span.tracks
+                    ],
                 }
             )
-            for t, track in enumerate(span.tracks):
-                for name in _COLUMNS:
-                    arrays[f"{s}.{t}.{name}"] = _narrow(getattr(track, name))
-        arrays["head"] = np.frombuffer(json.dumps(heads).encode(), np.uint8)
-        out = io.BytesIO()
-        np.savez_compressed(out, allow_pickle=False, **arrays)
-        return out.getvalue()
+            columns += [span.init, _packed(span.fragment_offset)]
+            for track in span.tracks:
+                columns += [_packed(getattr(track, name)) for name in (*_OF_SAMPLES, *_OF_RUNS)]
+                columns.append(track.key.tobytes())
+        head = json.dumps(heads).encode()
+        return zlib.compress(b"".join([struct.pack("<I", len(head)), head, *columns]))
 
     @classmethod
     def unpack(cls, packed: bytes) -> "SampleIndex":
-        with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-            heads = json.loads(arrays["head"].tobytes())
-            spans = tuple(_unpack_span(arrays, s, head) for s, head in enumerate(heads))
-        return cls(spans=spans)
+        reader = _Reader(zlib.decompress(packed))
+        (head_bytes,) = struct.unpack("<I", reader.take(4))
+        heads = json.loads(reader.take(head_bytes))
+        return cls(spans=tuple(_unpack_span(reader, head) for head in heads))
 
 
-_COLUMNS = ("dts", "cts", "duration", "size", "key", "run_offset", "run_count")
+_OF_SAMPLES = ("dts", "cts", "duration", "size")
+_OF_RUNS = ("run_offset", "run_count")
 
 
-def _narrow(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Times are stored as differences: nearly constant, so they compress to almost nothing."""
-    return column if column.dtype == np.bool_ else np.diff(column, prepend=0)
+def _packed(column: Ints) -> bytes:
+    """Differences: nearly constant for times, so they compress to almost nothing."""
+    return np.diff(column, prepend=0).astype("<i8").tobytes()
 
 
-def _unpack_span(arrays: Mapping[str, npt.NDArray[Any]], s: int, head: Mapping[str, Any]) -> Span:
-    def column(t: int, name: str) -> Ints:
-        return np.cumsum(arrays[f"{s}.{t}.{name}"], dtype=np.int64)
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
 
-    tracks = tuple(
-        TrackSamples(
-            track_id=track_id,
-            timescale=timescale,
-            kind=kind,
-            dts=column(t, "dts"),
-            cts=column(t, "cts"),
-            duration=column(t, "duration"),
-            size=column(t, "size"),
-            key=arrays[f"{s}.{t}.key"],
-            run_offset=column(t, "run_offset"),
-            run_count=column(t, "run_count"),
+    def take(self, size: int) -> bytes:
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+    def column(self, length: int) -> Ints:
+        return np.cumsum(np.frombuffer(self.take(8 * length), "<i8"), dtype=np.int64)
+
+
+def _unpack_span(reader: _Reader, head: Mapping[str, Any]) -> Span:
+    init = reader.take(head["init"])
+    fragment_offset = reader.column(head["fragments"])
+    tracks = []
+    for track_id, timescale, kind, samples, runs in head["tracks"]:
+        columns = {name: reader.column(samples) for name in _OF_SAMPLES}
+        columns |= {name: reader.column(runs) for name in _OF_RUNS}
+        key = np.frombuffer(reader.take(samples), np.bool_)
+        tracks.append(
+            TrackSamples(track_id=track_id, timescale=timescale, kind=kind, key=key, **columns)
         )
-        for t, (track_id, timescale, kind) in enumerate(head["tracks"])
-    )
     return Span(
-        init=arrays[f"{s}.init"].tobytes(),
-        tracks=tracks,
-        fragment_offset=np.cumsum(arrays[f"{s}.fragments"], dtype=np.int64),
+        init=init,
+        tracks=tuple(tracks),
+        fragment_offset=fragment_offset,
         start=head["start"],
         end=head["end"],
         discontinuity=head["discontinuity"],
