@@ -73,12 +73,11 @@ def command(
 async def _convert(
     input_ref: str, output: Path, num_cpus: int | None
 ) -> tuple[Any, dict[str, Any]]:
-    from actors import client
     from pipeline import logs
     from pipeline.model import Status
     from pipeline.settings import load_settings
+    from pipeline.source import open_media_playlist
     from pipeline.stores.objects_folder import FolderStore
-    from serve_app.local_ray import local_ray
 
     settings = load_settings()
     # The progress line says enough, unless more is asked for.
@@ -87,6 +86,11 @@ async def _convert(
     logs.configure(settings)
     source, follow = _open(input_ref, settings)
     _check_target(output)
+    # What is no playlist is told before Ray starts, which takes seconds.
+    await asyncio.to_thread(open_media_playlist, source)
+    from actors import client
+    from serve_app.local_ray import local_ray
+
     with _scratch(output) as folder, local_ray(settings, num_cpus):
         async with client.workers_only():
             with ProgressLine(input_ref) as line:
