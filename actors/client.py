@@ -5,7 +5,7 @@ Nobody above this module names an actor.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -38,10 +38,11 @@ log = structlog.get_logger()
 class Client:
     """What the HTTP service asks of the actors. Needs a Ray that ``start`` was called on."""
 
-    async def poke(self, recording_id: UUID | None = None) -> None:
-        """Say that there is news. Never fails: the reconciler looks by itself as well."""
+    async def poke(self, recordings: Collection[UUID] = ()) -> None:
+        """Say that there is news, maybe about recordings that run. Never fails: the reconciler and
+        the supervisors look by themselves as well."""
         try:
-            _actor(names.RECONCILER).poke.remote(recording_id)
+            _actor(names.RECONCILER).poke.remote(recordings)
         except WorkerLost as error:
             log.warning("poke_failed", error=str(error))
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
+from uuid import UUID
 
 import ray
 
@@ -11,14 +12,16 @@ from actors.kafka_events import EventPublisher
 from actors.kafka_intake import KafkaIntake
 from actors.loops import RetryingLoop
 from pipeline import logs
+from pipeline.model import StreamEvent
 from pipeline.settings import Settings
-from pipeline.stores.catalog import Catalog
+from pipeline.stores.catalog import Accepted, Catalog
 
 STOP_GRACE_S = 5.0
 
 
 class KafkaService:
-    """``make_catalog`` is called in this process; ``poke`` wakes those who act on new tasks.
+    """``make_catalog`` is called in this process; ``poke`` wakes those who act on new
+    tasks, and is told which recordings they are about.
 
     ``run`` goes on until ``stop``, through every outage; a further call while it runs returns at
     once, so whoever watches this actor may simply call it again.
@@ -28,17 +31,18 @@ class KafkaService:
         self,
         settings: Settings,
         make_catalog: Callable[[], Catalog],
-        poke: Callable[[], Awaitable[None]],
+        poke: Callable[[Collection[UUID]], Awaitable[None]],
     ) -> None:
         # While a broker is away aiokafka logs errors by the hundred a minute; ours says it once.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-        self._catalog = make_catalog()
+        self._catalog, self._poke = make_catalog(), poke
+        self._touched: set[UUID] = set()
         self.intake = KafkaIntake(
             brokers=settings.kafka_brokers,
             topic=settings.kafka_topic,
             group=settings.kafka_group,
-            accept=self._catalog.accept,
-            poke=poke,
+            accept=self._accept,
+            poke=self._tell,
         )
         self.publisher = EventPublisher(
             brokers=settings.kafka_brokers,
@@ -64,6 +68,16 @@ class KafkaService:
             "events": self.publisher.status(),
         }
 
+    async def _accept(self, event: StreamEvent) -> Accepted:
+        accepted = await self._catalog.accept(event)
+        if accepted.recording_id is not None:
+            self._touched.add(accepted.recording_id)
+        return accepted
+
+    async def _tell(self) -> None:
+        touched, self._touched = self._touched, set()
+        await self._poke(touched)
+
     async def _session(self) -> None:
         try:
             await self._catalog.open()
@@ -83,7 +97,7 @@ class KafkaProcess(KafkaService):
         self,
         settings: Settings,
         make_catalog: Callable[[], Catalog],
-        poke: Callable[[], Awaitable[None]],
+        poke: Callable[[Collection[UUID]], Awaitable[None]],
     ) -> None:
         logs.configure(settings)
         super().__init__(settings, make_catalog, poke)

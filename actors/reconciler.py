@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -70,11 +71,12 @@ class Reconciler:
                 log.warning("reconcile_failed", error=str(error))
             await self._pause()
 
-    async def poke(self, recording_id: UUID | None = None) -> None:
-        """There is news, maybe about this recording."""
+    async def poke(self, recordings: Collection[UUID] = ()) -> None:
+        """There is news, and what is about these recordings their supervisors should see now."""
         self._poked.set()
-        if recording_id in self._running:
-            self._running[recording_id].handle.wake.remote()
+        for recording_id in recordings:
+            if recording_id in self._running:
+                self._running[recording_id].handle.wake.remote()
 
     async def running(self) -> list[str]:
         return [str(recording_id) for recording_id in self._running]

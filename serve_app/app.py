@@ -79,7 +79,8 @@ class RecordingService:
 
     async def _submit(self, event: StreamEvent) -> Accepted:
         accepted = await self._catalog.accept(event)
-        await self._client.poke(accepted.recording_id)
+        touched = accepted.recording_id
+        await self._client.poke([] if touched is None else [touched])
         return accepted
 
     async def _check_store(self) -> None:

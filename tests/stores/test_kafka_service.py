@@ -4,7 +4,9 @@ import asyncio
 import json
 import time
 import uuid
+from collections.abc import Collection
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
@@ -32,7 +34,7 @@ def settings(kafka_brokers: list[str]) -> Settings:
 async def test_tasks_in_and_states_out(settings: Settings, database: str) -> None:
     pokes = asyncio.Event()
 
-    async def poke() -> None:
+    async def poke(_recordings: Collection[UUID]) -> None:
         pokes.set()
 
     world = World(settings.kafka_brokers, settings.kafka_topic)
