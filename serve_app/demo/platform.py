@@ -35,7 +35,8 @@ class Platform:
             if item.init is not None and item.init[0] not in inits:
                 inits.add(item.init[0])
                 self._put(f"{key}/{item.init[0]}", item.init[1], "video/mp4")
-            self._put(f"{key}/{item.name}", item.data, "video/mp2t")
+            if item.data:
+                self._put(f"{key}/{item.name}", item.data, "video/mp2t")
             lines += [*item.tags, item.name]
             longest = max(longest, ceil(float(item.tags[-1].split(":")[1].rstrip(","))))
             count += 1

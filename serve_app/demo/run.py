@@ -19,7 +19,7 @@ from pipeline.errors import WorkerLost
 from pipeline.settings import Settings, load_settings
 from pipeline.stores.connect import make_store
 from serve_app.demo.platform import Platform
-from serve_app.demo.stream import make_stream, read_stream
+from serve_app.demo.stream import check_input, make_stream, read_stream
 
 _UP_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 20.0
@@ -41,6 +41,8 @@ class Result:
 
 def run(input_ref: str | None, data_dir: Path) -> list[Result]:
     """Record ``input_ref``, or a stream made here. Raises ``VodrayError``."""
+    if input_ref is not None:
+        check_input(input_ref, load_settings())
     with _service(data_dir) as endpoints:
         settings = load_settings(
             minio_endpoint=endpoints["s3"].split("://")[1],

@@ -13,7 +13,7 @@ from av.container import OutputContainer
 from av.filter import Graph
 from av.video.frame import PictureType
 
-from pipeline.errors import SourceMissing
+from pipeline.errors import SourceError, SourceMissing
 from pipeline.model import Segment
 from pipeline.settings import Settings
 from pipeline.source import FileSource, Source, WebRules, WebSource, open_media_playlist
@@ -25,7 +25,8 @@ _LIMITS = TransferLimits(timeout_s=60.0, attempts=3, retry_delay_s=1.0, max_byte
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One segment ready to be published: its file name, bytes, and lines before its URI."""
+    """One segment ready to be published: its file name, bytes (none: it is missing), and the lines
+    before its URI."""
 
     name: str
     data: bytes
@@ -103,6 +104,11 @@ def _graph(*filters: tuple[str, str]) -> Iterator[Any]:
             return
 
 
+def check_input(reference: str, settings: Settings) -> None:
+    """Raise the ``VodrayError`` that says why this playlist cannot be read."""
+    open_media_playlist(_source(reference, settings))
+
+
 def read_stream(reference: str, settings: Settings) -> Iterator[Item]:
     """The segments of any playlist, in order, renamed so that they lie side by side."""
     source, playlist = open_media_playlist(_source(reference, settings))
@@ -135,9 +141,14 @@ def _item(number: int, segment: Segment, source: Source) -> Item:
         name = f"init-{abs(hash(data)) % 10**8:08d}.mp4"
         init = (name, data)
         tags.append(f'#EXT-X-MAP:URI="{name}"')
+    try:
+        data = fetch(url, byte_range=segment.byte_range, limits=_LIMITS)
+    except SourceError:
+        # The platform lists it all the same; what becomes of it is for vodray to tell.
+        data = b""
     return Item(
         name=f"segment-{number:05d}{suffix}",
         init=init,
-        data=fetch(url, byte_range=segment.byte_range, limits=_LIMITS),
+        data=data,
         tags=(*tags, f"#EXTINF:{segment.duration_s:.6f},"),
     )
