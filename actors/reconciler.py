@@ -15,10 +15,9 @@ from uuid import UUID, uuid4
 import ray
 import structlog
 
-from actors import names
-from actors import recording as recording_actor
 from actors.faults import actor_errors
 from actors.recording import sources_of
+from actors.supervisors import Supervisors
 from pipeline import logs
 from pipeline.errors import SourceError, SourceForbidden, VodrayError
 from pipeline.model import Recording, Status, StreamEvent
@@ -45,6 +44,7 @@ class Reconciler:
     def __init__(self, settings: Settings) -> None:
         logs.configure(settings)
         self._settings = settings
+        self._supervisors = Supervisors(settings)
         self._catalog = make_catalog(settings)
         self._store = make_store(settings)
         self._poked = asyncio.Event()
@@ -100,6 +100,7 @@ class Reconciler:
             waits = self._not_before.get(recording.id, 0.0) > time.monotonic()
             if recording.id not in self._running and not waits:
                 self._start(recording)
+        self._supervisors.keep_ready()
 
     async def _decide(self, task_id: int, event: StreamEvent) -> None:
         """An event whose source cannot be looked at now waits; others do not wait for it."""
@@ -131,12 +132,7 @@ class Reconciler:
         return None
 
     def _start(self, recording: Recording) -> None:
-        handle = recording_actor.RecordingActor.options(
-            name=names.supervisor(recording.id),
-            namespace=names.NAMESPACE,
-            get_if_exists=True,
-            **recording_actor.OPTIONS,
-        ).remote(recording.id, self._settings)
+        handle = self._supervisors.start(recording)
         task = asyncio.get_running_loop().create_task(self._watch(recording.id, handle))
         self._running[recording.id] = _Running(handle, task)
         log.info("supervisor_started", recording=str(recording.id), stream=recording.stream_id)
@@ -145,7 +141,7 @@ class Reconciler:
         try:
             with actor_errors(f"the supervisor of {recording_id}"):
                 last_try = self._unexpected[recording_id] + 1 >= _UNEXPECTED_ERRORS
-                await handle.run.remote(last_try=last_try)
+                await handle.run.remote(recording_id, last_try=last_try)
             self._not_before.pop(recording_id, None)
             self._unexpected.pop(recording_id, None)
         except Exception as error:  # noqa: BLE001 - whatever it was, the catalogue still knows

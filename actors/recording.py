@@ -21,21 +21,22 @@ from pipeline.stores.objects import ObjectStore
 
 
 class RecordingProcess:
-    """Async actor: ``run`` records until the recording is final, ``wake`` makes it look now."""
+    """Async actor for one recording: ``run`` records until it is final, ``wake`` makes it look
+    now."""
 
-    def __init__(self, recording_id: UUID, settings: Settings) -> None:
+    def __init__(self, settings: Settings) -> None:
         logs.configure(settings)
-        self._id, self._settings = recording_id, settings
+        self._settings = settings
         self._catalog = make_catalog(settings)
         self._supervisor: Supervisor | None = None
 
-    async def run(self, last_try: bool = False) -> None:
+    async def run(self, recording_id: UUID, last_try: bool = False) -> None:
         """Raises the ``VodrayError`` that a later run may overcome."""
         await self._catalog.open()
         try:
             results = make_store(self._settings)
             self._supervisor = Supervisor(
-                self._id,
+                recording_id,
                 catalog=self._catalog,
                 results=results,
                 bucket=self._settings.minio_bucket,
