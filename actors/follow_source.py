@@ -15,7 +15,7 @@ from pipeline import plan
 from pipeline.errors import SourceError
 from pipeline.follow import Followed, locate, take_new
 from pipeline.media.playlist import MediaPlaylist
-from pipeline.model import ChunkSpec, EndReason, Progress, Segment
+from pipeline.model import ChunkRecord, ChunkSpec, EndReason, Progress, Segment
 from pipeline.plan import PlanState
 from pipeline.progress import Look, Watch, advance, seconds_to_next_look
 from pipeline.settings import Settings
@@ -55,6 +55,11 @@ class Follower:
         self._may_grow, self._wait = may_grow, wait
         self._target_s = _UNKNOWN_TARGET_S
         self._planned_segments = sum(len(chunk.segments) for chunk in planned)
+        self._at_work: set[asyncio.Task[ChunkRecord]] = set()
+
+    def send(self, chunks: asyncio.TaskGroup, chunk: ChunkSpec, urgency: Urgency) -> None:
+        """To the workers."""
+        self._at_work.add(chunks.create_task(self._dispatcher.make(chunk, urgency)))
 
     async def follow(self, chunks: asyncio.TaskGroup) -> None:
         """Until the stream has ended; every chunk that is complete goes to work in ``chunks``."""
@@ -77,9 +82,9 @@ class Follower:
 
     async def wait_for_chunks(self) -> None:
         """Until all are in the ledger; one that fails ends this by ending its task group."""
-        while len(self._dispatcher.finished) < len(self._planned):
+        while self._at_work:
             await self.report_progress()
-            await self._wait(_REPORT_EVERY_S)
+            _, self._at_work = await asyncio.wait(self._at_work, timeout=_REPORT_EVERY_S)
         await self.report_progress()
 
     async def report_progress(self) -> None:
@@ -126,7 +131,7 @@ class Follower:
             await self._catalog.plan_chunk(self._id, chunk)
             self._planned.append(chunk)
             self._planned_segments += len(chunk.segments)
-            chunks.create_task(self._dispatcher.make(chunk, urgency))
+            self.send(chunks, chunk, urgency)
         await self.report_progress()
 
     async def _mark_ended(self, reason: EndReason) -> None:

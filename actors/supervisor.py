@@ -122,7 +122,7 @@ class Supervisor:
         async with asyncio.TaskGroup() as chunks:
             for chunk in planned:
                 if chunk.index not in dispatcher.finished:
-                    chunks.create_task(dispatcher.make(chunk, Urgency.BACKLOG))
+                    follower.send(chunks, chunk, Urgency.BACKLOG)
             await follower.follow(chunks)
             await follower.wait_for_chunks()
         records = [dispatcher.finished[chunk.index] for chunk in planned]

@@ -37,7 +37,7 @@ _OUR_ACTORS = {
     "ray::RecordingProcess": "supervisor",
     "ray::Pool": "pool",
     "ray::Reconciler": "reconciler",
-    "ray::KafkaService": "kafka intake",
+    "ray::Kafka": "kafka intake",
     "ray::Serve": "http",
     "ray::ProxyActor": "http",
     "ray::IDLE": "ray idle",

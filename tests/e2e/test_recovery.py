@@ -78,7 +78,7 @@ def finish(live: Broadcast) -> dict[str, object]:
 @pytest.mark.parametrize(
     # With a dot: one that is in a call, not the one that is kept ready.
     "actor",
-    ["Worker", r"RecordingProcess\.", "Pool", "Reconciler", "KafkaService"],
+    ["Worker", r"RecordingProcess\.", "Pool", "Reconciler", "KafkaProcess"],
 )
 def test_an_actor_is_killed(
     actor: str,
