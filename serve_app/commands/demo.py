@@ -72,6 +72,5 @@ def _print(result: Any, data_dir: Path) -> None:
     for title, value in lines:
         click.echo(f"  {title:<10} {value}")
     for gap in recording["gaps"]:
-        click.echo(
-            f"  gap        {gap['duration_s']:.3f} s missing at {gap['start_s']:.3f} s: {gap['reason']}"
-        )
+        where = f"{gap['duration_s']:.3f} s missing at {gap['start_s']:.3f} s"
+        click.echo(f"  {'gap':<10} {where}: {gap['reason']}")
