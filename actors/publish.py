@@ -5,6 +5,7 @@ there. Nothing gets its final name before the checks have passed.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from actors.dispatch import (
 )
 from actors.fair_queue import Urgency
 from pipeline.assemble import Assembly, assemble, check, describe_tracks, poster_span
-from pipeline.errors import ObjectMissing, VerificationFailed, VodrayError
+from pipeline.errors import BucketMissing, ObjectMissing, VerificationFailed, VodrayError
 from pipeline.jobs import Address, JoinJob, PosterJob
 from pipeline.media import hls
 from pipeline.media.layout import Joined
@@ -252,14 +253,15 @@ def remove_everything(
     results: ObjectStore, bucket: str, recording: Recording, uploads: Sequence[Upload]
 ) -> None:
     """Leave no object and no unfinished upload of a recording that failed or was cancelled."""
-    for upload in uploads:
-        results.abort_upload(bucket, upload.key, upload.upload_id)
-    prefixes = [staging_prefix(recording.id)]
-    keys = [upload.key for upload in uploads]
-    if recording.object_name is not None:
-        prefixes.append(f"{recording.object_name}/")
-        for left in results.uploads(bucket, f"{recording.object_name}.mp4"):
-            results.abort_upload(bucket, left.key, left.upload_id)
-    for prefix in prefixes:
-        keys += [found.key for found in results.list(bucket, prefix)]
-    results.delete(bucket, keys)
+    with contextlib.suppress(BucketMissing):
+        for upload in uploads:
+            results.abort_upload(bucket, upload.key, upload.upload_id)
+        prefixes = [staging_prefix(recording.id)]
+        keys = [upload.key for upload in uploads]
+        if recording.object_name is not None:
+            prefixes.append(f"{recording.object_name}/")
+            for left in results.uploads(bucket, f"{recording.object_name}.mp4"):
+                results.abort_upload(bucket, left.key, left.upload_id)
+        for prefix in prefixes:
+            keys += [found.key for found in results.list(bucket, prefix)]
+        results.delete(bucket, keys)

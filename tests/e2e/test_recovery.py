@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from minio import Minio
 
 from tests.e2e.conftest import NewBroadcast
 from tests.e2e.service import STOP_S, Service
@@ -124,3 +125,29 @@ def test_the_service_ends_and_is_started_again(
         assert before.items() <= live.world.finished_chunks(recording["id"]).items()
         done = finish(live)
         assert live.world.fetch(done, tmp_path).read_bytes() == undisturbed
+
+
+@pytest.mark.parametrize("which", ["bucket", "hls_bucket"])
+def test_a_bucket_is_gone(which: str, world: World, broadcast: NewBroadcast) -> None:
+    bucket = str(world.endpoints[which])
+    lost = broadcast()
+    if which == "bucket":
+        lost.show_whole()
+    keys = [found.key for found in world.store.list(bucket, "")]
+    world.store.delete(bucket, keys)
+    endpoint = world.endpoints["s3"].removeprefix("http://")
+    secrets = (world.endpoints["s3_access_key"], world.endpoints["s3_secret_key"])
+    Minio(endpoint, *secrets, secure=False).remove_bucket(bucket)
+    try:
+        assert world.http.get("/health").status_code == 503
+        lost.tell("ended")
+        (recording,) = lost.finished()
+        assert recording["status"] == "failed"
+        assert bucket in recording["error"]
+        assert "Check MINIO_BUCKET and MINIO_HLS_BUCKET" in recording["error"]
+    finally:
+        world.store.ensure_bucket(bucket)
+    after = broadcast()
+    after.show_whole()
+    after.tell("ended")
+    after.completed()
