@@ -1,4 +1,4 @@
-"""Inputs, made once and cached: a minute is encoded, and hours are that minute again and again."""
+"""Inputs, made once and cached: half a minute is encoded, and hours are that again and again."""
 
 import math
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 import imageio_ffmpeg
 
 # A whole number of 4 s segments, of 2 s GOPs and of AAC frames of 1024 samples.
-_BASE_S = 64
+_BASE_S = 32
 SEGMENT_S = 4
 _TIMEOUT_S = 1800.0
 

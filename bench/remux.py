@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from uuid import uuid4
 
 from bench import peers
@@ -22,17 +21,17 @@ def run(options: Options, say: Callable[[str], object]) -> Result:
     say(f"input: {options.length_s} s of stream")
     stream = plain_stream(options.length_s, options.folder / "media")
     recordings: list[Recording] = []
-    with running(options.folder / "service") as world:
+    with running(options.folder) as world:
         world.publish(stream.folder, "bench")
         movers = peers.Movers()
         try:
             peers.warm(movers)
-            contenders = _contenders(world, movers, options.folder / "scratch", recordings)
+            contenders = _contenders(world, movers, recordings)
             samples = take_turns(
                 contenders,
                 rounds=options.rounds,
                 roots=[world.pid],
-                between=lambda: _settle(world),
+                between=lambda: _settle(world, stream.size_bytes),
                 say=say,
             )
         finally:
@@ -58,16 +57,14 @@ def run(options: Options, say: Callable[[str], object]) -> Result:
     )
 
 
-def _contenders(
-    world: World, movers: peers.Movers, scratch: Path, recordings: list[Recording]
-) -> list[Contender]:
+def _contenders(world: World, movers: peers.Movers, recordings: list[Recording]) -> list[Contender]:
     settings = world.settings
     place = peers.Place(
         objects=world.store,
         source_bucket=settings.minio_hls_bucket,
         playlist_key="bench/stream.m3u8",
         bucket=settings.minio_bucket,
-        scratch=scratch,
+        scratch=world.folder / "scratch",
     )
 
     def ours(name: str) -> None:
@@ -94,8 +91,9 @@ def _contenders(
     ]
 
 
-def _settle(world: World) -> None:
+def _settle(world: World, expected_bytes: int) -> None:
     """Let nobody pay for what the one before has left to write or to delete."""
+    world.check_result(expected_bytes)
     world.empty_results()
     os.sync()
     time.sleep(1.0)

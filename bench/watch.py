@@ -149,8 +149,7 @@ class Watch:
             number += 1
 
     def _look(self, *, is_first: bool = False, trees: bool = True, shares: bool = False) -> None:
-        if trees:
-            self._pids = set(_trees(self._roots))
+        self._pids = set(_trees(self._roots)) if trees else self._pids | set(_own_children())
         for pid in self._pids:
             # It may end at any time; a zombie has no memory to show.
             with suppress(OSError, IndexError, ValueError):
@@ -193,6 +192,13 @@ def _trees(roots: Iterable[int]) -> Iterable[int]:
         with suppress(psutil.Error):
             yield root
             yield from (child.pid for child in psutil.Process(root).children(recursive=True))
+
+
+def _own_children() -> Iterable[int]:
+    """Cheap to find, and FFmpeg may need less than a second."""
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(OSError):
+            yield from map(int, (thread / "children").read_text().split())
 
 
 def _written(folder: Path) -> int:

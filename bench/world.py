@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,8 +34,10 @@ _UPLOADS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """A running service. ``settings`` name its stores; ``pid`` is the root of its processes."""
+    """A running service. ``settings`` name its stores; ``pid`` is the root of its processes;
+    ``folder`` goes when it ends."""
 
+    folder: Path
     http: str
     settings: Settings
     store: ObjectStore
@@ -91,6 +94,14 @@ class World:
         report: dict[str, Any] = answer.json()
         return report
 
+    def check_result(self, expected_bytes: int) -> None:
+        """Raise unless there is one MP4 of about this size: nobody wins by leaving things out."""
+        bucket = self.settings.minio_bucket
+        found = [o for o in self.store.list(bucket, "") if "/" not in o.key]
+        sizes = [o.size_bytes for o in found if o.key.endswith(".mp4")]
+        if len(sizes) != 1 or not 0.9 < sizes[0] / expected_bytes < 1.1:
+            raise WorkerLost(f"Not one MP4 of {expected_bytes} bytes came out: {sizes}")
+
     def empty_results(self) -> None:
         """Drop all results, bucket and all: SeaweedFS frees their disk at once then."""
         settings = self.settings
@@ -112,10 +123,11 @@ def _completed(recording: Recording) -> Recording:
 
 
 @contextmanager
-def running(data_dir: Path) -> Iterator[World]:
-    """``vodray up`` with embedded services in an empty ``data_dir``. Raises ``WorkerLost``."""
-    shutil.rmtree(data_dir, ignore_errors=True)
-    data_dir.mkdir(parents=True)
+def running(folder: Path) -> Iterator[World]:
+    """``vodray up`` with embedded services and their data below ``folder``, until the end of the
+    context. Raises ``WorkerLost``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data_dir = Path(tempfile.mkdtemp(prefix="service-", dir=folder))
     log = data_dir / "up.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -125,7 +137,7 @@ def running(data_dir: Path) -> Iterator[World]:
         )  # fmt: skip
     try:
         _wait_ready(process, log)
-        yield _world(json.loads((data_dir / "endpoints.json").read_text()), process.pid)
+        yield _world(json.loads((data_dir / "endpoints.json").read_text()), process.pid, data_dir)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -150,7 +162,7 @@ def _wait_ready(process: "subprocess.Popen[bytes]", log: Path) -> None:
         time.sleep(0.1)
 
 
-def _world(endpoints: dict[str, Any], pid: int) -> World:
+def _world(endpoints: dict[str, Any], pid: int, folder: Path) -> World:
     settings = load_settings(
         database_url=endpoints["postgres"],
         minio_endpoint=endpoints["s3"].split("://")[1],
@@ -158,4 +170,10 @@ def _world(endpoints: dict[str, Any], pid: int) -> World:
         minio_access_key=endpoints["s3_access_key"],
         minio_secret_key=endpoints["s3_secret_key"],
     )
-    return World(http=endpoints["http"], settings=settings, store=make_store(settings), pid=pid)
+    return World(
+        folder=folder,
+        http=endpoints["http"],
+        settings=settings,
+        store=make_store(settings),
+        pid=pid,
+    )

@@ -1,0 +1,202 @@
+"""The bench's own arithmetic, what it says of processes, and one short real run."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from click.testing import CliRunner
+
+from bench.__main__ import main
+from bench.plot import draw
+from bench.report import compared
+from bench.result import Result
+from bench.run import Contender, Sample, Spread, ratios, spread, take_turns
+from bench.watch import Usage, Watch, kind_of
+
+
+def usage(kind: str, cpu_s: float, written: int = 0) -> Usage:
+    return Usage(
+        kind=kind,
+        processes=1,
+        cpu_s=cpu_s,
+        peak_rss_bytes=2**20,
+        peak_pss_bytes=2**20,
+        peak_uss_bytes=2**20,
+        written_bytes=written,
+    )
+
+
+def sample(contender: str, number: int, wall_s: float) -> Sample:
+    return Sample(
+        contender=contender,
+        round=number,
+        wall_s=wall_s,
+        usage=(usage("worker", 2.0, 5), usage("weed", 3.0, 700)),
+    )
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    """A slow round slows both: the ratio of the medians would say 1.5 here."""
+    samples = [
+        *(sample("ours", n, wall) for n, wall in enumerate((2.0, 20.0, 3.0))),
+        *(sample("peer", n, wall) for n, wall in enumerate((1.0, 10.0, 2.0))),
+    ]
+    assert ratios(samples, "ours", "peer") == Spread(median=2.0, min=1.5, max=2.0)
+    assert spread(samples, "ours", lambda s: s.wall_s) == Spread(median=3.0, min=2.0, max=20.0)
+
+
+def test_servers_are_told_apart() -> None:
+    one = sample("ours", 1, 1.0)
+    assert (one.cpu_s, one.own_cpu_s, one.own_written_bytes) == (5.0, 2.0, 5)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [
+        (Spread(median=1.3, min=1.2, max=1.5), "1.30 x as long (1.20..1.50)"),
+        (Spread(median=0.5, min=0.4, max=0.625), "2.00 x faster (1.60..2.50)"),
+    ],
+)
+def test_a_ratio_in_words(ratio: Spread, words: str) -> None:
+    assert compared(ratio) == words
+
+
+def test_turns_are_taken_and_the_first_does_not_count() -> None:
+    ran: list[str] = []
+    cleaned: list[int] = []
+    samples = take_turns(
+        [Contender(name=name, title=name, run=ran.append) for name in "ab"],
+        rounds=2,
+        roots=[],
+        between=lambda: cleaned.append(len(ran)),
+        say=lambda _: None,
+    )
+    assert ran == ["a-0", "b-0", "b-1", "a-1", "a-2", "b-2"]
+    assert cleaned == [1, 2, 3, 4, 5, 6]
+    assert [(s.contender, s.round) for s in samples] == [("b", 1), ("a", 1), ("a", 2), ("b", 2)]
+
+
+@pytest.mark.parametrize(
+    ("command", "kind"),
+    [
+        ("ray::Worker.run", "worker"),
+        ("ray::RecordingProcess.run", "supervisor"),
+        ("ray::ServeReplica:vodray:App", "http"),
+        ("/env/bin/weed -logdir=log mini -dir=.", "weed"),
+        ("postgres: vodray recordings 127.0.0.1(4711) idle", "postgres"),
+        ("/env/pginstall18/bin/postgres -D data", "postgres"),
+        ("/env/binaries/ffmpeg-linux-x86_64-v9 -i x", "ffmpeg"),
+        ("/env/ray/core/src/ray/raylet/raylet --raylet_socket_name=x", "raylet"),
+        ("/env/ray/core/src/ray/gcs/gcs_server --log_dir=x", "ray gcs"),
+        ("/env/bin/python /env/ray/dashboard/dashboard.py --host=x", "ray dashboard"),
+        ("/env/bin/python -m serve_app.cli up --port 0", "vodray up"),
+        ("/env/bin/python -c from multiprocessing.spawn import main", "bench"),
+    ],
+)
+def test_kinds_of_processes(command: str, kind: str) -> None:
+    assert kind_of(command) == kind
+
+
+_BUSY = """
+import sys, time
+block = bytearray(100 << 20)
+open(sys.argv[1], "wb").write(bytes(10 << 20))
+while time.process_time() < 0.6: pass
+sys.stdin.read(1)
+"""
+
+
+def test_a_watched_process_shows_what_it_used(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _BUSY, str(tmp_path / "file")], stdin=subprocess.PIPE
+    ) as child:
+        with Watch([child.pid]) as watch:
+            time.sleep(0.1)
+            while used(child.pid) < 0.4:
+                time.sleep(0.05)
+        child.communicate(b"x", timeout=10)
+    (seen,) = watch.usage()
+    assert seen.processes == 1
+    assert 0.1 < seen.cpu_s < 2.0
+    assert 100 << 20 < seen.peak_uss_bytes <= seen.peak_pss_bytes <= seen.peak_rss_bytes < 200 << 20
+    assert seen.written_bytes < 20 << 20
+
+
+def used(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def result() -> Result:
+    return Result(
+        name="remux",
+        title="1 h <of> stream",
+        unit="s",
+        facts={"cpu": "a & b", "cores": 2, "commit": "abc"},
+        input={},
+        titles={"ours": "ours", "peer": "a peer"},
+        samples=(sample("ours", 1, 1.5), sample("peer", 1, 1.0)),
+        subject="ours",
+        reference="peer",
+    )
+
+
+def test_the_plot_is_well_formed_and_to_scale() -> None:
+    root = ET.fromstring(draw(result()))
+    bars = [r for r in root.iter("{http://www.w3.org/2000/svg}rect") if r.get("x")]
+    long, short = (float(bar.get("width", "")) for bar in bars)
+    assert long / short == pytest.approx(1.5, rel=0.01)
+    words = " ".join(t.text or "" for t in root.iter("{http://www.w3.org/2000/svg}text"))
+    assert "1.50 x as long" in words
+    assert "1 h <of> stream" in words
+
+
+def test_figures_are_json() -> None:
+    figures = json.loads(json.dumps(result().as_json()))
+    assert figures["ratios"] == {"ours/peer": {"median": 1.5, "min": 1.5, "max": 1.5}}
+    assert figures["samples"][0]["usage"][1]["kind"] == "weed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nonsense"], "There is no bench 'nonsense'. Benches: remux"),
+        (["remux", "--length", "soon"], "not a duration"),
+        (["remux", "--length", "2s"], "shorter than 20s"),
+        (["remux", "--rounds", "0"], "--rounds"),
+    ],
+)
+def test_what_is_not_there_is_said(arguments: list[str], said: str) -> None:
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2
+    assert said in done.output
+
+
+def test_help_teaches() -> None:
+    said = CliRunner().invoke(main, ["--help"]).output
+    assert "remux    an ended stream in S3" in said
+    assert "python -m bench remux --length 5m" in said
+
+
+@pytest.mark.timeout(300)
+def test_a_minute_for_real(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", "remux", "--length", "1m", "--rounds", "1",
+         "--json", str(tmp_path / "out.json"), "--plot", str(tmp_path / "out.svg")],
+        capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "out.json").read_text())
+    assert set(figures["ratios"]) == {"vodray/concat", "vodray/stream", "vodray/limit"}
+    kinds = {u["kind"]: u for s in figures["samples"] for u in s["usage"] if s["round"] == 1}
+    assert {"supervisor", "worker", "weed", "postgres", "raylet", "ffmpeg"} <= set(kinds)
+    ours = next(s for s in figures["samples"] if s["contender"] == "vodray")
+    worker = next(u for u in ours["usage"] if u["kind"] == "worker")
+    assert worker["cpu_s"] > 0
+    assert worker["written_bytes"] < 10**6
+    assert "vodray" in (tmp_path / "out.svg").read_text()
+    assert "x as long" in done.stdout or "x faster" in done.stdout
