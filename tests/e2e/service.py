@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 
+from serve_app.embedded import launch
+
 ROOT = Path(__file__).parents[2]
 READY_S = 120.0
 # The contract's bound.
@@ -76,6 +78,11 @@ def start(*arguments: str | Path, cwd: Path, **variables: str) -> subprocess.Pop
     )
 
 
+def _mortal() -> list[str]:
+    """Makes the command end, as on SIGTERM, when this process ends without having stopped it."""
+    return [sys.executable, launch.__file__, str(os.getpid()), str(int(signal.SIGTERM)), "", ""]
+
+
 class Service:
     """``vodray up``, which may be stopped, killed and started again over the same data."""
 
@@ -95,9 +102,10 @@ class Service:
         """Returns the endpoints once ``ready`` was printed."""
         written = self.data_dir / "endpoints.json"
         written.unlink(missing_ok=True)
+        options = ("--data-dir", self.data_dir, "--port", "0", "--num-cpus", "2")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*_COMMAND, "up", "--data-dir", self.data_dir, "--port", "0", "--num-cpus", "2"],
+                [*_mortal(), *_COMMAND, "up", *options],
                 cwd=self._folder,
                 env=environment(**self._variables),
                 stdin=subprocess.DEVNULL,

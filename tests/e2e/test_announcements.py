@@ -115,6 +115,24 @@ def test_a_later_broadcast_under_the_same_key(
     assert first.left_behind() == []
 
 
+def test_a_later_broadcast_in_the_same_playlist(
+    world: World, broadcast: NewBroadcast, tmp_path: Path
+) -> None:
+    live = broadcast()
+    live.show(2)
+    live.tell("started", timestamp=instant(-8))
+    live.tell("ended")
+    assert numbers(world, live.completed(), tmp_path) == SIX_S[:100]
+    live.tell("started", timestamp=instant(60))
+    eventually(lambda: len(world.recordings(live.stream_id)) == 2)
+    time.sleep(3)
+    live.show(ended=True)
+    live.tell("ended", timestamp=instant(70))
+    newest, _ = live.finished(count=2)
+    assert newest["status"] == "completed", newest["error"]
+    assert numbers(world, newest, tmp_path) == SIX_S[100:]
+
+
 def test_an_announced_broadcast_that_never_comes_does_not_repeat_the_last(
     world: World, broadcast: NewBroadcast
 ) -> None:
