@@ -23,7 +23,7 @@ from pipeline.source import read_media_playlist
 from pipeline.stores.catalog import Catalog
 
 _UNKNOWN_TARGET_S = 2.0
-_REPORT_EVERY_S = 0.25
+_REPORT_EVERY_S = 1.0
 
 log = structlog.get_logger()
 
