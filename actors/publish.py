@@ -211,7 +211,7 @@ class Publisher:
         self._results.put(self._bucket, f"{self._name}/{name}", data, content_type)
 
     def clear_staging(self) -> None:
-        """Once the catalogue knows the result."""
+        """Once the object is whole."""
         prefix = staging_prefix(self._recording.id)
         self._results.delete(
             self._bucket, [found.key for found in self._results.list(self._bucket, prefix)]

@@ -198,8 +198,9 @@ class Supervisor:
         report["source"] = source.ref
         report["profile"] = {"asked": recording.profile, "made": "copy"}
         report["timings_s"]["total"] = round(time.monotonic() - begin, 3)
-        done = await self._catalog.complete(self._id, completion, report)
+        # The object is whole: whoever had to go on from here would find it.
         await asyncio.to_thread(publisher.clear_staging)
+        done = await self._catalog.complete(self._id, completion, report)
         await self._catalog.forget_ledger(self._id)
         log.info(
             "recording_completed",

@@ -119,7 +119,8 @@ def test_a_watched_process_shows_what_it_used(tmp_path: Path) -> None:
             while used(child.pid) < 0.4:
                 time.sleep(0.05)
         child.communicate(b"x", timeout=10)
-    (seen,) = watch.usage()
+    # Before it is what it will be, the child may be seen as a copy of this process.
+    (seen,) = (kind for kind in watch.usage() if kind.cpu_s > 0.1)
     assert seen.processes == 1
     assert 0.1 < seen.cpu_s < 2.0
     assert 100 << 20 < seen.peak_uss_bytes <= seen.peak_pss_bytes <= seen.peak_rss_bytes < 200 << 20
