@@ -152,6 +152,8 @@ class Reconciler:
         finally:
             ray.kill(handle, no_restart=True)
             self._running.pop(recording_id, None)
+            if not self._running:
+                self._supervisors.all_ended()
             self._poked.set()
 
 

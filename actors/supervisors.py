@@ -37,6 +37,10 @@ class Supervisors:
             **OPTIONS,
         ).remote(self._settings)
 
+    def all_ended(self) -> None:
+        """The processor is free again."""
+        self._calm_at = 0.0
+
     def keep_ready(self) -> None:
         if self._ready is None and time.monotonic() >= self._calm_at:
             self._ready = RecordingActor.options(**OPTIONS).remote(self._settings)

@@ -4,6 +4,7 @@ Transfers run in processes of their own, several at a time, and go through ``pip
 the peers read and write S3 as cheaply as we can.
 """
 
+import os
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ from pipeline.transfer import TransferLimits, fetch, store
 _MOVERS_PER_CORE = 2
 _TRANSFERS = 4
 _PART_BYTES = 16 * 2**20
+# What Ray gives its workers: whatever else runs on the machine must not slow only us.
+_NICENESS = 15
 _EXPIRES_S = 24 * 3600
 _FFMPEG_TIMEOUT_S = 3600.0
 _LIMITS = TransferLimits(timeout_s=120.0, attempts=3, retry_delay_s=1.0, max_bytes=2**30)
@@ -41,7 +44,10 @@ class Movers:
 
     pool: ProcessPoolExecutor = field(
         default_factory=lambda: ProcessPoolExecutor(
-            _MOVERS_PER_CORE * (psutil.cpu_count() or 1), mp_context=get_context("spawn")
+            _MOVERS_PER_CORE * (psutil.cpu_count() or 1),
+            mp_context=get_context("spawn"),
+            initializer=os.nice,
+            initargs=(_NICENESS,),
         )
     )
 
@@ -163,7 +169,18 @@ def _upload(place: Place, movers: Movers, path: Path, key: str) -> None:
 
 def _ffmpeg(*arguments: str) -> None:
     subprocess.run(
-        [ffmpeg(), "-hide_banner", "-nostdin", "-loglevel", "error", "-y", *arguments],
+        [
+            "nice",
+            "-n",
+            str(_NICENESS),
+            ffmpeg(),
+            "-hide_banner",
+            "-nostdin",
+            "-loglevel",
+            "error",
+            "-y",
+            *arguments,
+        ],
         check=True,
         timeout=_FFMPEG_TIMEOUT_S,
     )

