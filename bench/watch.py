@@ -96,18 +96,21 @@ class _Seen:
 
 
 class Watch:
-    """Everything below the processes ``roots``, from entering to leaving the context."""
+    """Everything below the processes ``roots``, and what this process starts meanwhile, from
+    entering to leaving the context."""
 
     def __init__(self, roots: Iterable[int]) -> None:
         self._roots = tuple(roots)
         self._seen: dict[tuple[str, int], _Seen] = {}
         self._pids: set[int] = set()
+        self._others: frozenset[int] = frozenset()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._children_s = 0.0
 
     def __enter__(self) -> Self:
         self._children_s = -_ended_children_s()
+        self._others = frozenset(_own_children()) - set(_trees(self._roots))
         self._look(is_first=True)
         self._thread.start()
         return self
@@ -149,7 +152,9 @@ class Watch:
             number += 1
 
     def _look(self, *, is_first: bool = False, trees: bool = True, shares: bool = False) -> None:
-        self._pids = set(_trees(self._roots)) if trees else self._pids | set(_own_children())
+        if trees:
+            self._pids = set(_trees(self._roots))
+        self._pids |= set(_own_children()) - self._others
         for pid in self._pids:
             # It may end at any time; a zombie has no memory to show.
             with suppress(OSError, IndexError, ValueError):

@@ -8,6 +8,7 @@ are not decoded: who asks decides about that.
 ``http.client`` alone instead of urllib3: reading 1.5 MB objects costs a third less CPU.
 """
 
+import atexit
 import http.client
 import select
 import socket
@@ -188,6 +189,15 @@ def _borrow(address: _Address) -> _Connection:
             return _Connection(address)
         if not connection.was_dropped():
             return connection
+        connection.close()
+
+
+@atexit.register
+def _close_idle() -> None:
+    with _lock:
+        connections = [connection for waiting in _idle.values() for connection in waiting]
+        _idle.clear()
+    for connection in connections:
         connection.close()
 
 
