@@ -33,11 +33,13 @@ log = structlog.get_logger()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """``first``: the segments that the recording begins with, made absolute. ``next_sequence``:
-    the media sequence number to go on with, None if nothing more can come."""
+    the media sequence number to go on with, None if nothing more can come. ``whole``: the playlist
+    that was found, if it says itself that it is complete."""
 
     source: Source
     first: tuple[Segment, ...]
     next_sequence: int | None
+    whole: MediaPlaylist | None = None
 
 
 class SourceFinder:
@@ -66,7 +68,12 @@ class SourceFinder:
         if not planned:
             source, playlist = await self._wait_for_playlist(begun=None)
             first = tuple(absolute(s, source, {}) for s in playlist.segments[:_FIRST_SEGMENTS])
-            return Start(source=source, first=first, next_sequence=first[0].sequence)
+            return Start(
+                source=source,
+                first=first,
+                next_sequence=first[0].sequence,
+                whole=playlist if playlist.ended else None,
+            )
         first = planned[0].segments[:_FIRST_SEGMENTS]
         # What is being finished is planned to its end.
         if recording.status is Status.RECORDING:

@@ -48,7 +48,7 @@ class Follower:
         may_grow: bool,
         wait: Callable[[float], Awaitable[None]],
     ) -> None:
-        self._id, self._source = recording_id, start.source
+        self._id, self._source, self._whole = recording_id, start.source, start.whole
         self._followed = Followed(next_sequence=start.next_sequence)
         self._state, self._planned, self._dispatcher = state, planned, dispatcher
         self._catalog, self._settings = catalog, settings
@@ -106,7 +106,9 @@ class Follower:
         playlist: MediaPlaylist | None = None
         found: list[Segment] = []
         try:
-            playlist = await asyncio.to_thread(read_media_playlist, self._source)
+            playlist = self._whole
+            if playlist is None:
+                playlist = await asyncio.to_thread(read_media_playlist, self._source)
             self._followed, segments = take_new(self._followed, playlist, may_restart=not told)
             found = await asyncio.to_thread(locate, segments, self._source)
             self._target_s = playlist.target_duration_s or self._target_s

@@ -15,13 +15,14 @@ from typing import Any
 from pipeline.errors import MediaInvalid, SourceError, VerificationFailed
 from pipeline.jobs import Address, ChunkJob, JoinJob, LookJob, PosterJob
 from pipeline.media import boxes, images
-from pipeline.media.entries import without_bit_rates
+from pipeline.media.entries import read_forms, without_bit_rates
 from pipeline.media.fragments import read_fragments
 from pipeline.media.layout import MIN_PART_BYTES
 from pipeline.media.remux import FirstLook, Remuxed, first_look, remux
 from pipeline.media.samples import SampleIndex, Span
 from pipeline.media.segments import has_torn_boxes
 from pipeline.media.sniff import check_is_media
+from pipeline.media.tables import sample_offsets
 from pipeline.model import ChunkRecord, ChunkSpec, Part, Segment
 from pipeline.transfer import TransferLimits, fetch, store
 
@@ -283,12 +284,19 @@ def _check_counts(made: Remuxed, span: Span) -> int:
 
 
 def _decode_border(span: Span, body: memoryview) -> dict[str, Any]:
-    """Decode the keyframe that the chunk begins with, from the bytes that will be uploaded."""
-    if not any(track.kind == "video" for track in span.tracks):
+    """Decode the first keyframe of the span's first fragment, from the bytes that will be uploaded,
+    found and described by what its index and its sample entry say."""
+    video = next((track for track in span.tracks if track.kind == "video"), None)
+    if video is None:
         return {"decoded": None}
-    start, end = fragment_range(span)
+    offsets = sample_offsets(video.run_offset, video.run_count, video.size)
+    at = int(video.key.argmax())
+    if not video.key[at] or offsets[at] >= fragment_range(span)[1]:
+        return {"decoded": False, "reason": "no keyframe in it"}
+    begin = int(offsets[at]) - span.start
+    entry = next(form.entry for form in read_forms(span.init) if form.track_id == video.track_id)
     try:
-        frame = images.decode_first_keyframe(span.init, bytes(body[: end - start]))
+        frame = images.decode_keyframe(entry, bytes(body[begin : begin + int(video.size[at])]))
     except MediaInvalid as error:
         return {"decoded": False, "reason": error.message}
     return {"decoded": True, "score": round(images.poster_score(frame), 3)}

@@ -2,6 +2,7 @@
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pipeline.errors import MediaInvalid
 from pipeline.media import boxes
@@ -41,15 +42,16 @@ def without_bit_rates(init: bytes) -> bytes:
     return bytes(patched)
 
 
+@lru_cache(maxsize=64)  # Most chunks of a recording have equal ones.
 @boxes.reading("an init segment")
-def read_forms(init: bytes) -> list[TrackForm]:
+def read_forms(init: bytes) -> tuple[TrackForm, ...]:
     """Each ``trak`` of an init segment that FFmpeg's muxer wrote."""
     moov = boxes.need(init, "moov")
-    return [
+    return tuple(
         _read_form(init, box)
         for box in boxes.walk(init, moov.body, moov.end)
         if box.kind == b"trak"
-    ]
+    )
 
 
 def _read_form(init: bytes, trak: boxes.Box) -> TrackForm:

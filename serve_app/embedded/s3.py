@@ -103,7 +103,8 @@ class S3Server(Service):
             ),
             folder=self.folder,
             log=self.log,
-            environment=_inner_tokens() | {"GOGC": "60"},  # less memory for 3 % more CPU
+            # Less memory for 3 % more CPU, and what is free goes back to the system.
+            environment=_inner_tokens() | {"GOGC": "60", "GOMEMLIMIT": "600MiB"},
         )
 
     def _is_ready(self) -> bool:
