@@ -1,8 +1,10 @@
 """The worker: carries out one job after the other, two at a time so that transfers of one overlap
 the computing of the other. Holds no keys and no state between jobs."""
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -12,12 +14,14 @@ from pipeline.jobs import Answer, ChunkJob, Job, JoinJob, LookJob, PosterJob
 
 SLOTS = 2
 _TRANSFERS = 4
+_NICENESS = 15
 
 
 class Worker:
     """Call ``run`` from up to ``SLOTS`` threads."""
 
     def __init__(self) -> None:
+        _step_back()
         self._tools = steps.Tools(
             threads=ThreadPoolExecutor(_TRANSFERS * SLOTS, thread_name_prefix="transfer"),
             gate=threading.Lock(),
@@ -37,6 +41,14 @@ class Worker:
 
     def ping(self) -> None:
         """Answers while the process lives."""
+
+
+def _step_back() -> None:
+    """Behind everything else on the machine: no task and no live window waits for media work."""
+    # Linux has a niceness per thread, which later threads take over.
+    for thread in Path("/proc/self/task").iterdir():
+        if os.getpriority(os.PRIO_PROCESS, int(thread.name)) < _NICENESS:
+            os.setpriority(os.PRIO_PROCESS, int(thread.name), _NICENESS)
 
 
 WorkerActor = ray.remote(Worker)

@@ -29,7 +29,7 @@ from pipeline.transfer import TransferLimits, fetch, store
 _MOVERS_PER_CORE = 2
 _TRANSFERS = 4
 _PART_BYTES = 16 * 2**20
-# What Ray gives its workers: whatever else runs on the machine must not slow only us.
+# That of the service's workers: whatever else runs on the machine must not slow only us.
 _NICENESS = 15
 _EXPIRES_S = 24 * 3600
 _FFMPEG_TIMEOUT_S = 3600.0

@@ -13,7 +13,6 @@ from typing import Any
 
 import httpx
 import pytest
-import ray
 from ray import serve
 
 from pipeline.model import EndReason
@@ -22,6 +21,7 @@ from pipeline.stores.catalog import Completion
 from pipeline.stores.catalog_postgres import PostgresCatalog
 from pipeline.stores.objects_s3 import S3Store
 from serve_app.app import build_app
+from serve_app.local_ray import local_ray
 from tests.conftest import S3
 
 BODY = {
@@ -39,13 +39,10 @@ def ray_serve() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    try:
+    with local_ray(Settings(_env_file=None), num_cpus=2):
         serve.start(http_options={"host": "127.0.0.1", "port": port})
         yield f"http://127.0.0.1:{port}"
-    finally:
         serve.shutdown()
-        ray.shutdown()
 
 
 @pytest.fixture
