@@ -21,9 +21,9 @@ _ENVIRONMENT = {
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
     # On a busy machine the HTTP proxy needs more than the 5 s after which Serve would kill it, and
     # with it whoever waits for Serve to start.
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     # Workers that do media work step back by themselves; all else answers, whoever is busy here.
     "RAY_worker_niceness": "0",
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
 }
 _SHUTDOWN_S = 5.0
 _ATTEMPTS = 2
