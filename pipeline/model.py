@@ -161,11 +161,21 @@ class ByteRange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentKey:
+    """AES-128 (RFC 8216 4.3.2.4): ``uri`` names the 16 bytes of the key; ``iv`` is 32 hex digits,
+    empty where an EXT-X-MAP is encrypted and its EXT-X-KEY names none, as it must."""
+
+    uri: str
+    iv: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InitSection:
     """A Media Initialization Section: the bytes that ``EXT-X-MAP`` names (RFC 8216 4.3.2.5)."""
 
     uri: str
     byte_range: ByteRange | None = None
+    key: SegmentKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,8 +183,8 @@ class Segment:
     """One Media Segment of a source playlist, its URI made absolute.
 
     ``duration_s`` is what EXTINF claims: good for planning, never for timestamps. ``size_bytes``
-    is known where the source's server lists sizes. ``is_gap`` is ``EXT-X-GAP``, or
-    an address that may not be read, which ``gap_reason`` then says.
+    is known where the source's server lists sizes. ``is_gap`` is ``EXT-X-GAP``, or an address that
+    may not be read or an encryption that is not known, which ``gap_reason`` then says.
     """
 
     sequence: int
@@ -183,6 +193,7 @@ class Segment:
     discontinuity: bool = False
     byte_range: ByteRange | None = None
     init: InitSection | None = None
+    key: SegmentKey | None = None
     program_date_time: datetime | None = None
     is_gap: bool = False
     gap_reason: str = ""
