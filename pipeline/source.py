@@ -223,7 +223,7 @@ def open_media_playlist(source: Source) -> tuple[Source, MediaPlaylist]:
     playlist = parse(source.read_playlist(), source.ref)
     if isinstance(playlist, MasterPlaylist):
         best = playlist.best()
-        if best.has_separate_audio:
+        if any(audio.uri for audio in playlist.audio_of(best)):
             raise Unsupported(f"{source.ref} keeps sound in playlists of its own")
         source = source.variant(best.uri)
     return source, read_media_playlist(source)

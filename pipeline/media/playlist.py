@@ -12,12 +12,30 @@ from typing import Any
 import m3u8
 
 from pipeline.errors import PlaylistInvalid, Unsupported
+from pipeline.media.master import AudioRendition, MasterPlaylist, Variant, master_playlist
 from pipeline.model import ByteRange, InitSection, Segment
 
 MAX_PLAYLIST_BYTES = 16 * 2**20
 MAX_SEGMENTS = 200_000
-_MAX_SEGMENT_S = 24 * 3600.0
+MAX_SEGMENT_S = 24 * 3600.0
+__all__ = [
+    "AudioRendition",
+    "MasterPlaylist",
+    "MediaPlaylist",
+    "PlaylistLimits",
+    "Variant",
+    "parse",
+]
 _DECIMAL_TARGET = re.compile(r"^(#EXT-X-TARGETDURATION:)\s*(\d{1,9}\.\d+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaylistLimits:
+    """What a playlist may ask of us; above it, it is refused."""
+
+    max_bytes: int = MAX_PLAYLIST_BYTES
+    max_segments: int = MAX_SEGMENTS
+    max_segment_s: float = MAX_SEGMENT_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,43 +47,27 @@ class MediaPlaylist:
     ended: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """One EXT-X-STREAM-INF of a Master Playlist. ``has_separate_audio``: sound lies elsewhere."""
-
-    uri: str
-    bandwidth: int
-    height: int
-    has_separate_audio: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MasterPlaylist:
-    variants: tuple[Variant, ...]
-
-    def best(self) -> Variant:
-        return max(self.variants, key=lambda v: (v.height, v.bandwidth))
-
-
-def parse(data: bytes, ref: str) -> MediaPlaylist | MasterPlaylist:
+def parse(
+    data: bytes, ref: str, limits: PlaylistLimits = PlaylistLimits()
+) -> MediaPlaylist | MasterPlaylist:
     """Parse a playlist. Raises ``PlaylistInvalid`` naming ``ref`` and the line."""
-    text = _decode(data, ref)
+    text = _decode(data, ref, limits.max_bytes)
     try:
         playlist: Any = m3u8.M3U8(text)
     except Exception as error:  # m3u8 raises whatever its int() and float() calls raise.
         raise PlaylistInvalid(f"{ref} is no valid playlist: {error}") from error
     if playlist.is_variant:
-        return _master(playlist, ref)
+        return master_playlist(playlist.data, ref)
     if playlist.is_i_frames_only:
         raise Unsupported(f"{ref} holds only I-frames (EXT-X-I-FRAMES-ONLY)")
-    return _media(playlist, ref)
+    return _media(playlist, ref, limits)
 
 
-def _decode(data: bytes, ref: str) -> str:
+def _decode(data: bytes, ref: str, max_bytes: int) -> str:
     if not data.strip():
         raise PlaylistInvalid(f"{ref} is empty")
-    if len(data) > MAX_PLAYLIST_BYTES:
-        raise PlaylistInvalid(f"{ref} is larger than {MAX_PLAYLIST_BYTES} bytes")
+    if len(data) > max_bytes:
+        raise PlaylistInvalid(f"{ref} is larger than {max_bytes} bytes")
     text = data.decode("utf-8-sig", errors="replace")
     first = text.lstrip().split("\n", 1)[0].strip()
     if not first.startswith("#EXTM3U"):
@@ -78,26 +80,9 @@ def _decode(data: bytes, ref: str) -> str:
     return _DECIMAL_TARGET.sub(lambda found: f"{found[1]}{ceil(float(found[2]))}", text)
 
 
-def _master(playlist: Any, ref: str) -> MasterPlaylist:
-    audio_groups = {m.group_id for m in playlist.media if m.type == "AUDIO" and m.uri}
-    variants = tuple(
-        Variant(
-            uri=p.uri,
-            bandwidth=p.stream_info.bandwidth or 0,
-            height=(p.stream_info.resolution or (0, 0))[1],
-            has_separate_audio=p.stream_info.audio in audio_groups,
-        )
-        for p in playlist.playlists
-        if p.uri
-    )
-    if not variants:
-        raise PlaylistInvalid(f"{ref} is a master playlist without variants")
-    return MasterPlaylist(variants=variants)
-
-
-def _media(playlist: Any, ref: str) -> MediaPlaylist:
-    if len(playlist.segments) > MAX_SEGMENTS:
-        raise PlaylistInvalid(f"{ref} lists more than {MAX_SEGMENTS} segments")
+def _media(playlist: Any, ref: str, limits: PlaylistLimits) -> MediaPlaylist:
+    if len(playlist.segments) > limits.max_segments:
+        raise PlaylistInvalid(f"{ref} lists more than {limits.max_segments} segments")
     if (playlist.media_sequence or 0) < 0:
         raise PlaylistInvalid(f"{ref}: its media sequence number is negative")
     segments: list[Segment] = []
@@ -113,7 +98,7 @@ def _media(playlist: Any, ref: str) -> MediaPlaylist:
         segment = Segment(
             sequence=(playlist.media_sequence or 0) + number,
             uri=found.uri,
-            duration_s=_duration_s(found.duration, ref),
+            duration_s=_duration_s(found.duration, ref, limits),
             discontinuity=bool(found.discontinuity),
             byte_range=byte_range,
             init=_init(found.init_section, ref),
@@ -130,9 +115,9 @@ def _media(playlist: Any, ref: str) -> MediaPlaylist:
     )
 
 
-def _duration_s(claimed: float | None, ref: str) -> float:
+def _duration_s(claimed: float | None, ref: str, limits: PlaylistLimits) -> float:
     seconds = float(claimed or 0.0)
-    if not seconds <= _MAX_SEGMENT_S:
+    if not seconds <= limits.max_segment_s:
         raise PlaylistInvalid(f"{ref}: a segment of {seconds} s cannot be")
     return max(0.0, seconds)
 

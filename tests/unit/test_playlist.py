@@ -166,8 +166,13 @@ def test_a_master_playlist_and_its_best_variant() -> None:
         REF,
     )
     assert isinstance(found, MasterPlaylist)
-    assert (found.best().uri, found.best().has_separate_audio) == ("high.m3u8", True)
-    assert [v.has_separate_audio for v in found.variants] == [False, False, True, False]
+    assert found.best().uri == "high.m3u8"
+    assert [[a.uri for a in found.audio_of(v)] for v in found.variants] == [
+        [],
+        [None],
+        ["en.m3u8"],
+        [],
+    ]
 
 
 def test_i_frames_only_is_named() -> None:
