@@ -1,0 +1,1 @@
+"""Real HLS inputs, which stay outside of the repository: see ``cases.VARIABLE``."""
