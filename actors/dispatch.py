@@ -8,9 +8,10 @@ import structlog
 
 from actors.fair_queue import Urgency
 from pipeline.errors import JobIsPoison, VodrayError
-from pipeline.jobs import Address, Answer, ChunkJob, Job
+from pipeline.jobs import Answer, ChunkJob, Job
+from pipeline.load import references
 from pipeline.media.layout import part_number
-from pipeline.model import ByteRange, ChunkRecord, ChunkSpec, Upload
+from pipeline.model import ChunkRecord, ChunkSpec, Upload
 from pipeline.settings import Settings
 from pipeline.source import Source
 from pipeline.steps import lost_chunk
@@ -110,18 +111,14 @@ class Dispatcher:
     def resume(self, chunk: ChunkSpec, record: ChunkRecord) -> None:
         """The ledger has it."""
         self.finished[chunk.index] = record
-        self.finished_s += sum(segment.duration_s for segment in chunk.segments)
+        self.finished_s += chunk.main.duration_s
 
     def _job(self, chunk: ChunkSpec) -> ChunkJob:
         key = f"{staging_prefix(self._id)}{RENDITION}/{chunk.index:06d}"
         number = part_number(chunk.index)
         return ChunkJob(
             chunk=chunk,
-            segments=tuple(self._address(s.uri, s.byte_range) for s in chunk.segments),
-            inits=tuple(
-                self._address(s.init.uri, s.init.byte_range) if s.init else None
-                for s in chunk.segments
-            ),
+            urls={ref: self._source.url(ref) for ref in references(chunk.every_segment())},
             part_number=number,
             # The first chunk shares part 1 with the head, which is known last.
             part_url=None
@@ -138,6 +135,3 @@ class Dispatcher:
             source_limits=source_limits(self._settings),
             store_limits=_STORE_LIMITS,
         )
-
-    def _address(self, ref: str, byte_range: ByteRange | None) -> Address:
-        return Address(url=self._source.url(ref) if ref else "", byte_range=byte_range)

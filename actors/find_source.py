@@ -17,9 +17,9 @@ from pipeline.errors import (
 )
 from pipeline.follow import absolute
 from pipeline.media.playlist import MediaPlaylist
-from pipeline.model import ChunkSpec, Recording, Segment, Status
+from pipeline.model import ChunkSpec, Recording, Segment, Sound, Status, Stretch
 from pipeline.settings import Settings
-from pipeline.source import Source, fingerprint, open_media_playlist
+from pipeline.source import Presentation, SoundSource, Source, fingerprint, open_presentation
 from pipeline.stores.catalog import Catalog
 
 _LOOK_EVERY_S = 1.0
@@ -31,15 +31,29 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StartOfSound:
+    """The same of a playlist of sound alone. ``problem``: why it could not be read."""
+
+    sound: Sound
+    source: Source
+    first: tuple[Segment, ...]
+    next_sequence: int | None
+    whole: MediaPlaylist | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """``first``: the segments that the recording begins with, made absolute. ``next_sequence``:
     the media sequence number to go on with, None if nothing more can come. ``whole``: the playlist
-    that was found, if it says itself that it is complete."""
+    that was found, if it says itself that it is complete. ``dropped``: see ``Presentation``."""
 
     source: Source
     first: tuple[Segment, ...]
     next_sequence: int | None
     whole: MediaPlaylist | None = None
+    sounds: tuple[StartOfSound, ...] = ()
+    dropped: tuple[str, ...] = ()
 
 
 class SourceFinder:
@@ -66,27 +80,34 @@ class SourceFinder:
         What an earlier recording of the stream holds is left out. Raises ``SourceError``.
         """
         if not planned:
-            source, playlist = await self._wait_for_playlist(begun=None)
-            first = tuple(absolute(s, source, {}) for s in playlist.segments[:_FIRST_SEGMENTS])
+            found = await self._wait_for_playlist(begun=None)
+            first = _first(found.playlist, found.source)
             return Start(
-                source=source,
+                source=found.source,
                 first=first,
                 next_sequence=first[0].sequence,
-                whole=playlist if playlist.ended else None,
+                whole=found.playlist if found.playlist.ended else None,
+                sounds=tuple(map(_start_of, found.sounds)),
+                dropped=found.dropped,
             )
-        first = planned[0].segments[:_FIRST_SEGMENTS]
+        first = planned[0].main.segments[:_FIRST_SEGMENTS]
         # What is being finished is planned to its end.
-        if recording.status is Status.RECORDING:
+        if recording.status is Status.RECORDING and first:
             try:
-                source, _ = await self._wait_for_playlist(begun=first[0].sequence)
-                behind = planned[-1].segments[-1].sequence + 1
-                return Start(source=source, first=first, next_sequence=behind)
+                found = await self._wait_for_playlist(begun=first[0].sequence)
+                return Start(
+                    source=found.source,
+                    first=first,
+                    next_sequence=_behind([chunk.main for chunk in planned]),
+                    sounds=_sounds_behind(found, planned),
+                    dropped=found.dropped,
+                )
             except SourceError as error:
                 log.warning("source_gone", recording=str(self._id), error=str(error))
         source = next(iter(self._sources(recording)))
         return Start(source=source, first=first, next_sequence=None)
 
-    async def _wait_for_playlist(self, *, begun: int | None) -> tuple[Source, MediaPlaylist]:
+    async def _wait_for_playlist(self, *, begun: int | None) -> Presentation:
         """``begun``: the first media sequence number that the recording has, if it has one."""
         begin = time.monotonic()
         while True:
@@ -112,10 +133,9 @@ class SourceFinder:
             return settings.retry_delay.total_seconds() * settings.max_retry_attempts
         return settings.stall_timeout.total_seconds()
 
-    async def _open(
-        self, source: Source, recording: Recording, begun: int | None
-    ) -> tuple[Source, MediaPlaylist]:
-        found, playlist = await asyncio.to_thread(open_media_playlist, source)
+    async def _open(self, source: Source, recording: Recording, begun: int | None) -> Presentation:
+        presentation = await asyncio.to_thread(open_presentation, source)
+        found, playlist = presentation.source, presentation.playlist
         if not playlist.segments:
             raise PlaylistInvalid(f"{found.ref} lists no segments")
         mark = await asyncio.to_thread(fingerprint, found, playlist.segments[0])
@@ -127,7 +147,7 @@ class SourceFinder:
                 playlist = self._beyond(playlist, mark, found.ref)
                 mark = await asyncio.to_thread(fingerprint, found, playlist.segments[0])
         await self._catalog.set_source(self._id, source.ref, mark)
-        return found, playlist
+        return replace(presentation, playlist=playlist)
 
     def _beyond(self, playlist: MediaPlaylist, mark: str, ref: str) -> MediaPlaylist:
         """What has come since the earlier broadcast was first seen here."""
@@ -136,6 +156,49 @@ class SourceFinder:
         if not new:
             raise SourceMissing(f"{ref} holds only a broadcast that is recorded already")
         return replace(playlist, segments=new)
+
+
+def _first(playlist: MediaPlaylist, source: Source) -> tuple[Segment, ...]:
+    return tuple(absolute(s, source, {}) for s in playlist.segments[:_FIRST_SEGMENTS])
+
+
+def _start_of(found: SoundSource) -> StartOfSound:
+    playlist = found.playlist
+    segments = playlist.segments if playlist else ()
+    return StartOfSound(
+        sound=found.sound,
+        source=found.source,
+        first=_first(playlist, found.source) if playlist else (),
+        next_sequence=segments[0].sequence if segments else None,
+        whole=playlist if playlist and playlist.ended else None,
+        problem=found.problem,
+    )
+
+
+def _sounds_behind(found: Presentation, planned: Sequence[ChunkSpec]) -> tuple[StartOfSound, ...]:
+    """Those that the recording began with, found again by their names."""
+    by_name = {(s.sound.name, s.sound.language): s for s in found.sounds}
+    starts = []
+    for number, begun in enumerate(planned[0].audio):
+        assert begun.sound is not None
+        now = by_name.get((begun.sound.name, begun.sound.language))
+        behind = _behind([chunk.audio[number] for chunk in planned])
+        starts.append(
+            StartOfSound(
+                sound=begun.sound,
+                source=now.source if now else found.source,
+                first=(),
+                next_sequence=behind,
+                problem="" if now else "its playlist is gone",
+            )
+        )
+    return tuple(starts)
+
+
+def _behind(stretches: Sequence[Stretch]) -> int | None:
+    """The media sequence number behind the last segment."""
+    last = next((s.segments[-1] for s in reversed(stretches) if s.segments), None)
+    return last.sequence + 1 if last else None
 
 
 def _more_telling(one: SourceError | None, other: SourceError) -> SourceError:

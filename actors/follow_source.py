@@ -10,7 +10,7 @@ import structlog
 
 from actors.dispatch import Dispatcher
 from actors.fair_queue import Urgency
-from actors.find_source import Start
+from actors.find_source import Start, StartOfSound
 from pipeline import plan
 from pipeline.errors import SourceError
 from pipeline.follow import Followed, locate, take_new
@@ -48,13 +48,13 @@ class Follower:
         may_grow: bool,
         wait: Callable[[float], Awaitable[None]],
     ) -> None:
-        self._id, self._source, self._whole = recording_id, start.source, start.whole
-        self._followed = Followed(next_sequence=start.next_sequence)
+        self._id, self._main = recording_id, _Playlist(start)
+        self._sounds = [_Playlist(sound) for sound in start.sounds]
         self._state, self._planned, self._dispatcher = state, planned, dispatcher
         self._catalog, self._settings = catalog, settings
         self._may_grow, self._wait = may_grow, wait
         self._target_s = _UNKNOWN_TARGET_S
-        self._planned_segments = sum(len(chunk.segments) for chunk in planned)
+        self._planned_segments = sum(len(chunk.main.segments) for chunk in planned)
         self._at_work: set[asyncio.Task[ChunkRecord]] = set()
 
     def send(self, chunks: asyncio.TaskGroup, chunk: ChunkSpec, urgency: Urgency) -> None:
@@ -63,7 +63,7 @@ class Follower:
 
     async def follow(self, chunks: asyncio.TaskGroup) -> None:
         """Until the stream has ended; every chunk that is complete goes to work in ``chunks``."""
-        if self._followed.next_sequence is None:
+        if self._main.followed.next_sequence is None:
             if (await self._catalog.get(self._id)).ended_at is None:
                 await self._mark_ended(EndReason.GONE)
             return
@@ -74,6 +74,8 @@ class Follower:
             told = (await self._catalog.get(self._id)).end_reason is EndReason.EVENT
             look, found = await self._look(told)
             watch, end = advance(watch, look, stall_timeout_s=stall_s)
+            if end is not None:
+                found = self._completed(found)
             await self._dispatch(chunks, look, found, ended=end is not None)
             if end is not None:
                 await self._mark_ended(end)
@@ -88,11 +90,10 @@ class Follower:
         await self.report_progress()
 
     async def report_progress(self) -> None:
-        pending, done = self._state.pending, self._dispatcher
-        seen_s = self._state.planned_s + sum(segment.duration_s for segment in pending)
+        pending, done = self._state.feeds[0].pending, self._dispatcher
         await self._catalog.report_progress(
             self._id,
-            int(seen_s),
+            int(self._state.known_s),
             Progress(
                 segments=self._planned_segments + len(pending),
                 chunks_done=len(done.finished),
@@ -101,38 +102,60 @@ class Follower:
             ),
         )
 
-    async def _look(self, told: bool) -> tuple[Look, list[Segment]]:
-        """Reload the playlist; one that cannot be read now costs nothing that was seen before."""
-        playlist: MediaPlaylist | None = None
-        found: list[Segment] = []
-        try:
-            playlist = self._whole
-            if playlist is None:
-                playlist = await asyncio.to_thread(read_media_playlist, self._source)
-            self._followed, segments = take_new(self._followed, playlist, may_restart=not told)
-            found = await asyncio.to_thread(locate, segments, self._source)
-            self._target_s = playlist.target_duration_s or self._target_s
-        except SourceError as error:
-            log.warning("playlist_unreadable", recording=str(self._id), error=str(error))
+    async def _look(self, told: bool) -> tuple[Look, list[list[Segment]]]:
+        """Reload the playlists; one that cannot be read now costs nothing that was seen before.
+
+        What is new comes by playlist, the main one first. The stream has not ended before its
+        sound has: the last pictures are waited with.
+        """
+        found = [await self._reload(playlist, told) for playlist in (self._main, *self._sounds)]
+        main = self._main.state
+        self._target_s = (main and main.target_duration_s) or self._target_s
+        sound_has_ended = all(sound.has_ended or sound.state is None for sound in self._sounds)
         look = Look(
             now_s=time.monotonic(),
-            new_segments=len(found),
-            endlist=playlist is not None and (playlist.ended or not self._may_grow),
-            readable=playlist is not None,
+            new_segments=sum(map(len, found)),
+            endlist=main is not None
+            and (not self._may_grow or (self._main.has_ended and sound_has_ended)),
+            readable=main is not None,
             told=told,
             target_duration_s=self._target_s,
         )
         return look, found
 
+    async def _reload(self, playlist: "_Playlist", told: bool) -> list[Segment]:
+        try:
+            return await asyncio.to_thread(playlist.reload, not told)
+        except SourceError as error:
+            log.warning("playlist_unreadable", recording=str(self._id), error=str(error))
+            playlist.problem = error.message
+            return []
+
+    def _completed(self, found: list[list[Segment]]) -> list[list[Segment]]:
+        """A playlist of sound of which nothing was ever there is a gap as long as all pictures."""
+        length_s = self._state.known_s + sum(segment.duration_s for segment in found[0])
+        completed = [found[0]]
+        for sound, feed, new in zip(self._sounds, self._state.feeds[1:], found[1:], strict=True):
+            if not new and not feed.known_s and not self._planned:
+                problem = sound.problem or "its playlist lists no segments"
+                new = [_missing(length_s, problem)]
+            completed.append(new)
+        return completed
+
     async def _dispatch(
-        self, chunks: asyncio.TaskGroup, look: Look, found: list[Segment], *, ended: bool
+        self,
+        chunks: asyncio.TaskGroup,
+        look: Look,
+        found: list[list[Segment]],
+        *,
+        ended: bool,
     ) -> None:
         self._state, cut = plan.extend(self._state, found, ended=ended)
         urgency = Urgency.BACKLOG if look.endlist else Urgency.LIVE
         for chunk in cut:
             await self._catalog.plan_chunk(self._id, chunk)
             self._planned.append(chunk)
-            self._planned_segments += len(chunk.segments)
+            self._planned_segments += len(chunk.main.segments)
             self.send(chunks, chunk, urgency)
         await self.report_progress()
 
@@ -140,5 +163,31 @@ class Follower:
         """An end that was told is in the catalogue already, and may have been taken back since."""
         if reason is not EndReason.EVENT:
             recording = await self._catalog.get(self._id)
-            length = timedelta(seconds=self._state.planned_s)
+            length = timedelta(seconds=self._state.known_s)
             await self._catalog.mark_ended(self._id, recording.started_at + length, reason)
+
+
+class _Playlist:
+    """One of the playlists that are followed. ``state``: as it was read last, None if it could not
+    be read."""
+
+    def __init__(self, start: Start | StartOfSound) -> None:
+        self.followed = Followed(next_sequence=start.next_sequence)
+        self.state: MediaPlaylist | None = None
+        self.problem = start.problem if isinstance(start, StartOfSound) else ""
+        self._source, self._whole = start.source, start.whole
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state is not None and self.state.ended
+
+    def reload(self, may_restart: bool) -> list[Segment]:
+        """What is new. Raises ``SourceError``."""
+        self.state = None
+        self.state = self._whole or read_media_playlist(self._source)
+        self.followed, new = take_new(self.followed, self.state, may_restart=may_restart)
+        return locate(new, self._source)
+
+
+def _missing(duration_s: float, reason: str) -> Segment:
+    return Segment(sequence=0, uri="", duration_s=duration_s, is_gap=True, gap_reason=reason)

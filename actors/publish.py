@@ -27,8 +27,7 @@ from pipeline.errors import BucketMissing, ObjectMissing, VerificationFailed, Vo
 from pipeline.jobs import Address, JoinJob, PosterJob
 from pipeline.media import hls
 from pipeline.media.layout import Joined
-from pipeline.model import ByteRange, ChunkRecord, Part, Recording, Rendition, Upload
-from pipeline.steps import fragment_range
+from pipeline.model import ByteRange, ChunkRecord, Part, Recording, Rendition, Sound, Upload
 from pipeline.stores.catalog import Completion
 from pipeline.stores.objects import ObjectInfo, ObjectStore
 
@@ -40,9 +39,16 @@ class Publisher:
     """Publishes one recording: its object name is claimed, all its chunks are in the ledger."""
 
     def __init__(
-        self, recording: Recording, *, results: ObjectStore, bucket: str, submit: Submit
+        self,
+        recording: Recording,
+        *,
+        sounds: Sequence[Sound],
+        results: ObjectStore,
+        bucket: str,
+        submit: Submit,
     ) -> None:
         assert recording.object_name is not None
+        self._sounds = sounds
         self._recording, self._name = recording, recording.object_name
         self._results, self._bucket, self._submit = results, bucket, submit
 
@@ -152,17 +158,15 @@ class Publisher:
         return whole
 
     def _put_playlists(self, assembly: Assembly) -> Rendition:
-        playlist = assembly.playlist
-        names = [
-            f"{RENDITION}.init.mp4" if n == 0 else f"{RENDITION}.init-{n}.mp4"
-            for n in range(len(playlist.inits))
-        ]
-        for name, init in zip(names, playlist.inits, strict=True):
-            self._put(name, init, "video/mp4")
-        media_uri = f"../{self._name.rpartition('/')[2]}.mp4"
-        self._put(f"{RENDITION}.m3u8", playlist.render(media_uri, names).encode(), _PLAYLIST_TYPE)
-        variant = hls.describe_variant(f"{RENDITION}.m3u8", playlist, assembly.tracks)
-        self._put("master.m3u8", hls.render_master([variant]).encode(), _PLAYLIST_TYPE)
+        main, *sounds = assembly.playlists
+        self._put_playlist(RENDITION, main)
+        members = []
+        for number, playlist in zip(assembly.sounds, sounds, strict=True):
+            name = f"audio-{number}"
+            self._put_playlist(name, playlist)
+            members.append((f"{name}.m3u8", self._sounds[number - 1]))
+        variant = hls.describe_variant(f"{RENDITION}.m3u8", assembly.playlists, assembly.tracks)
+        self._put("master.m3u8", hls.render_master([variant], members).encode(), _PLAYLIST_TYPE)
         return Rendition(
             name=RENDITION,
             file_path=f"{self._bucket}/{self._name}.mp4",
@@ -174,13 +178,26 @@ class Publisher:
             frame_rate=round(variant.frame_rate, 3) or None,
         )
 
+    def _put_playlist(self, rendition: str, playlist: hls.MediaPlaylist) -> None:
+        names = [
+            f"{rendition}.init.mp4" if n == 0 else f"{rendition}.init-{n}.mp4"
+            for n in range(len(playlist.inits))
+        ]
+        for name, init in zip(names, playlist.inits, strict=True):
+            self._put(name, init, "video/mp4")
+        media_uri = f"../{self._name.rpartition('/')[2]}.mp4"
+        self._put(f"{rendition}.m3u8", playlist.render(media_uri, names).encode(), _PLAYLIST_TYPE)
+
     async def _poster(self, assembly: Assembly, records: Sequence[ChunkRecord]) -> dict[str, Any]:
         """A picture that could not be made is absent, says so, and costs nothing else."""
         best = poster_span(assembly, records)
         if best is None:
             return {"absent": "no pictures in the stream"}
         chunk, span = best
-        first, behind = (at + assembly.object_offset[chunk] for at in fragment_range(span))
+        first, behind = (
+            int(at) + assembly.object_offset[chunk]
+            for at in (span.fragment_offset[0], span.fragment_end[0])
+        )
         key = f"{self._name}/poster.jpg"
         media = f"{self._name}.mp4"
         try:
@@ -244,9 +261,23 @@ class Publisher:
                 for gap in assembly.gaps
             ],
             "dropped_streams": sorted({d for r in records for d in r.report["dropped_streams"]}),
+            "remedies": _summed_up(records),
             "chunks": [dict(record.report) for record in records],
             "timings_s": {"in_workers": stages},
         }
+
+
+def _summed_up(records: Sequence[ChunkRecord]) -> list[dict[str, Any]]:
+    """Each remedy once per playlist, with all segments that it was for."""
+    segments: dict[tuple[str, int], list[int]] = {}
+    for record in records:
+        for noted in record.report["remedies"]:
+            key = (noted["remedy"], noted["playlist"])
+            segments.setdefault(key, []).extend(noted["segments"])
+    return [
+        {"remedy": remedy, "playlist": playlist, "segments": numbers}
+        for (remedy, playlist), numbers in segments.items()
+    ]
 
 
 def remove_everything(

@@ -22,7 +22,7 @@ from pipeline import logs
 from pipeline.errors import SourceError, SourceForbidden, VodrayError
 from pipeline.model import Recording, Status, StreamEvent
 from pipeline.settings import Settings
-from pipeline.source import fingerprint, open_media_playlist
+from pipeline.source import fingerprint, open_presentation
 from pipeline.stores.connect import make_catalog, make_store
 
 _EVERY_S = 2.0
@@ -126,9 +126,9 @@ class Reconciler:
         with contextlib.suppress(SourceForbidden):
             for source in sources_of(probe, self._store, self._settings):
                 with contextlib.suppress(SourceError):
-                    found, playlist = open_media_playlist(source)
-                    if playlist.segments:
-                        return fingerprint(found, playlist.segments[0])
+                    found = open_presentation(source)
+                    if found.playlist.segments:
+                        return fingerprint(found.source, found.playlist.segments[0])
         return None
 
     def _start(self, recording: Recording) -> None:

@@ -16,12 +16,12 @@ from actors.claim import claim
 from actors.dispatch import RENDITION, Dispatcher, Submit
 from actors.fair_queue import Urgency
 from actors.find_source import SourceFinder, Sources, Start
-from actors.first_look import look_at
+from actors.first_look import Looker
 from actors.follow_source import Follower
 from actors.publish import Publisher, remove_everything
 from pipeline import plan
 from pipeline.errors import Conflict, SourceError, SourceUnavailable, VodrayError
-from pipeline.model import ChunkRecord, ChunkSpec, Recording, Upload
+from pipeline.model import ChunkRecord, ChunkSpec, Recording, Sound, Upload
 from pipeline.plan import PlanState
 from pipeline.settings import Settings
 from pipeline.source import Source
@@ -127,7 +127,7 @@ class Supervisor:
             await follower.wait_for_chunks()
         records = [dispatcher.finished[chunk.index] for chunk in planned]
         try:
-            return await self._publish(recording, records, upload, start.source, begin)
+            return await self._publish(recording, planned, records, upload, start, begin)
         except Conflict:
             recording = await self._catalog.get(self._id)
             if recording.status.is_final:
@@ -146,14 +146,14 @@ class Supervisor:
         while True:
             start = await self._finder.find(recording, planned)
             try:
-                look = await look_at(
-                    start, recording=str(self._id), submit=self._submit, settings=self._settings
-                )
-                return start, plan.resume(look.anchor_s, look.bytes_per_s, planned)
+                looker = Looker(str(self._id), self._submit, self._settings)
+                look, sounds = await looker.look(start)
+                if planned:
+                    return start, plan.resume(look.bytes_per_s, planned)
+                return start, plan.begin(look.anchor_s, look.bytes_per_s, sounds)
             except SourceUnavailable:
                 if planned:
-                    anchor_s = planned[-1].anchor_s
-                    return start, plan.resume(anchor_s, _UNKNOWN_BYTES_PER_S, planned)
+                    return start, plan.resume(_UNKNOWN_BYTES_PER_S, planned)
                 recording = await self._catalog.get(self._id)
                 has_ended = recording.end_reason is not None or not self._follow
                 if has_ended or time.monotonic() >= give_up:
@@ -182,20 +182,26 @@ class Supervisor:
     async def _publish(
         self,
         recording: Recording,
+        planned: Sequence[ChunkSpec],
         records: Sequence[ChunkRecord],
         upload: Upload,
-        source: Source,
+        start: Start,
         begin: float,
     ) -> Recording:
         """Raises ``Conflict`` if the stream has come back."""
         publisher = Publisher(
-            recording, results=self._results, bucket=self._bucket, submit=self._submit
+            recording,
+            sounds=[stretch.sound or Sound() for stretch in planned[0].audio] if planned else [],
+            results=self._results,
+            bucket=self._bucket,
+            submit=self._submit,
         )
         await self._catalog.mark_processing(self._id)
         completion, report = await publisher.publish(
             records, upload, partial(self._catalog.mark_publishing, self._id)
         )
-        report["source"] = source.ref
+        report["source"] = start.source.ref
+        report["dropped_streams"] += start.dropped
         report["profile"] = {"asked": recording.profile, "made": "copy"}
         report["timings_s"]["total"] = round(time.monotonic() - begin, 3)
         # The object is whole: whoever had to go on from here would find it.

@@ -33,7 +33,7 @@ class Worker:
             case ChunkJob():
                 return steps.make_chunk(job, self._tools)
             case LookJob():
-                return steps.look(job)
+                return steps.look(job, self._tools)
             case JoinJob():
                 return steps.join_part(job, self._tools)
             case PosterJob():

@@ -3,6 +3,7 @@
 Pure: chunk records in, head, part layout, playlists, gaps and checks out. Nothing is uploaded here.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,7 @@ from pipeline.media.layout import ChunkSize, Layout, lay_out
 from pipeline.media.samples import SampleIndex, Span
 from pipeline.media.stitch import Lane
 from pipeline.media.tables import read_tables
-from pipeline.media.timeline import PlacedSpan, lanes, place
+from pipeline.media.timeline import LaneKey, PlacedSpan, lanes, place
 from pipeline.model import ChunkRecord, Gap
 
 Report = dict[str, Any]
@@ -22,23 +23,26 @@ Report = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembly:
-    """Everything about the result but its media bytes. ``object_offset``: per chunk."""
+    """Everything about the result but its media bytes. ``object_offset``: per chunk;
+    ``playlists``: the main one first, then those of sound alone, in ``sounds`` by their number."""
 
     placed: tuple[PlacedSpan, ...]
     tracks: tuple[Lane, ...]
     layout: Layout
     head: bytes
     object_offset: Mapping[int, int]
-    playlist: hls.MediaPlaylist
+    playlists: tuple[hls.MediaPlaylist, ...]
     gaps: tuple[Gap, ...]
     duration_s: float
     size_bytes: int
+    sounds: tuple[int, ...]
 
 
 def assemble(records: Sequence[ChunkRecord]) -> Assembly:
     """``records``: all chunks of one rendition. Raises ``SourceUnavailable`` if all are empty."""
     ordered = sorted(records, key=lambda record: record.index_number)
     placed = place(_spans(ordered))
+    numbers = sorted({p.span.playlist for p in placed})
     if not placed:
         raise SourceUnavailable(f"Nothing of the stream could be read: {_first_reason(ordered)}")
     tracks = stitch.merge(placed)
@@ -58,7 +62,11 @@ def assemble(records: Sequence[ChunkRecord]) -> Assembly:
         layout=layout,
         head=head,
         object_offset=object_offset,
-        playlist=hls.segment_ranges(placed, object_offset),
+        playlists=tuple(
+            hls.segment_ranges([p for p in placed if p.span.playlist == number], object_offset)
+            for number in numbers
+        ),
+        sounds=tuple(numbers[1:]),
         gaps=find_gaps(ordered, placed),
         duration_s=float(stitch.duration_s(tracks)),
         size_bytes=len(head) + layout.body_bytes,
@@ -75,7 +83,11 @@ def check(assembly: Assembly, records: Sequence[ChunkRecord]) -> Report:
     packets = sum(record.report["packets_in"] for record in records)
     if packets != counted["samples"]:
         raise VerificationFailed(f"{packets} packets came in, {counted['samples']} samples go out")
-    ranges = [(s.offset, s.offset + s.length) for s in assembly.playlist.segments]
+    ranges = sorted(
+        (s.offset, s.offset + s.length)
+        for playlist in assembly.playlists
+        for s in playlist.segments
+    )
     borders = [record.report["border"] for record in records if record.size_bytes]
     return {
         "packets_in": packets,
@@ -119,30 +131,33 @@ def poster_span(assembly: Assembly, records: Sequence[ChunkRecord]) -> tuple[int
 
 def _spans(records: Sequence[ChunkRecord]) -> Iterator[tuple[int, Span]]:
     """All spans. What a chunk lost at its end breaks the first span of the next one."""
-    broken = False
+    broken: set[int] = set()
     for record in records:
         spans = SampleIndex.unpack(record.index).spans
         for span in spans:
-            yield record.index_number, replace(span, discontinuity=span.discontinuity or broken)
-            broken = False
-        broken = broken or any(lost["at_span"] == len(spans) for lost in record.report["lost"])
+            is_broken = span.discontinuity or span.playlist in broken
+            yield record.index_number, replace(span, discontinuity=is_broken)
+            broken.discard(span.playlist)
+        count = Counter(span.playlist for span in spans)
+        for lost in record.report["lost"]:
+            if lost["at_span"] == count[lost["playlist"]]:
+                broken.add(lost["playlist"])
 
 
 def _tracks_by_lane(assembly: Assembly) -> Iterator[tuple[str, list[Any]]]:
-    named: dict[str, list[Any]] = {}
+    tracks: dict[LaneKey, list[Any]] = {}
     for number, p in enumerate(assembly.placed):
-        for name, track in lanes(p.span.tracks).items():
-            named.setdefault(name, []).append((number, assembly.object_offset[p.chunk], track))
-    for name in sorted(named, key=lambda name: (not name.startswith("video"), name)):
-        yield name.rstrip("0123456789"), named[name]
+        for key, track in lanes(p.span).items():
+            tracks.setdefault(key, []).append((number, assembly.object_offset[p.chunk], track))
+    for key in sorted(tracks):
+        yield tracks[key][0][2].kind, tracks[key]
 
 
 def _fragments(assembly: Assembly) -> Iterator[tuple[int, int]]:
     for p in assembly.placed:
         base = assembly.object_offset[p.chunk]
-        starts = [int(at) for at in p.span.fragment_offset]
-        for first, behind in zip(starts, [*starts[1:], p.span.end], strict=True):
-            yield base + first, base + behind
+        for first, behind in zip(p.span.fragment_offset, p.span.fragment_end, strict=True):
+            yield base + int(first), base + int(behind)
 
 
 def _first_reason(records: Sequence[ChunkRecord]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.errors import SourceForbidden
 from pipeline.media.playlist import MediaPlaylist
-from pipeline.model import InitSection, Segment
+from pipeline.model import InitSection, Segment, SegmentKey
 from pipeline.source import Source
 
 # A cache may serve a state that is a few segments old; farther back the encoder has started anew.
@@ -53,8 +53,17 @@ def absolute(segment: Segment, source: Source, sizes: Mapping[str, int]) -> Segm
     init = segment.init
     try:
         ref = source.resolve(segment.uri)
+        key = _absolute_key(segment.key, source)
         if init is not None:
-            init = InitSection(uri=source.resolve(init.uri), byte_range=init.byte_range)
+            init = InitSection(
+                uri=source.resolve(init.uri),
+                byte_range=init.byte_range,
+                key=_absolute_key(init.key, source),
+            )
     except SourceForbidden as error:
-        return replace(segment, uri="", init=None, is_gap=True, gap_reason=str(error))
-    return replace(segment, uri=ref, init=init, size_bytes=sizes.get(ref))
+        return replace(segment, uri="", init=None, key=None, is_gap=True, gap_reason=str(error))
+    return replace(segment, uri=ref, init=init, key=key, size_bytes=sizes.get(ref))
+
+
+def _absolute_key(key: SegmentKey | None, source: Source) -> SegmentKey | None:
+    return key and replace(key, uri=source.resolve(key.uri))

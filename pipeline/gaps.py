@@ -25,16 +25,21 @@ class _Seam:
 
 def find_gaps(records: Sequence[ChunkRecord], placed: Sequence[PlacedSpan]) -> tuple[Gap, ...]:
     """All gaps in order; ``records`` in order of their chunks."""
-    seams, end_s = _seams(placed)
-    lost = list(_lost(records, seams, end_s))
+    lost: list[Gap] = []
+    seams: list[_Seam] = []
+    begin_s = min((p.start_s() for p in placed), default=0.0)
+    playlists = {lost["playlist"] for record in records for lost in record.report["lost"]}
+    for playlist in sorted(playlists | {p.span.playlist for p in placed}):
+        own, end_s = _seams([p for p in placed if p.span.playlist == playlist], begin_s)
+        lost += _joined(list(_lost(records, playlist, own, end_s)))
+        seams += own
     explained = {gap.start_s for gap in lost}
     jumps = [gap for gap in map(_jump, seams) if gap is not None and gap.start_s not in explained]
-    return tuple(sorted([*_joined(lost), *jumps], key=lambda gap: gap.start_s))
+    return tuple(sorted([*lost, *jumps], key=lambda gap: gap.start_s))
 
 
-def _seams(placed: Sequence[PlacedSpan]) -> tuple[list[_Seam], float]:
-    """The place before each span, and where the last one ends."""
-    begin_s = min((p.start_s() for p in placed), default=0.0)
+def _seams(placed: Sequence[PlacedSpan], begin_s: float) -> tuple[list[_Seam], float]:
+    """The place before each span of one playlist, and where the last one ends."""
     spans_of: dict[int, int] = {}
     seams: list[_Seam] = []
     at_s = 0.0
@@ -46,18 +51,22 @@ def _seams(placed: Sequence[PlacedSpan]) -> tuple[list[_Seam], float]:
     return seams, at_s
 
 
-def _lost(records: Sequence[ChunkRecord], seams: Sequence[_Seam], end_s: float) -> Iterator[Gap]:
+def _lost(
+    records: Sequence[ChunkRecord], playlist: int, seams: Sequence[_Seam], end_s: float
+) -> Iterator[Gap]:
     """One gap per lost segment, at the span that comes next, in whichever chunk that is."""
     keys = [seam.key for seam in seams]
     for record in records:
         for lost in record.report["lost"]:
+            if lost["playlist"] != playlist:
+                continue
             following = bisect_left(keys, (record.index_number, lost["at_span"]))
             at_s = seams[following].at_s if following < len(seams) else end_s
             clock = lost["wall_clock"]
             yield Gap(
                 start_s=round(at_s, 6),
                 duration_s=lost["duration_s"],
-                reason=lost["reason"],
+                reason=f"sound {playlist}: {lost['reason']}" if playlist else lost["reason"],
                 segments=(lost["sequence"],),
                 wall_clock=datetime.fromisoformat(clock) if clock else None,
             )

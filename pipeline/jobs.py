@@ -4,10 +4,11 @@ Workers hold no keys: every address in a job is a presigned URL (or a ``file:`` 
 checked). One type per kind of work.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.media.remux import FirstLook
-from pipeline.model import ByteRange, ChunkRecord, ChunkSpec, Part
+from pipeline.model import ByteRange, ChunkRecord, ChunkSpec, Part, Segment
 from pipeline.transfer import TransferLimits
 
 
@@ -21,10 +22,13 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookJob:
-    """Look at the first segment that can be read. Answer: ``remux.FirstLook``."""
+    """Look at the first segment that can be read. Answer: ``remux.FirstLook``.
 
-    segment: Address
-    init: Address | None
+    ``urls``: by reference, of everything that is needed to read it.
+    """
+
+    segment: Segment
+    urls: Mapping[str, str]
     limits: TransferLimits
 
 
@@ -32,13 +36,12 @@ class LookJob:
 class ChunkJob:
     """Make a chunk's fragments and put them where they belong. Answer: ``ChunkRecord``.
 
-    ``segments``/``inits``: one address per segment of ``chunk`` (init: or None). ``part_url`` is
-    None for a chunk that must wait in ``staging_url`` whatever its size.
+    ``urls``: by reference, of everything that the chunk names. ``part_url`` is None for a chunk
+    that must wait in ``staging_url`` whatever its size.
     """
 
     chunk: ChunkSpec
-    segments: tuple[Address, ...]
-    inits: tuple[Address | None, ...]
+    urls: Mapping[str, str]
     part_number: int
     part_url: str | None
     staging_key: str

@@ -4,7 +4,7 @@ Times are timezone-aware UTC; durations in seconds carry ``_s``, sizes in bytes 
 Nothing here does I/O, and every type pickles.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -183,14 +183,17 @@ class Segment:
     """One Media Segment of a source playlist, its URI made absolute.
 
     ``duration_s`` is what EXTINF claims: good for planning, never for timestamps. ``size_bytes``
-    is known where the source's server lists sizes. ``is_gap`` is ``EXT-X-GAP``, or an address that
-    may not be read or an encryption that is not known, which ``gap_reason`` then says.
+    is known where the source's server lists sizes. ``era`` is its Discontinuity Sequence Number, on
+    which the playlists of one presentation agree (RFC 8216 4.3.3.3). ``is_gap`` is ``EXT-X-GAP``,
+    or an address that may not be read or an encryption that is not known, which ``gap_reason``
+    then says.
     """
 
     sequence: int
     uri: str
     duration_s: float
     discontinuity: bool = False
+    era: int = 0
     byte_range: ByteRange | None = None
     init: InitSection | None = None
     key: SegmentKey | None = None
@@ -201,18 +204,65 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkSpec:
-    """A run of consecutive segments that one worker turns into fragments: a unit of retry.
+class Sound:
+    """A playlist of sound alone (EXT-X-MEDIA): its name, and its language as in RFC 5646.
 
-    ``start_s`` is the sum of the durations that the playlist claims before it, ``anchor_s`` the
-    whole second of source time that the recording's first timestamp lies in: together they say
-    which turn of a wrapping clock is meant (``pipeline.timebase``).
+    ``shift_s`` is added to its timestamps to get those of the main playlist.
+    """
+
+    name: str = ""
+    language: str = ""
+    shift_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """Consecutive segments of one playlist, and those beside them that may be needed to read them.
+
+    ``start_s`` is the sum of the durations that the playlist claims before them. They continue
+    ``before`` and are continued by ``after``, unless these are None; ``opening`` is the first
+    segment behind the last discontinuity, if that lies before them: some encoders write parameter
+    sets only there. ``sound``: which playlist it is, None for the main one.
+    """
+
+    segments: tuple[Segment, ...]
+    start_s: float
+    sound: Sound | None = None
+    opening: Segment | None = None
+    before: Segment | None = None
+    after: Segment | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """What the playlist claims."""
+        return sum(segment.duration_s for segment in self.segments)
+
+    @property
+    def shift_s(self) -> float:
+        return self.sound.shift_s if self.sound else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkSpec:
+    """What one worker turns into fragments: a unit of retry. ``audio``: one stretch per playlist of
+    sound alone, over about the same time as ``main``.
+
+    ``anchor_s`` is the whole second of source time that the recording's first timestamp lies in:
+    with the stretches' ``start_s`` it says which turn of a wrapping clock is meant
+    (``pipeline.timebase``).
     """
 
     index: int
-    segments: tuple[Segment, ...]
-    start_s: float
     anchor_s: int
+    main: Stretch
+    audio: tuple[Stretch, ...] = ()
+
+    def every_segment(self) -> Iterator[Segment]:
+        """Those that are made, and those that may be needed for it."""
+        for stretch in (self.main, *self.audio):
+            yield from stretch.segments
+            beside = (stretch.opening, stretch.before, stretch.after)
+            yield from (segment for segment in beside if segment is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

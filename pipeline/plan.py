@@ -1,70 +1,140 @@
-"""Segments -> chunks: a pure plan that grows with the stream.
+"""Playlist segments -> chunks: a pure plan that grows with the stream.
 
-A chunk is cut where a segment starts, once it holds enough bytes to be a part of its own. Sizes
-come from the bucket's listing, or are estimated from the first segment, never from what workers
-found: the same input gives the same plan, and so the same bytes, whatever the number of workers.
+A chunk is cut where a segment of the main playlist starts, once it holds enough bytes to be a part
+of its own and it is known what comes next. Playlists of sound alone follow: each of their segments
+goes where its middle lies by the durations that the playlists claim.
+
+Sizes come from the bucket's listing, or are estimated from the first segment, never from what
+workers found: the same input gives the same plan, and so the same bytes, whatever the number of
+workers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.media.layout import MAX_CHUNKS, target_chunk_bytes
-from pipeline.model import ChunkSpec, Segment
+from pipeline.model import ChunkSpec, Segment, Sound, Stretch
 
 # No chunk waits for more media than this, so that progress and live playback keep coming even at
 # very low bit rates.
 MAX_CHUNK_S = 600.0
+# A playlist of sound that is farther behind than this does not hold up the pictures.
+MAX_LAG_S = 60.0
+_BATCH_SEGMENTS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """What of one playlist is not cut yet. ``planned_s``: seconds before ``pending``, ``known_s``:
+    up to its end; ``before`` and ``opening`` as in ``Stretch``, for the first pending segment."""
+
+    sound: Sound | None = None
+    planned_s: float = 0.0
+    known_s: float = 0.0
+    pending: tuple[Segment, ...] = ()
+    before: Segment | None = None
+    opening: Segment | None = None
+
+    def add(self, segments: Sequence[Segment]) -> "Feed":
+        length = sum(segment.duration_s for segment in segments)
+        return replace(self, pending=(*self.pending, *segments), known_s=self.known_s + length)
+
+    def take(self, count: int) -> "tuple[Feed, Stretch]":
+        """Cut off the first ``count`` segments."""
+        taken, left = self.pending[:count], self.pending[count:]
+        continues = bool(taken) and not taken[0].discontinuity
+        after = left[0] if left and not left[0].discontinuity else None
+        stretch = Stretch(
+            segments=taken,
+            start_s=self.planned_s,
+            sound=self.sound,
+            opening=self.opening if continues else None,
+            before=self.before if continues else None,
+            after=after,
+        )
+        return replace(behind(self, stretch), pending=left), stretch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanState:
-    """What is planned so far: number of chunks, seconds before ``pending``, segments not cut."""
+    """What is planned so far: number of chunks, and what is left of the playlists, main first."""
 
     anchor_s: int
     bytes_per_s: float
+    feeds: tuple[Feed, ...] = (Feed(),)
     chunks: int = 0
-    planned_s: float = 0.0
-    pending: tuple[Segment, ...] = ()
+
+    @property
+    def known_s(self) -> float:
+        return self.feeds[0].known_s
 
 
-def resume(anchor_s: int, bytes_per_s: float, planned: Sequence[ChunkSpec]) -> PlanState:
-    """The state behind chunks that the ledger knows already."""
-    if not planned:
-        return PlanState(anchor_s=anchor_s, bytes_per_s=bytes_per_s)
-    last = planned[-1]
-    return PlanState(
-        anchor_s=last.anchor_s,
-        bytes_per_s=bytes_per_s,
-        chunks=last.index + 1,
-        planned_s=last.start_s + sum(s.duration_s for s in last.segments),
+def behind(feed: Feed, stretch: Stretch) -> Feed:
+    """The feed behind segments that are planned."""
+    opening = feed.opening
+    for segment in stretch.segments:
+        opening = segment if segment.discontinuity or opening is None else opening
+    planned_s = stretch.start_s + stretch.duration_s
+    return replace(
+        feed,
+        planned_s=planned_s,
+        known_s=max(planned_s, feed.known_s),
+        before=stretch.segments[-1] if stretch.segments else feed.before,
+        opening=opening,
     )
 
 
+def begin(anchor_s: int, bytes_per_s: float, sounds: Sequence[Sound] = ()) -> PlanState:
+    """``sounds``: one per playlist of sound alone."""
+    feeds = (Feed(), *(Feed(sound=sound) for sound in sounds))
+    return PlanState(anchor_s=anchor_s, bytes_per_s=bytes_per_s, feeds=feeds)
+
+
+def resume(bytes_per_s: float, planned: Sequence[ChunkSpec]) -> PlanState:
+    """The state behind chunks that the ledger knows already, at least one."""
+    first = planned[0]
+    state = begin(first.anchor_s, bytes_per_s, [s.sound for s in first.audio if s.sound])
+    feeds = state.feeds
+    for chunk in planned:
+        stretches = (chunk.main, *chunk.audio)
+        feeds = tuple(behind(feed, s) for feed, s in zip(feeds, stretches, strict=True))
+    return replace(state, feeds=feeds, chunks=planned[-1].index + 1)
+
+
 def extend(
-    state: PlanState, segments: Iterable[Segment], *, ended: bool
+    state: PlanState, new: Sequence[Sequence[Segment]], *, ended: bool
 ) -> tuple[PlanState, tuple[ChunkSpec, ...]]:
-    """Add segments; returns the chunks that are complete now. ``ended`` completes the last one."""
+    """Add segments, one sequence per playlist; returns the chunks that are complete now. ``ended``
+    completes the last one."""
+    main, *sounds = new
+    others = (feed.add(segments) for feed, segments in zip(state.feeds[1:], sounds, strict=True))
+    state = replace(state, feeds=(state.feeds[0], *others))
     cut: list[ChunkSpec] = []
-    pending = list(state.pending)
-    for segment in segments:
-        pending.append(segment)
-        if _is_full(state, pending):
-            state, chunk = _cut(state, pending)
+    # Cutting copies what is left: a few hundred at a time, not hundreds of thousands.
+    for first in range(0, max(1, len(main)), _BATCH_SEGMENTS):
+        added = state.feeds[0].add(main[first : first + _BATCH_SEGMENTS])
+        state = replace(state, feeds=(added, *state.feeds[1:]))
+        while (count := _full_count(state)) and (ended or _sound_is_known(state, count)):
+            state, chunk = _cut(state, count)
             cut.append(chunk)
-            pending = []
-    if ended and pending:
-        state, chunk = _cut(state, pending)
+    if ended and any(feed.pending for feed in state.feeds):
+        state, chunk = _cut(state, None)
         cut.append(chunk)
-        pending = []
-    return replace(state, pending=tuple(pending)), tuple(cut)
+    return state, tuple(cut)
 
 
-def _is_full(state: PlanState, pending: Sequence[Segment]) -> bool:
+def _full_count(state: PlanState) -> int:
+    """How many segments fill a chunk; 0 unless more are known than those."""
     if state.chunks >= MAX_CHUNKS - 1:
-        return False
-    size = sum(_size(state, segment) for segment in pending)
-    length = sum(segment.duration_s for segment in pending)
-    return size >= target_chunk_bytes(state.chunks) or length >= MAX_CHUNK_S
+        return 0
+    pending = state.feeds[0].pending
+    size = length = 0.0
+    for count, segment in enumerate(pending[:-1], 1):
+        size += _size(state, segment)
+        length += segment.duration_s
+        if size >= target_chunk_bytes(state.chunks) or length >= MAX_CHUNK_S:
+            return count
+    return 0
 
 
 def _size(state: PlanState, segment: Segment) -> float:
@@ -75,14 +145,37 @@ def _size(state: PlanState, segment: Segment) -> float:
     return segment.duration_s * state.bytes_per_s
 
 
-def _cut(state: PlanState, pending: Sequence[Segment]) -> tuple[PlanState, ChunkSpec]:
+def _sound_is_known(state: PlanState, count: int) -> bool:
+    main = state.feeds[0]
+    end_s = main.planned_s + sum(segment.duration_s for segment in main.pending[:count])
+    return all(
+        feed.known_s - (feed.pending[-1].duration_s if feed.pending else 0.0) >= end_s
+        or main.known_s - end_s > MAX_LAG_S
+        for feed in state.feeds[1:]
+    )
+
+
+def _cut(state: PlanState, count: int | None) -> tuple[PlanState, ChunkSpec]:
+    """Cut ``count`` segments of the main playlist, and the sound beside them; None: all."""
+    main, *others = state.feeds
+    main, stretch = main.take(len(main.pending) if count is None else count)
+    end_s = stretch.start_s + stretch.duration_s
+    taken = [f.take(len(f.pending) if count is None else _count_until(f, end_s)) for f in others]
     chunk = ChunkSpec(
         index=state.chunks,
-        segments=tuple(pending),
-        start_s=state.planned_s,
         anchor_s=state.anchor_s,
+        main=stretch,
+        audio=tuple(stretch for _, stretch in taken),
     )
-    length = sum(segment.duration_s for segment in pending)
-    return replace(
-        state, chunks=state.chunks + 1, planned_s=state.planned_s + length, pending=()
-    ), chunk
+    feeds = (main, *(feed for feed, _ in taken))
+    return replace(state, chunks=state.chunks + 1, feeds=feeds), chunk
+
+
+def _count_until(feed: Feed, end_s: float) -> int:
+    """How many segments have their middle before ``end_s``."""
+    at_s = feed.planned_s
+    for count, segment in enumerate(feed.pending):
+        if at_s + segment.duration_s / 2 >= end_s:
+            return count
+        at_s += segment.duration_s
+    return len(feed.pending)

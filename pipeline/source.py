@@ -7,6 +7,7 @@ make us read only its own bucket, its own folder, or its own host and ``ALLOWED_
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -14,17 +15,19 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from pipeline.errors import (
     ObjectMissing,
     PlaylistInvalid,
+    SourceError,
     SourceForbidden,
     SourceMissing,
-    Unsupported,
     UsageError,
 )
+from pipeline.media.master import AudioRendition
 from pipeline.media.playlist import MAX_PLAYLIST_BYTES, MasterPlaylist, MediaPlaylist, parse
-from pipeline.model import Segment
+from pipeline.model import Segment, Sound
 from pipeline.stores.objects import ObjectStore
 from pipeline.transfer import TransferLimits, fetch
 
 _URL_LIFETIME_S = 24 * 3600
+MAX_SOUNDS = 32
 
 
 class Source(Protocol):
@@ -218,15 +221,57 @@ class FileSource:
         return FileSource(Path(unquote(urlsplit(ref).path)), self._folder)
 
 
-def open_media_playlist(source: Source) -> tuple[Source, MediaPlaylist]:
-    """The source itself, or of a Master Playlist the best variant."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundSource:
+    """A playlist of sound alone; None if it cannot be read, and ``problem`` says why."""
+
+    sound: Sound
+    source: Source
+    playlist: MediaPlaylist | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presentation:
+    """What is recorded of a stream: a media playlist, and those of sound that go with it.
+    ``dropped``: what a Master Playlist names besides, for people."""
+
+    source: Source
+    playlist: MediaPlaylist
+    sounds: tuple[SoundSource, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+def open_presentation(source: Source) -> Presentation:
+    """The source itself, or of a Master Playlist the best variant that is there."""
     playlist = parse(source.read_playlist(), source.ref)
-    if isinstance(playlist, MasterPlaylist):
-        best = playlist.best()
-        if any(audio.uri for audio in playlist.audio_of(best)):
-            raise Unsupported(f"{source.ref} keeps sound in playlists of its own")
-        source = source.variant(best.uri)
-    return source, read_media_playlist(source)
+    if isinstance(playlist, MediaPlaylist):
+        return Presentation(source=source, playlist=playlist)
+    problem: SourceError | None = None
+    for variant in playlist.ranked():
+        try:
+            main = source.variant(variant.uri)
+            found = read_media_playlist(main)
+        except SourceError as error:
+            problem = problem or error
+            continue
+        audios = [audio for audio in playlist.audio_of(variant) if audio.uri]
+        return Presentation(
+            source=main,
+            playlist=found,
+            sounds=tuple(_open_sound(source, audio) for audio in audios[:MAX_SOUNDS]),
+            dropped=playlist.dropped,
+        )
+    raise problem or PlaylistInvalid(f"{source.ref} is a master playlist without variants")
+
+
+def _open_sound(master: Source, audio: AudioRendition) -> SoundSource:
+    sound = Sound(name=audio.name, language=audio.language)
+    source = master.variant(audio.uri or "")
+    try:
+        return SoundSource(sound=sound, source=source, playlist=read_media_playlist(source))
+    except SourceError as error:
+        return SoundSource(sound=sound, source=source, playlist=None, problem=error.message)
 
 
 def read_media_playlist(source: Source) -> MediaPlaylist:

@@ -10,25 +10,36 @@ the playlist says we are, so chunks agree without talking to each other.
 from dataclasses import dataclass
 from fractions import Fraction
 
+from pipeline.errors import MediaInvalid
+
 LEAD_S = 10
 TS_WRAP_S = Fraction(2**33, 90_000)
+
+
+def nearest_turn(time_s: float, near_s: float) -> float:
+    """The time of a clock that wraps, on the turn that is nearest to ``near_s``."""
+    period = float(TS_WRAP_S)
+    return time_s + round((near_s - time_s) / period) * period
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
     """Maps source timestamps of one chunk to recording time, in ticks of a stream's time base.
 
-    ``near_s``: the recording time at which the chunk is expected; ``wraps``: MPEG-TS.
+    ``near_s``: the recording time at which the chunk is expected; ``wraps``: MPEG-TS. ``shift_s``
+    is added to the source's timestamps, rounded to ticks.
     """
 
     anchor_s: int
     near_s: float
     wraps: bool
+    shift_s: Fraction = Fraction(0)
 
     def mapping(self, time_base: Fraction) -> "TickMapping":
         shift = (LEAD_S - self.anchor_s) / time_base
         if shift.denominator != 1:
-            raise ValueError(f"time base {time_base} does not divide a second")
+            raise MediaInvalid(f"its time base {time_base} does not divide a second")
+        shift += round(self.shift_s / time_base)
         if not self.wraps:
             return TickMapping(shift=int(shift), period=0, floor=0)
         period = int(TS_WRAP_S / time_base)

@@ -71,19 +71,18 @@ def audio(start_s: float, packets: int, *, at: int = 0, size: int = 10) -> Track
 def span(
     tracks: Sequence[TrackSamples],
     *,
-    start: int = 0,
     discontinuity: bool = False,
     sequence: int = 0,
     width: int = 64,
 ) -> Span:
     """A span whose fragments begin 50 bytes before each run of its first track."""
     end = max(int(t.run_offset[-1] + t.size[len(t.size) - t.run_count[-1] :].sum()) for t in tracks)
+    fragment_offset = tracks[0].run_offset - 50
     return Span(
         init=init(width),
         tracks=tuple(tracks),
-        fragment_offset=tracks[0].run_offset - 50,
-        start=start,
-        end=end,
+        fragment_offset=fragment_offset,
+        fragment_size=np.diff(fragment_offset, append=end),
         discontinuity=discontinuity,
         sequence=sequence,
     )
@@ -93,7 +92,7 @@ def record(
     index: int, spans: Sequence[Span], *, is_part: bool = False, lost: Sequence[Any] = ()
 ) -> ChunkRecord:
     """A finished chunk of these spans. ``lost``: ``(sequence, number of the span behind)``."""
-    size = spans[-1].end if spans else 0
+    size = int(spans[-1].fragment_end[-1]) if spans else 0
     packets = sum(len(t.size) for s in spans for t in s.tracks)
     return ChunkRecord(
         index_number=index,
@@ -110,6 +109,7 @@ def record(
                     "duration_s": 2.0,
                     "reason": f"segment {sequence} is missing",
                     "at_span": at,
+                    "playlist": 0,
                     "wall_clock": None,
                 }
                 for sequence, at in lost

@@ -43,7 +43,7 @@ class LocalPool:
             case ChunkJob():
                 return steps.make_chunk(job, self._tools)
             case LookJob():
-                return steps.look(job)
+                return steps.look(job, self._tools)
             case JoinJob():
                 return steps.join_part(job, self._tools)
             case PosterJob():

@@ -14,11 +14,11 @@ _NOT_SYNC = 0x0001_0000
 _MAX_RUN_SAMPLES = 2**20
 
 
-def read_fragments(data: bytes, *, at: int, discontinuity: bool, sequence: int) -> tuple[Span, int]:
+def read_fragments(data: bytes) -> tuple[Span, int]:
     """Index what FFmpeg's muxer wrote: ``ftyp moov (moof mdat)*``.
 
-    The span's offsets count as if the bytes behind the init were put at ``at`` of the chunk.
-    Returns the span and the length of the init in ``data``.
+    The span's offsets count from the first byte behind the init. Returns the span and the length
+    of the init in ``data``.
     """
     init_end = 0
     moofs: list[boxes.Box] = []
@@ -30,16 +30,15 @@ def read_fragments(data: bytes, *, at: int, discontinuity: bool, sequence: int) 
         elif box.kind != b"mdat":
             raise MediaInvalid(f"unexpected box {box.kind!r} among fragments")
     init = bytes(data[:init_end])
-    shift = at - init_end
+    starts = np.array([moof.start for moof in moofs], np.int64)
     tracks = read_moofs(data, moofs, init)
     return Span(
         init=init,
-        tracks=tuple(replace(t, run_offset=t.run_offset + shift) for t in tracks),
-        fragment_offset=np.array([m.start + shift for m in moofs], np.int64),
-        start=at,
-        end=at + len(data) - init_end,
-        discontinuity=discontinuity,
-        sequence=sequence,
+        tracks=tuple(replace(t, run_offset=t.run_offset - init_end) for t in tracks),
+        fragment_offset=starts - init_end,
+        fragment_size=np.diff(starts, append=len(data)),
+        discontinuity=False,
+        sequence=0,
     ), init_end
 
 

@@ -1,5 +1,6 @@
 """HLS playlists over the byte ranges of one hybrid MP4 (RFC 8216 4.3, version 7 for EXT-X-MAP)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -8,8 +9,11 @@ import numpy as np
 
 from pipeline.media.stitch import Lane
 from pipeline.media.timeline import PlacedSpan, lanes
+from pipeline.model import Sound
 
 SEGMENT_S = 6.0
+_AUDIO_GROUP = "audio"
+_UNQUOTABLE = re.compile(r'["\x00-\x1f\x7f]')
 _ROUNDING_S = 0.05
 
 
@@ -69,14 +73,15 @@ def segment_ranges(placed: Sequence[PlacedSpan], chunk_offset: Mapping[int, int]
         last = number + 1 == len(placed)
         end_s = _leading_end_s(p) if last else _fragment_starts(placed[number + 1])[0]
         times = np.append(_fragment_starts(p), end_s)
-        places = np.append(p.span.fragment_offset, p.span.end) + chunk_offset[p.chunk]
+        starts = p.span.fragment_offset + chunk_offset[p.chunk]
+        ends = p.span.fragment_end + chunk_offset[p.chunk]
         new_run = p.new_run
-        for first, behind in _groups(times):
+        for first, behind in _groups(times, starts[1:] != ends[:-1]):
             segments.append(
                 MediaSegment(
                     duration_s=float(times[behind] - times[first]),
-                    offset=int(places[first]),
-                    length=int(places[behind] - places[first]),
+                    offset=int(starts[first]),
+                    length=int(ends[behind - 1] - starts[first]),
                     discontinuity=new_run,
                     init=inits.index(p.span.init),
                 )
@@ -87,7 +92,7 @@ def segment_ranges(placed: Sequence[PlacedSpan], chunk_offset: Mapping[int, int]
 
 def _fragment_starts(p: PlacedSpan) -> np.ndarray:
     """When each fragment begins to be shown, in seconds; by the first track that tells."""
-    track = next(iter(lanes(p.span.tracks).values()))
+    track = next(iter(lanes(p.span).values()))
     fragment = np.searchsorted(p.span.fragment_offset, track.run_offset, side="right") - 1
     first_sample = np.cumsum(track.run_count) - track.run_count
     starts = np.full(len(p.span.fragment_offset), np.nan)
@@ -100,15 +105,17 @@ def _fragment_starts(p: PlacedSpan) -> np.ndarray:
 
 
 def _leading_end_s(p: PlacedSpan) -> float:
-    return next(iter(lanes(p.span.tracks).values())).end_s + float(p.shift_s)
+    return next(iter(lanes(p.span).values())).end_s + float(p.shift_s)
 
 
-def _groups(times: np.ndarray) -> list[tuple[int, int]]:
-    """``(first fragment, fragment behind the last)`` of each segment."""
+def _groups(times: np.ndarray, apart: np.ndarray) -> list[tuple[int, int]]:
+    """``(first fragment, fragment behind the last)`` of each segment. ``apart``: whether other
+    bytes lie between a fragment and the next."""
     groups, first = [], 0
     for behind in range(1, len(times)):
         is_last = behind == len(times) - 1
-        if is_last or times[behind + 1] - times[first] > SEGMENT_S + _ROUNDING_S:
+        is_full = is_last or times[behind + 1] - times[first] > SEGMENT_S + _ROUNDING_S
+        if is_full or apart[behind - 1]:
             groups.append((first, behind))
             first = behind
     return groups
@@ -125,6 +132,7 @@ class Variant:
     width: int
     height: int
     frame_rate: float
+    audio_group: str = ""
 
     def render(self) -> list[str]:
         attributes = [
@@ -136,24 +144,24 @@ class Variant:
             attributes.append(f"RESOLUTION={self.width}x{self.height}")
         if self.frame_rate:
             attributes.append(f"FRAME-RATE={self.frame_rate:.3f}")
+        if self.audio_group:
+            attributes.append(f'AUDIO="{self.audio_group}"')
         return ["#EXT-X-STREAM-INF:" + ",".join(attributes), self.uri]
 
 
-def describe_variant(uri: str, playlist: MediaPlaylist, tracks: Sequence[Lane]) -> Variant:
-    """Bandwidths from the segments' real sizes; the rest from the tracks."""
-    sizes = [s.length * 8 for s in playlist.segments]
-    total = sum(s.duration_s for s in playlist.segments)
+def describe_variant(
+    uri: str, playlists: Sequence[MediaPlaylist], tracks: Sequence[Lane]
+) -> Variant:
+    """Bandwidths from the segments' real sizes, those of the largest sound included; the rest from
+    the tracks. ``playlists``: the main one first."""
+    peaks, averages = zip(*map(_bandwidths, playlists), strict=True)
     video = next((lane for lane in tracks if lane.form.kind == "video"), None)
     codecs = dict.fromkeys(lane.form.codecs for lane in tracks)
-    peak = max(
-        bits / s.duration_s
-        for bits, s in zip(sizes, playlist.segments, strict=True)
-        if s.duration_s > 0
-    )
     return Variant(
         uri=uri,
-        bandwidth=ceil(peak),
-        average_bandwidth=ceil(sum(sizes) / total),
+        bandwidth=peaks[0] + max(peaks[1:], default=0),
+        average_bandwidth=averages[0] + max(averages[1:], default=0),
+        audio_group=_AUDIO_GROUP if len(playlists) > 1 else "",
         codecs=",".join(codecs),
         width=video.form.width if video else 0,
         height=video.form.height if video else 0,
@@ -165,8 +173,31 @@ def _frame_rate(video: Lane) -> float:
     return video.form.timescale / float(np.median(video.duration))
 
 
-def render_master(variants: Sequence[Variant]) -> str:
+def _bandwidths(playlist: MediaPlaylist) -> tuple[int, int]:
+    """Peak and average in bit/s."""
+    bits = [(s.length * 8, s.duration_s) for s in playlist.segments if s.duration_s > 0]
+    if not bits:
+        return 1, 1
+    total = sum(size for size, _ in bits) / sum(length for _, length in bits)
+    return ceil(max(size / length for size, length in bits)), ceil(total)
+
+
+def render_master(variants: Sequence[Variant], sounds: Sequence[tuple[str, Sound]] = ()) -> str:
+    """``sounds``: ``(URI, what it is)``; the first is the default."""
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
+    for number, (uri, sound) in enumerate(sounds):
+        lines.append(_render_sound(number, uri, sound))
     for variant in variants:
         lines += variant.render()
     return "\n".join([*lines, ""])
+
+
+def _render_sound(number: int, uri: str, sound: Sound) -> str:
+    name = _UNQUOTABLE.sub("", sound.name)
+    language = _UNQUOTABLE.sub("", sound.language)
+    # Names are unique in a group (RFC 8216 4.3.4.1.1).
+    attributes = ["TYPE=AUDIO", f'GROUP-ID="{_AUDIO_GROUP}"', f'NAME="{number + 1} {name}"']
+    if language:
+        attributes.append(f'LANGUAGE="{language}"')
+    attributes += [f"DEFAULT={'NO' if number else 'YES'}", "AUTOSELECT=YES", f'URI="{uri}"']
+    return "#EXT-X-MEDIA:" + ",".join(attributes)

@@ -10,7 +10,9 @@ from typing import Any
 
 from pipeline.errors import PlaylistInvalid, Unsupported
 
-_RESOLUTION = re.compile(r"(\d+)x(\d+)")
+_RESOLUTION = re.compile(r"(\d{1,5})\s*x\s*(\d{1,5})", re.ASCII | re.IGNORECASE)
+_BANDWIDTH = re.compile(r"\d{1,15}(?:\.\d*)?(?:e\+?\d)?", re.ASCII | re.IGNORECASE)
+_SHOWN = 80
 _NO_PICTURE = re.compile(
     r"mp4a|mp3|[ae]c-[34]|opus|flac|alac|vorbis|dts[cehlxy]|samr|wvtt|stpp", re.IGNORECASE
 )
@@ -62,11 +64,16 @@ class MasterPlaylist:
     audios: tuple[AudioRendition, ...]
     dropped: tuple[str, ...] = ()
 
-    def best(self) -> Variant:
+    def ranked(self) -> tuple[Variant, ...]:
         """The highest picture, then the highest bandwidth; pictures before sound alone."""
-        return max(
-            self.variants, key=lambda v: (not v.is_sound_only, v.height, v.width, v.bandwidth)
-        )
+
+        def quality(v: Variant) -> tuple[bool, int, int, int]:
+            return not v.is_sound_only, v.height, v.width, v.bandwidth
+
+        return tuple(sorted(self.variants, key=quality, reverse=True))
+
+    def best(self) -> Variant:
+        return self.ranked()[0]
 
     def audio_of(self, variant: Variant) -> tuple[AudioRendition, ...]:
         """The sounds of a variant, the default first, each once."""
@@ -81,44 +88,46 @@ class MasterPlaylist:
         return tuple(each.values())
 
 
-def master_playlist(data: Mapping[str, Any], ref: str) -> MasterPlaylist:
-    """From what ``m3u8.parse`` found. Raises ``PlaylistInvalid``, ``Unsupported``."""
-    audios = tuple(_audio(media) for media in data["media"] if media.get("type") == "AUDIO")
-    variants = tuple(_variant(found) for found in data["playlists"]) or _sound_alone(audios)
-    dropped = [
-        f"{_DROPPED[media['type']]} {media.get('name', '')!r}"
-        for media in data["media"]
-        if media.get("type") in _DROPPED
-    ]
-    dropped += ["I-frame playlist"] * bool(data["iframe_playlists"])
-    if not variants and data["iframe_playlists"]:
+def master_playlist(found: Mapping[str, Any], ref: str) -> MasterPlaylist:
+    """From what m3u8 found, attributes as written. Raises ``PlaylistInvalid``, ``Unsupported``."""
+    audios = tuple(_audio(media) for media in found["media"] if media.get("TYPE") == "AUDIO")
+    listed = tuple(_variant(variant) for variant in found["playlists"] if variant["uri"])
+    variants = listed or _sound_alone(audios)
+    if not variants and found["iframe_playlists"]:
         raise Unsupported(f"{ref} names only I-frame playlists (EXT-X-I-FRAME-STREAM-INF)")
     if not variants:
         raise PlaylistInvalid(f"{ref} is a master playlist without variants")
+    dropped = [
+        f"{_DROPPED[media['TYPE']]} {media.get('NAME', '')[:_SHOWN]!r}"
+        for media in found["media"]
+        if media.get("TYPE") in _DROPPED
+    ]
+    dropped += ["I-frame playlist"] * bool(found["iframe_playlists"])
     return MasterPlaylist(variants=variants, audios=audios, dropped=tuple(dict.fromkeys(dropped)))
 
 
 def _variant(found: Mapping[str, Any]) -> Variant:
-    info = found["stream_info"]
-    size = _RESOLUTION.fullmatch(info.get("resolution", ""))
+    info: Mapping[str, str] = found["stream_info"]
+    size = _RESOLUTION.fullmatch(info.get("RESOLUTION", ""))
+    bandwidth = _BANDWIDTH.match(info.get("BANDWIDTH") or info.get("AVERAGE-BANDWIDTH", ""))
     return Variant(
         uri=found["uri"],
-        bandwidth=info.get("bandwidth", 0),
+        bandwidth=int(float(bandwidth[0])) if bandwidth else 0,
         width=int(size[1]) if size else 0,
         height=int(size[2]) if size else 0,
-        codecs=info.get("codecs", ""),
-        audio_group=info.get("audio", ""),
+        codecs=info.get("CODECS", ""),
+        audio_group=info.get("AUDIO", ""),
     )
 
 
-def _audio(media: Mapping[str, Any]) -> AudioRendition:
+def _audio(media: Mapping[str, str]) -> AudioRendition:
     return AudioRendition(
-        uri=media.get("uri") or None,
-        group=media.get("group_id", ""),
-        name=media.get("name", ""),
-        language=media.get("language", ""),
-        is_default=media.get("default") == "YES",
-        channels=media.get("channels", ""),
+        uri=media.get("URI") or None,
+        group=media.get("GROUP-ID", ""),
+        name=media.get("NAME", ""),
+        language=media.get("LANGUAGE", ""),
+        is_default=media.get("DEFAULT", "").upper() == "YES",
+        channels=media.get("CHANNELS", ""),
     )
 
 
@@ -126,6 +135,6 @@ def _sound_alone(audios: tuple[AudioRendition, ...]) -> tuple[Variant, ...]:
     """A radio's master may list its renditions without any EXT-X-STREAM-INF."""
     return tuple(
         Variant(uri=a.uri, bandwidth=0, height=0, width=0, codecs="", audio_group=a.group)
-        for a in sorted(audios, key=lambda audio: not audio.is_default)[:1]
+        for a in sorted(audios, key=lambda audio: not audio.is_default)
         if a.uri
-    )
+    )[:1]

@@ -1,24 +1,30 @@
-"""Source playlists as typed values: parsed by ``m3u8``, checked and completed on top (RFC 8216).
+"""Source playlists as typed values (RFC 8216): repaired, parsed by ``m3u8``, checked.
 
 Decides what a playlist says; never fetches, never resolves addresses (``pipeline.source``).
 """
 
-import re
-from dataclasses import dataclass
-from datetime import datetime
-from math import ceil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import m3u8
 
-from pipeline.errors import PlaylistInvalid, Unsupported
+from pipeline.errors import PlaylistInvalid
 from pipeline.media.master import AudioRendition, MasterPlaylist, Variant, master_playlist
-from pipeline.model import ByteRange, InitSection, Segment
+from pipeline.media.playlist_repair import repair
+from pipeline.media.playlist_tags import Cipher, Init, Tags, parse_range
+from pipeline.media.playlist_text import (
+    MAX_PLAYLIST_BYTES,
+    MAX_SEGMENTS,
+    PlaylistLimits,
+    read_lines,
+)
+from pipeline.model import ByteRange, Segment, SegmentKey
 
-MAX_PLAYLIST_BYTES = 16 * 2**20
-MAX_SEGMENTS = 200_000
-MAX_SEGMENT_S = 24 * 3600.0
 __all__ = [
+    "MAX_PLAYLIST_BYTES",
+    "MAX_SEGMENTS",
     "AudioRendition",
     "MasterPlaylist",
     "MediaPlaylist",
@@ -26,16 +32,7 @@ __all__ = [
     "Variant",
     "parse",
 ]
-_DECIMAL_TARGET = re.compile(r"^(#EXT-X-TARGETDURATION:)\s*(\d{1,9}\.\d+)", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlaylistLimits:
-    """What a playlist may ask of us; above it, it is refused."""
-
-    max_bytes: int = MAX_PLAYLIST_BYTES
-    max_segments: int = MAX_SEGMENTS
-    max_segment_s: float = MAX_SEGMENT_S
+_DEFAULTS = PlaylistLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,105 +45,117 @@ class MediaPlaylist:
 
 
 def parse(
-    data: bytes, ref: str, limits: PlaylistLimits = PlaylistLimits()
+    data: bytes, ref: str, limits: PlaylistLimits = _DEFAULTS
 ) -> MediaPlaylist | MasterPlaylist:
-    """Parse a playlist. Raises ``PlaylistInvalid`` naming ``ref`` and the line."""
-    text = _decode(data, ref, limits.max_bytes)
+    """Parse a playlist. ``ref`` and the line are named in what it raises: ``PlaylistInvalid``
+    for what is none or cannot be meant, ``Unsupported``."""
+    repaired = repair(read_lines(data, ref, limits), ref, limits)
     try:
-        playlist: Any = m3u8.M3U8(text)
+        found: Any = m3u8.parse(repaired.text, custom_tags_parser=Tags(repaired.values))
     except Exception as error:  # m3u8 raises whatever its int() and float() calls raise.
         raise PlaylistInvalid(f"{ref} is no valid playlist: {error}") from error
-    if playlist.is_variant:
-        return master_playlist(playlist.data, ref)
-    if playlist.is_i_frames_only:
-        raise Unsupported(f"{ref} holds only I-frames (EXT-X-I-FRAMES-ONLY)")
-    return _media(playlist, ref, limits)
+    for listed in (*found["segments"], *found["playlists"]):
+        if "uri" in listed:
+            listed["uri"] = repaired.values[int(listed["uri"])]
+    names_others = found["media"] or found["iframe_playlists"]
+    is_empty = not found["segments"] and "targetduration" not in found
+    if found["is_variant"] or (names_others and is_empty):
+        return master_playlist(found, ref)
+    return _media(found)
 
 
-def _decode(data: bytes, ref: str, max_bytes: int) -> str:
-    if not data.strip():
-        raise PlaylistInvalid(f"{ref} is empty")
-    if len(data) > max_bytes:
-        raise PlaylistInvalid(f"{ref} is larger than {max_bytes} bytes")
-    text = data.decode("utf-8-sig", errors="replace")
-    first = text.lstrip().split("\n", 1)[0].strip()
-    if not first.startswith("#EXTM3U"):
-        shown = first[:60]
-        if shown.lower().startswith(("<!doctype", "<html", "<?xml", "<")):
-            raise PlaylistInvalid(f"{ref} is a web page or XML, no playlist: line 1 is {shown!r}")
-        raise PlaylistInvalid(f"{ref} is no playlist: line 1 is {shown!r} instead of #EXTM3U")
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    # m3u8 takes whole seconds only, as RFC 8216 4.3.3.1 has it; encoders write fractions.
-    return _DECIMAL_TARGET.sub(lambda found: f"{found[1]}{ceil(float(found[2]))}", text)
-
-
-def _media(playlist: Any, ref: str, limits: PlaylistLimits) -> MediaPlaylist:
-    if len(playlist.segments) > limits.max_segments:
-        raise PlaylistInvalid(f"{ref} lists more than {limits.max_segments} segments")
-    if (playlist.media_sequence or 0) < 0:
-        raise PlaylistInvalid(f"{ref}: its media sequence number is negative")
+def _media(found: Mapping[str, Any]) -> MediaPlaylist:
+    # m3u8 makes a segment of the tags behind the last address.
+    listed = [segment for segment in found["segments"] if "uri" in segment]
+    longest_s = max((segment["duration"] for segment in listed), default=0.0)
+    target_s = float(found.get("targetduration") or longest_s)
     segments: list[Segment] = []
-    range_end: dict[str, int] = {}
-    for number, found in enumerate(playlist.segments):
-        if found.uri is None:
-            raise PlaylistInvalid(f"{ref}: segment {number + 1} has no URI")
-        if found.key is not None and found.key.method not in (None, "NONE"):
-            raise Unsupported(f"{ref}: encryption {found.key.method} is not supported yet")
-        byte_range = _byte_range(found.byterange, range_end.get(found.uri, 0), ref)
-        if byte_range is not None:
-            range_end[found.uri] = byte_range.offset + byte_range.length
-        segment = Segment(
-            sequence=(playlist.media_sequence or 0) + number,
-            uri=found.uri,
-            duration_s=_duration_s(found.duration, ref, limits),
-            discontinuity=bool(found.discontinuity),
-            byte_range=byte_range,
-            init=_init(found.init_section, ref),
-            is_gap=bool(found.gap_tag),
-            program_date_time=_aware(found.current_program_date_time),
-        )
+    ranges = _Ranges()
+    for sequence, one in enumerate(listed, found["media_sequence"]):
+        segment = _segment(one, sequence, target_s, ranges)
         if not (segments and _repeats(segments[-1], segment)):
             segments.append(segment)
     return MediaPlaylist(
-        segments=tuple(segments),
-        ended=bool(playlist.is_endlist),
-        target_duration_s=float(playlist.target_duration or 0)
-        or max((s.duration_s for s in segments), default=0.0),
+        segments=tuple(_dated(segments)), ended=found["is_endlist"], target_duration_s=target_s
     )
 
 
-def _duration_s(claimed: float | None, ref: str, limits: PlaylistLimits) -> float:
-    seconds = float(claimed or 0.0)
-    if not seconds <= limits.max_segment_s:
-        raise PlaylistInvalid(f"{ref}: a segment of {seconds} s cannot be")
-    return max(0.0, seconds)
+def _segment(
+    found: Mapping[str, Any], sequence: int, target_s: float, ranges: "_Ranges"
+) -> Segment:
+    cipher: Cipher | None = found.get("key")
+    init: Init = found.get("init_section", Init())
+    byte_range, problem = ranges.next(found["uri"], found.get("byterange"), init)
+    problem = (cipher.problem if cipher else "") or init.problem or problem
+    is_marked = bool(found["gap_tag"])
+    return Segment(
+        sequence=sequence,
+        uri=found["uri"],
+        duration_s=found["duration"] or target_s,
+        discontinuity=found["discontinuity"],
+        byte_range=byte_range,
+        init=init.section,
+        key=_key(cipher, sequence),
+        is_gap=is_marked or bool(problem),
+        gap_reason="" if is_marked else problem,
+        program_date_time=found.get("program_date_time"),
+    )
+
+
+def _key(cipher: Cipher | None, sequence: int) -> SegmentKey | None:
+    """Without an IV it is the media sequence number (RFC 8216 5.2)."""
+    if cipher is None or cipher.problem:
+        return None
+    return SegmentKey(uri=cipher.uri, iv=cipher.iv or f"{sequence:032x}")
+
+
+class _Ranges:
+    """Where the last byte range of each resource ended; None where that cannot be known."""
+
+    def __init__(self) -> None:
+        self._ends: dict[str, int | None] = {}
+
+    def next(self, uri: str, written: str | None, init: Init) -> tuple[ByteRange | None, str]:
+        """The range of the next segment, or what is wrong with it."""
+        if written is None:
+            return None, ""
+        section = init.section
+        if section is not None and section.byte_range is not None:
+            self._ends.setdefault(section.uri, _end(section.byte_range))
+        found = parse_range(written, self._ends.get(uri, 0))
+        self._ends[uri] = _end(found) if found is not None else None
+        return found, "" if found is not None else f"{written!r} is no byte range"
+
+
+def _end(byte_range: ByteRange) -> int:
+    return byte_range.offset + byte_range.length
 
 
 def _repeats(before: Segment, segment: Segment) -> bool:
-    """A line that was written twice: the same bytes at once again, as the same piece of source."""
+    """A line that was written twice: the same bytes at once again, as the same piece of source.
+
+    Pieces that are missing may well share one address.
+    """
     same = (before.uri, before.byte_range) == (segment.uri, segment.byte_range)
-    return same and not segment.discontinuity
+    return same and not segment.discontinuity and not segment.is_gap
 
 
-def _init(section: Any, ref: str) -> InitSection | None:
-    if section is None or not section.uri:
-        return None
-    return InitSection(uri=section.uri, byte_range=_byte_range(section.byterange, 0, ref))
+def _dated(segments: Sequence[Segment]) -> Iterable[Segment]:
+    """Dates hold on, and back, to the next discontinuity (RFC 8216 4.3.2.6, 6.3.3)."""
+    dates = [segment.program_date_time for segment in segments]
+    for at in range(1, len(segments)):
+        if dates[at] is None and not segments[at].discontinuity:
+            dates[at] = _moved(dates[at - 1], segments[at - 1].duration_s)
+    for at in range(len(segments) - 2, -1, -1):
+        if dates[at] is None and not segments[at + 1].discontinuity:
+            dates[at] = _moved(dates[at + 1], -segments[at].duration_s)
+    for segment, date in zip(segments, dates, strict=True):
+        undated = segment.program_date_time is None and date is not None
+        yield replace(segment, program_date_time=date) if undated else segment
 
 
-def _byte_range(text: str | None, follows: int, ref: str) -> ByteRange | None:
-    """``length[@offset]``; without an offset it follows the range before (RFC 8216 4.3.2.2)."""
-    if not text:
-        return None
-    length, _, offset = text.partition("@")
+def _moved(moment: datetime | None, seconds: float) -> datetime | None:
     try:
-        found = ByteRange(offset=int(offset) if offset else follows, length=int(length))
-    except ValueError as error:
-        raise PlaylistInvalid(f"{ref}: {text!r} is no byte range") from error
-    if found.offset < 0 or found.length <= 0:
-        raise PlaylistInvalid(f"{ref}: {text!r} is no byte range")
-    return found
-
-
-def _aware(moment: datetime | None) -> datetime | None:
-    return moment if moment is not None and moment.tzinfo is not None else None
+        return moment + timedelta(seconds=seconds) if moment is not None else None
+    except OverflowError:
+        return None

@@ -1,155 +1,223 @@
 """Segments in, fragments out, without touching the coded pictures and sounds.
 
 FFmpeg's own demuxers and its fragmented-MP4 muxer do the work through PyAV; we choose streams,
-move timestamps to recording time and count packets. FFmpeg sees only bytes handed to it.
+move timestamps to recording time and count packets.
 """
 
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 
-import av
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
-from pipeline.errors import MediaInvalid, Unsupported
-from pipeline.media.segments import Joined, Tally, without_torn_end
+from pipeline.errors import MediaInvalid
+from pipeline.media.demux import (
+    COPYABLE,
+    choose_streams,
+    codec_name,
+    describe,
+    open_media,
+)
+from pipeline.media.muxing import Muxer
+from pipeline.media.parameters import parameter_sets
+from pipeline.media.segments import Tally, without_torn_end
+from pipeline.media.sniff import Kind, Media
+from pipeline.media.ts import read_tables
 from pipeline.timebase import Clock
 
-# What MP4 holds and browsers or common players take without conversion.
-COPYABLE = frozenset({"h264", "hevc", "av1", "vp9", "aac", "mp3", "ac3", "eac3", "opus", "flac"})
-
-_MUXER = {
-    # One moof per GOP; moov written late so that FFmpeg has seen the AAC configuration; absolute
-    # decode times that keep jumps; no mfra at the end since we write our own tables.
-    "movflags": "empty_moov+delay_moov+default_base_moof+frag_keyframe+frag_discont+skip_trailer",
-    "use_editlist": "0",
-    "avoid_negative_ts": "disabled",
-    # Bit rates differ from chunk to chunk; without them equal streams have equal sample entries.
-    "write_btrt": "0",
-}
 # FFmpeg's muxer ends the process over a step of more than 2**31 ticks; no pause is that long.
-_LONGEST_STEP_S = 3600
-_AUDIO_FRAGMENT_US = "2000000"
-_BUFFER_BYTES = 256 * 1024
+LONGEST_STEP_S = 3600
+_STAMP_HZ = 90_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """Consecutive segments of one encoding. ``init``: their EXT-X-MAP bytes, or empty.
+
+    ``lead`` and ``trail`` are read before and behind them, but their packets are not wanted.
+    ``anchor_s``, ``near_s``, ``shift_s``: see ``Clock`` and ``Stretch``.
+    """
+
+    kind: Kind
+    segments: tuple[bytes, ...]
+    init: bytes = b""
+    stamp: int | None = None
+    lead: tuple[bytes, ...] = ()
+    trail: tuple[bytes, ...] = ()
+    anchor_s: int
+    near_s: float
+    shift_s: float = 0.0
+
+    @property
+    def own_bytes(self) -> range:
+        """Where the wanted packets begin in ``pieces`` joined."""
+        first = len(self.init) + sum(map(len, self.lead))
+        return range(first, first + sum(map(len, self.segments)))
+
+    @property
+    def pieces(self) -> tuple[bytes, ...]:
+        return (self.init, *self.lead, *self.segments, *self.trail)
+
+    def clock(self) -> Clock:
+        """Where nothing in packed audio tells the time, the playlist's durations have to."""
+        shift = Fraction(self.shift_s).limit_denominator(_STAMP_HZ)
+        if self.kind.is_packed:
+            stamp_s = self.anchor_s + Fraction(self.near_s).limit_denominator(_STAMP_HZ)
+            shift += stamp_s if self.stamp is None else Fraction(self.stamp, _STAMP_HZ)
+        wraps = self.kind is Kind.TS or self.stamp is not None
+        return Clock(anchor_s=self.anchor_s, near_s=self.near_s, wraps=wraps, shift_s=shift)
+
+    def programs(self) -> list[tuple[int, int]]:
+        """``(program, PID)``, only where there are several programs."""
+        if self.kind is not Kind.TS:
+            return []
+        tables = read_tables(self.segments[0])
+        found = [(program, pid) for program, pid, _ in tables.streams] if tables else []
+        return found if len({program for program, _ in found}) > 1 else []
+
+
+def make_input(media: Sequence[Media], init: bytes, **times: float) -> Input:
+    """Of segments of one kind."""
+    return Input(
+        kind=media[0].kind,
+        segments=tuple(without_torn_end(m.data) for m in media),
+        init=init,
+        stamp=media[0].stamp,
+        **times,  # type: ignore[arg-type]
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remuxed:
-    """``data``: ``ftyp moov (moof mdat)*``. ``packets``: per output track, how many went in.
+    """``data``: ``ftyp moov (moof mdat)*``. ``packets``: how many went into it, all streams.
 
-    ``torn``: frames of sound that are left out because their end is missing. ``dropped``: streams
-    that are not kept, as ``"timed_id3 data"``. ``silent``: the first segment
-    that gave nothing, ``jump``: the first that does not continue the one before it.
+    ``torn``: frames of sound that are left out because their end is missing. ``dropped``, ``lost``:
+    see ``Choice``. ``recoded``: streams that are encoded anew, as ``"mp2 -> aac"``; ``undecoded``:
+    their packets that gave nothing. ``cuts``: numbers of segments that do not go on where the one
+    before ended or as it was encoded; ``silent``: of those that gave nothing.
     """
 
     data: bytes
-    packets: tuple[int, ...]
-    torn: int
-    dropped: tuple[str, ...]
-    silent: int | None
-    jump: int | None
+    packets: int
+    torn: int = 0
+    dropped: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    recoded: tuple[str, ...] = ()
+    undecoded: int = 0
+    cuts: tuple[int, ...] = ()
+    silent: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstLook:
-    """What the first segment tells before work starts. ``anchor_s``: see ``pipeline.timebase``."""
+    """What the first segment tells before work starts. ``begin_s``: its first timestamp, of a
+    clock that ``wraps``."""
 
-    anchor_s: int
+    begin_s: float
+    wraps: bool
     streams: tuple[str, ...]
     bytes_per_s: float
 
+    @property
+    def anchor_s(self) -> int:
+        """See ``pipeline.timebase``."""
+        return int(self.begin_s // 1)
 
-def remux(segments: Sequence[bytes], init: bytes, *, anchor_s: int, near_s: float) -> Remuxed:
-    """Remux consecutive segments of one encoding (``init``: their EXT-X-MAP bytes, or empty).
 
-    Raises ``MediaInvalid`` for bytes that are no such media, ``Unsupported`` for codecs that MP4
-    or browsers do not take.
-    """
-    pieces = [without_torn_end(segment) for segment in segments]
-    tally = Tally(init, pieces)
-    with _media_errors(), _open(init, *pieces) as source:
-        kept, dropped = choose_streams(source)
-        clock = Clock(anchor_s=anchor_s, near_s=near_s, wraps=_wraps(source))
-        buffer = io.BytesIO()
-        options = dict(_MUXER)
-        if all(stream.type == "audio" for stream in kept):
-            options["frag_duration"] = _AUDIO_FRAGMENT_US
-        with av.open(
-            buffer, "w", format="mp4", options=options, buffer_size=_BUFFER_BYTES
-        ) as target:
-            lanes = {s.index: _Lane(s, target, clock, tally) for s in kept}
-            for packet in source.demux(kept):
-                if packet.size:  # The demuxer's flush packets have none.
-                    lanes[packet.stream_index].take(packet)
-        silent, jump = tally.judge({s.index: s.time_base for s in kept if s.time_base})
+def remux(given: Input) -> Remuxed:
+    """Copy all packets. Raises ``MediaInvalid`` for bytes that are no such media, and
+    ``CannotCopy`` for codecs that MP4 or browsers do not take."""
+    tally = Tally(given.init, [*given.lead, *given.segments, *given.trail])
+    with open_media(given.kind, given.pieces) as source, ExitStack() as stack:
+        choice = choose_streams(source, given.programs())
+        refuse_to_copy(choice.kept)
+        muxer = Muxer([stream.type for stream in choice.kept])
+        stack.callback(muxer.abandon)
+        clock = given.clock()
+        lanes = {s.index: CopyLane(s, muxer.container, clock, tally) for s in choice.kept}
+        for packet in own_packets(source, choice.kept, given):
+            lanes[packet.stream_index].take(packet)
+        if not any(lane.taken for lane in lanes.values()):
+            raise MediaInvalid("no packet in it")
+        data = muxer.close()
+        cuts, silent = tally.judge({s.index: s.time_base for s in choice.kept if s.time_base})
+        ahead, own = len(given.lead), range(len(given.segments))
         return Remuxed(
-            data=buffer.getvalue(),
-            dropped=dropped,
-            packets=tuple(lanes[s.index].taken for s in kept),
+            data=data,
+            dropped=choice.dropped,
+            lost=choice.lost,
+            packets=sum(lane.taken for lane in lanes.values()),
             torn=sum(lane.torn for lane in lanes.values()),
-            silent=silent,
-            jump=jump,
+            cuts=tuple(number - ahead for number in cuts if number - ahead in own[1:]),
+            silent=tuple(number - ahead for number in silent if number - ahead in own),
         )
 
 
-def first_look(segment: bytes, init: bytes) -> FirstLook:
+class CannotCopy(MediaInvalid):
+    """A codec that MP4 does not hold or nothing plays from it."""
+
+
+def refuse_to_copy(streams: Sequence[Stream]) -> None:
+    for stream in streams:
+        if codec_name(stream) not in COPYABLE:
+            raise CannotCopy(f"{describe(stream)} cannot be copied into MP4")
+
+
+def own_packets(
+    source: InputContainer, kept: Sequence[Stream], given: Input
+) -> "Iterator[Packet[Stream]]":
+    """The packets that begin in the segments, neither before nor behind them."""
+    if not given.lead and not given.trail:
+        # The demuxer's flush packets have no size.
+        yield from (packet for packet in source.demux(kept) if packet.size)
+        return
+    own = given.own_bytes
+    for packet, position in placed_packets(source, kept):
+        if position in own:
+            yield packet
+
+
+def placed_packets(
+    source: InputContainer, kept: Sequence[Stream]
+) -> "Iterator[tuple[Packet[Stream], int]]":
+    """Packets with where they begin; one that does not tell is where its stream was before."""
+    last = dict.fromkeys((stream.index for stream in kept), 0)
+    for packet in source.demux(kept):
+        if packet.size:
+            if packet.pos is not None and packet.pos >= 0:
+                last[packet.stream_index] = packet.pos
+            yield packet, last[packet.stream_index]
+
+
+def first_look(given: Input) -> FirstLook:
     """Read one whole segment to learn where the source's clock stands and what is in it."""
-    with _media_errors(), _open(init, segment) as source:
-        kept, _ = choose_streams(source)
+    with open_media(given.kind, given.pieces) as source:
+        kept = choose_streams(source, given.programs()).kept
+        offset_s = given.clock().shift_s
         first: dict[int, Fraction] = {}
         last: dict[int, Fraction] = {}
         for packet in source.demux(kept):
             stamp = packet.dts if packet.dts is not None else packet.pts
-            if packet.size and stamp is not None and packet.time_base:
-                first.setdefault(packet.stream_index, stamp * packet.time_base)
-                last[packet.stream_index] = stamp * packet.time_base
+            if packet.size and stamp is not None:
+                time_s = stamp * packet.time_base + offset_s
+                first.setdefault(packet.stream_index, time_s)
+                last[packet.stream_index] = time_s
         if not first:
             raise MediaInvalid("the first segment holds no timed packet")
         longest = max(float(last[i] - first[i]) for i in first)
         return FirstLook(
-            anchor_s=int(min(first.values()) // 1),
-            streams=tuple(_describe(s) for s in kept),
-            bytes_per_s=len(segment) / longest if longest > 0 else 0.0,
+            begin_s=float(min(first.values())),
+            wraps=given.clock().wraps,
+            streams=tuple(map(describe, kept)),
+            bytes_per_s=sum(map(len, given.segments)) / longest if longest > 0 else 0.0,
         )
 
 
-def choose_streams(source: InputContainer) -> tuple[list[Stream], tuple[str, ...]]:
-    """The best video stream and all audio streams; the rest is named."""
-    videos = [s for s in source.streams.video if not s.disposition & s.disposition.attached_pic]
-    best = max(videos, key=lambda s: s.codec_context.width or 0, default=None)
-    kept: list[Stream] = [best] if best is not None else []
-    kept += [s for s in source.streams.audio if s.codec_context.sample_rate]
-    for stream in kept:
-        if _codec(stream) not in COPYABLE:
-            raise Unsupported(
-                f"{stream.type} codec {_codec(stream)} cannot be copied into MP4",
-                "Only H.264, HEVC, AV1, VP9, AAC, MP3, AC-3, E-AC-3, Opus and FLAC can",
-            )
-    if not kept:
-        raise MediaInvalid("no video and no audio in it")
-    dropped = tuple(_describe(s) for s in source.streams if s not in kept)
-    return kept, dropped
-
-
-def _describe(stream: Stream) -> str:
-    return f"{_codec(stream)} {stream.type}"
-
-
-def _codec(stream: Stream) -> str:
-    """The codec's own name, whichever decoder would read it (``av1``, not ``libdav1d``)."""
-    context = getattr(stream, "codec_context", None)
-    return context.codec.canonical_name if context else "unknown"
-
-
-def _wraps(source: InputContainer) -> bool:
-    return source.format.name == "mpegts"
-
-
-class _Lane:
+class CopyLane:
     """One stream on its way from demuxer to muxer."""
 
     def __init__(self, stream: Stream, target: OutputContainer, clock: Clock, tally: Tally) -> None:
@@ -157,20 +225,18 @@ class _Lane:
             raise MediaInvalid(f"{stream.type} stream without a time base")
         self.taken = self.torn = 0
         self._index, self._note, self._mux = stream.index, tally.note, target.mux_one
+        self._changed = tally.changed
         self._to_recording_time = clock.mapping(stream.time_base)
-        self._last_dts, self._longest_step = 0, int(_LONGEST_STEP_S / stream.time_base)
-        self._out = target.add_stream_from_template(stream, opaque=True)
-        self._out.codec_context.extradata = _without_padding(stream.codec_context.extradata)
-        if _codec(stream) == "hevc":
-            self._out.codec_context.codec_tag = "hvc1"  # Apple's players take no hev1.
-        is_adts = _codec(stream) == "aac" and not stream.codec_context.extradata
-        self._unwrap_adts = (
-            BitStreamFilterContext("aac_adtstoasc", stream).filter if is_adts else None
-        )
+        self._last_dts, self._longest_step = 0, int(LONGEST_STEP_S / stream.time_base)
+        self.out = copy_of(stream, target)
+        self._filter = to_mp4_form(stream)
+        name = codec_name(stream)
+        self._codec = name if name in ("h264", "hevc") else None
+        self._form = b""
 
     def take(self, packet: "Packet[Stream]") -> None:
         """Called for every packet of hours of media: each attribute costs."""
-        if self._unwrap_adts is not None and _is_torn_adts(packet):
+        if self._filter is not None and is_torn_adts(packet):
             self.torn += 1
             return
         pts, dts = packet.pts, packet.dts
@@ -186,16 +252,41 @@ class _Lane:
         self.taken += 1
         position = packet.pos
         self._note((self._index, -1 if position is None else position, dts, packet.duration or 0))
-        if self._unwrap_adts is None:
-            packet.stream = self._out
+        if self._codec is not None and packet.is_keyframe:
+            self._watch_form(packet)
+        if self._filter is None:
+            packet.stream = self.out
             self._mux(packet)
         else:
-            for ready in self._unwrap_adts(packet):
-                ready.stream = self._out
+            for ready in self._filter.filter(packet):
+                ready.stream = self.out
                 self._mux(ready)
 
+    def _watch_form(self, packet: "Packet[Stream]") -> None:
+        """Other parameter sets than before: the sample entry that was written does not hold."""
+        assert self._codec is not None
+        form = parameter_sets(self._codec, packet)
+        if form and self._form and form != self._form:
+            self._changed(packet.pos)
+        self._form = form or self._form
 
-def _is_torn_adts(packet: "Packet[Stream]") -> bool:
+
+def copy_of(stream: Stream, target: OutputContainer) -> Stream:
+    """A stream of ``target`` that takes the packets of ``stream`` as they are."""
+    out: Stream = target.add_stream_from_template(stream, opaque=True)
+    out.codec_context.extradata = _without_padding(stream.codec_context.extradata)
+    if codec_name(stream) == "hevc":
+        out.codec_context.codec_tag = "hvc1"  # Apple's players take no hev1.
+    return out
+
+
+def to_mp4_form(stream: Stream) -> BitStreamFilterContext | None:
+    """What AAC with ADTS headers needs; None for everything else."""
+    is_adts = codec_name(stream) == "aac" and not stream.codec_context.extradata
+    return BitStreamFilterContext("aac_adtstoasc", stream) if is_adts else None
+
+
+def is_torn_adts(packet: "Packet[Stream]") -> bool:
     """Whether the frame is shorter than its header says (ISO/IEC 13818-7 6.2): FFmpeg hands out
     what there is where a segment ends inside a frame, and decoders choke on it."""
     if packet.size < 7:
@@ -210,20 +301,3 @@ def _without_padding(extradata: bytes | None) -> bytes | None:
     if extradata is not None and extradata.startswith((b"\0\0\1", b"\0\0\0\1")):
         return extradata.rstrip(b"\0")
     return extradata
-
-
-def _open(*pieces: bytes) -> InputContainer:
-    return av.open(Joined(pieces), "r", metadata_errors="replace", buffer_size=_BUFFER_BYTES)
-
-
-class _media_errors:  # noqa: N801 - reads as a context, like contextlib's own
-    """FFmpeg's errors about bytes become ``MediaInvalid``."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, av.error.FFmpegError):
-            raise MediaInvalid(f"FFmpeg cannot read it: {error.strerror}") from error
-        if isinstance(error, UnicodeDecodeError):
-            raise MediaInvalid("FFmpeg cannot read it: metadata is no text") from error

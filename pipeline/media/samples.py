@@ -9,7 +9,7 @@ import json
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,18 +54,37 @@ class TrackSamples:
 class Span:
     """Fragments of one uninterrupted piece of source, as one muxer wrote them.
 
-    ``fragment_offset``: where each ``moof`` begins; ``start``/``end``: the span's bytes. ``init``:
-    the ``ftyp`` and ``moov`` that describe it. ``discontinuity``: the source marked one before
-    it, or media before it is missing. ``sequence``: its first segment's media sequence number.
+    ``fragment_offset``/``fragment_size``: each ``moof`` with its ``mdat``. ``init``: the ``ftyp``
+    and ``moov`` that describe it. ``discontinuity``: the source marked one before it, or media
+    before it is missing. ``sequence``: its first segment's media sequence number. ``playlist``: 0
+    for the main one, ``n`` for the ``n``-th of sound alone; ``era``: see ``Segment``.
     """
 
     init: bytes
     tracks: tuple[TrackSamples, ...]
     fragment_offset: Ints
-    start: int
-    end: int
+    fragment_size: Ints
     discontinuity: bool
     sequence: int
+    playlist: int = 0
+    era: int = 0
+
+    @property
+    def fragment_end(self) -> Ints:
+        return self.fragment_offset + self.fragment_size
+
+    def moved(self, by: Ints) -> "Span":
+        """The same with each fragment elsewhere: ``by`` bytes, shape as ``fragment_offset``."""
+
+        def follow(track: TrackSamples) -> TrackSamples:
+            own = np.searchsorted(self.fragment_offset, track.run_offset, side="right") - 1
+            return replace(track, run_offset=track.run_offset + by[own])
+
+        return replace(
+            self,
+            tracks=tuple(map(follow, self.tracks)),
+            fragment_offset=self.fragment_offset + by,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +101,10 @@ class SampleIndex:
             heads.append(
                 {
                     "init": len(span.init),
-                    "start": span.start,
-                    "end": span.end,
                     "discontinuity": span.discontinuity,
                     "sequence": span.sequence,
+                    "playlist": span.playlist,
+                    "era": span.era,
                     "fragments": len(span.fragment_offset),
                     "tracks": [
                         [t.track_id, t.timescale, t.kind, len(t.size), len(t.run_count)]
@@ -93,7 +112,7 @@ class SampleIndex:
                     ],
                 }
             )
-            columns += [span.init, _packed(span.fragment_offset)]
+            columns += [span.init, _packed(span.fragment_offset), _packed(span.fragment_size)]
             for track in span.tracks:
                 columns += [_packed(getattr(track, name)) for name in (*_OF_SAMPLES, *_OF_RUNS)]
                 columns.append(track.key.tobytes())
@@ -131,7 +150,7 @@ class _Reader:
 
 def _unpack_span(reader: _Reader, head: Mapping[str, Any]) -> Span:
     init = reader.take(head["init"])
-    fragment_offset = reader.column(head["fragments"])
+    fragment_offset, fragment_size = (reader.column(head["fragments"]) for _ in range(2))
     tracks = []
     for track_id, timescale, kind, samples, runs in head["tracks"]:
         columns = {name: reader.column(samples) for name in _OF_SAMPLES}
@@ -144,8 +163,9 @@ def _unpack_span(reader: _Reader, head: Mapping[str, Any]) -> Span:
         init=init,
         tracks=tuple(tracks),
         fragment_offset=fragment_offset,
-        start=head["start"],
-        end=head["end"],
+        fragment_size=fragment_size,
         discontinuity=head["discontinuity"],
         sequence=head["sequence"],
+        playlist=head["playlist"],
+        era=head["era"],
     )

@@ -40,6 +40,16 @@ def has_torn_boxes(segment: bytes) -> bool:
     return False
 
 
+def has_own_init(segment: bytes) -> bool:
+    """MP4 with a ``moov`` of its own: it is read by itself."""
+    if not is_mp4(segment):
+        return False
+    try:
+        return boxes.find(segment, "moov") is not None
+    except MediaInvalid:
+        return False
+
+
 class Joined:
     """The pieces as one file to read, without a copy of them all."""
 
@@ -71,24 +81,30 @@ class Tally:
     """Tells from packets in demuxing order what became of each of the joined segments.
 
     ``note`` takes, for each packet, ``(stream, position, dts, duration)``: its position in the
-    joined bytes (-1: unknown), times in ticks of the stream's time base.
+    joined bytes (-1: unknown), times in ticks of the stream's time base. ``changed`` takes the
+    position of a packet that is not encoded as those before it.
     """
 
     def __init__(self, init: bytes, segments: Sequence[bytes]) -> None:
         sizes = [len(init), *map(len, segments)]
         self._starts = list(accumulate(sizes))[:-1]
         self._notes: list[tuple[int, int, int, int]] = []
+        self._changes: list[int | None] = []
         self.note = self._notes.append
+        self.changed = self._changes.append
 
-    def judge(self, time_bases: Mapping[int, Fraction]) -> tuple[int | None, int | None]:
-        """``(silent, jump)``: the first segment of which no packet came, and the first that begins
-        long after everything before it ended. ``time_bases``: by stream."""
+    def judge(self, time_bases: Mapping[int, Fraction]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """``(cuts, silent)``: the segments that begin long after everything before them ended, or
+        are encoded otherwise; and those of which no packet came. ``time_bases``: by stream."""
         begin_s, end_s = self._times(time_bases)
         silent = np.flatnonzero(begin_s == np.inf)
         heard = np.flatnonzero(begin_s != np.inf)
         waits = begin_s[heard[1:]] - np.maximum.accumulate(end_s[heard])[:-1]
-        jumps = heard[1:][waits > KEPT_PAUSE_S]
-        return _first(silent), _first(jumps)
+        cuts = {int(number) for number in heard[1:][waits > KEPT_PAUSE_S]}
+        for position in self._changes:
+            if position is not None and position >= 0:
+                cuts.add(bisect_right(self._starts, position) - 1)
+        return tuple(sorted(cuts - {0})), tuple(int(number) for number in silent)
 
     def _times(self, time_bases: Mapping[int, Fraction]) -> tuple[Seconds, Seconds]:
         """When each segment begins and ends; infinite and never where no packet came."""
@@ -108,7 +124,3 @@ class Tally:
                 np.minimum.at(begin_s, segment[own], time_s)
                 np.maximum.at(end_s, segment[own], time_s + length_s)
         return begin_s, end_s
-
-
-def _first(found: npt.NDArray[np.intp]) -> int | None:
-    return int(found[0]) if len(found) else None

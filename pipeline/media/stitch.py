@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pipeline.media import boxes
 from pipeline.media.entries import TrackForm, read_forms
 from pipeline.media.samples import Ints
-from pipeline.media.timeline import PlacedSpan, lanes, sample_durations
+from pipeline.media.timeline import LaneKey, PlacedSpan, lanes, sample_durations
 
 MOVIE_TIMESCALE = 90_000
 MDAT_HEADER_BYTES = 16
@@ -57,14 +57,11 @@ class Lane:
 
 def merge(placed: Sequence[PlacedSpan]) -> list[Lane]:
     """All spans' samples per track, video first."""
-    names = sorted(
-        {name for p in placed for name in lanes(p.span.tracks)},
-        key=lambda name: (not name.startswith("video"), name),
-    )
-    return [_merge_lane(name, placed) for name in names]
+    keys = sorted({key for p in placed for key in lanes(p.span)})
+    return [_merge_lane(key, placed) for key in keys]
 
 
-def _merge_lane(name: str, placed: Sequence[PlacedSpan]) -> Lane:
+def _merge_lane(lane: LaneKey, placed: Sequence[PlacedSpan]) -> Lane:
     entries: list[bytes] = []
     columns: dict[str, list[npt.NDArray[Any]]] = {
         key: []
@@ -82,7 +79,7 @@ def _merge_lane(name: str, placed: Sequence[PlacedSpan]) -> Lane:
     }
     form: TrackForm | None = None
     for p in placed:
-        track = lanes(p.span.tracks).get(name)
+        track = lanes(p.span).get(lane)
         if track is None:
             continue
         own = next(f for f in read_forms(p.span.init) if f.track_id == track.track_id)

@@ -76,7 +76,7 @@ async def _convert(
     from pipeline import logs
     from pipeline.model import Status
     from pipeline.settings import load_settings
-    from pipeline.source import open_media_playlist
+    from pipeline.source import open_presentation
     from pipeline.stores.objects_folder import FolderStore
 
     settings = load_settings()
@@ -87,7 +87,7 @@ async def _convert(
     source, follow = _open(input_ref, settings)
     _check_target(output)
     # What is no playlist is told before Ray starts, which takes seconds.
-    await asyncio.to_thread(open_media_playlist, source)
+    await asyncio.to_thread(open_presentation, source)
     from actors import client
     from serve_app.local_ray import local_ray
 

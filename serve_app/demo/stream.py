@@ -16,7 +16,7 @@ from av.video.frame import PictureType
 from pipeline.errors import SourceError, SourceMissing
 from pipeline.model import Segment
 from pipeline.settings import Settings
-from pipeline.source import FileSource, Source, WebRules, WebSource, open_media_playlist
+from pipeline.source import FileSource, Source, WebRules, WebSource, open_presentation
 from pipeline.transfer import TransferLimits, fetch
 
 SEGMENT_S = 4
@@ -106,15 +106,15 @@ def _graph(*filters: tuple[str, str]) -> Iterator[Any]:
 
 def check_input(reference: str, settings: Settings) -> None:
     """Raise the ``VodrayError`` that says why this playlist cannot be read."""
-    open_media_playlist(_source(reference, settings))
+    open_presentation(_source(reference, settings))
 
 
 def read_stream(reference: str, settings: Settings) -> Iterator[Item]:
     """The segments of any playlist, in order, renamed so that they lie side by side."""
-    source, playlist = open_media_playlist(_source(reference, settings))
-    for number, segment in enumerate(playlist.segments):
+    found = open_presentation(_source(reference, settings))
+    for number, segment in enumerate(found.playlist.segments):
         if not segment.is_gap:
-            yield _item(number, segment, source)
+            yield _item(number, segment, found.source)
 
 
 def _source(reference: str, settings: Settings) -> Source:

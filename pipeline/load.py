@@ -1,0 +1,133 @@
+"""Segments -> their bytes: fetched, decrypted, and told apart by what they are.
+
+One bad segment costs itself: why it cannot be had is told, not raised.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from functools import partial
+
+from pipeline.errors import MediaInvalid, SourceError
+from pipeline.media.decrypt import check_key, decrypt
+from pipeline.media.sniff import Media, identify, is_mp4
+from pipeline.model import ByteRange, InitSection, Segment, SegmentKey
+from pipeline.transfer import TransferLimits, fetch
+
+_KEY_LIMIT_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A segment with its bytes, or why there are none. ``init``: the bytes of its EXT-X-MAP."""
+
+    segment: Segment
+    init: bytes = b""
+    media: Media | None = None
+    problem: str = ""
+    bytes_in: int = 0
+
+
+_Resource = tuple[str, ByteRange | None]
+
+
+class Loader:
+    """Reads by URLs that need no key. ``urls``: by reference, of everything that may be asked for.
+
+    Each resource is fetched once, on the threads of ``executor``.
+    """
+
+    def __init__(self, urls: Mapping[str, str], limits: TransferLimits, executor: Executor) -> None:
+        self._urls, self._limits, self._executor = urls, limits, executor
+        self._shared: dict[_Resource, Future[bytes]] = {}
+
+    def load(self, segments: Sequence[Segment]) -> list[Loaded]:
+        """In order, each with its bytes or its problem."""
+        for segment in segments:
+            for uri, byte_range, limit in _shared_resources(segment):
+                self._share(uri, byte_range, limit)
+        bodies = [
+            None if s.is_gap else self._executor.submit(self._fetch, s.uri, s.byte_range)
+            for s in segments
+        ]
+        return [self._finish(segment, body) for segment, body in zip(segments, bodies, strict=True)]
+
+    def _finish(self, segment: Segment, body: "Future[bytes] | None") -> Loaded:
+        try:
+            if body is None:
+                raise MediaInvalid(segment.gap_reason or "it is marked as missing (EXT-X-GAP)")
+            # Transfers end by their own limits, so waiting for them is bounded.
+            raw = body.result()
+            return Loaded(
+                segment=segment,
+                media=self._media(raw, segment.key),
+                init=self._init(segment),
+                bytes_in=len(raw),
+            )
+        except SourceError as error:
+            return Loaded(segment=segment, problem=error.message)
+
+    def _media(self, raw: bytes, key: SegmentKey | None) -> Media:
+        if key is None:
+            return identify(raw)
+        try:
+            return identify(decrypt(raw, self._key(key), key.iv))
+        except MediaInvalid as error:
+            raise MediaInvalid(f"decrypted, {error.message} (is its key the right one?)") from error
+
+    def _init(self, segment: Segment) -> bytes:
+        init = segment.init
+        if init is None:
+            return b""
+        raw = self._share(init.uri, init.byte_range, None).result()
+        # Packagers leave it in clear more often than not, whatever the playlist says.
+        if init.key is None or is_mp4(raw):
+            return raw
+        own = segment.key.iv if segment.key else ""
+        return decrypt(raw, self._key(init.key), init.key.iv or own or "0" * 32)
+
+    def _key(self, key: SegmentKey) -> bytes:
+        try:
+            return check_key(self._share(key.uri, None, _KEY_LIMIT_BYTES).result())
+        except SourceError as error:
+            raise MediaInvalid(f"its key cannot be had: {error.message}") from error
+
+    def _share(self, uri: str, byte_range: ByteRange | None, limit: int | None) -> "Future[bytes]":
+        resource = (uri, byte_range)
+        if resource not in self._shared:
+            work: Callable[[], bytes] = partial(self._fetch, uri, byte_range, limit)
+            self._shared[resource] = self._executor.submit(work)
+        return self._shared[resource]
+
+    def _fetch(self, uri: str, byte_range: ByteRange | None, limit: int | None = None) -> bytes:
+        limits = self._limits
+        if limit is not None:
+            limits = TransferLimits(
+                timeout_s=limits.timeout_s,
+                attempts=limits.attempts,
+                retry_delay_s=limits.retry_delay_s,
+                max_bytes=limit,
+            )
+        return fetch(self._urls[uri], byte_range=byte_range, limits=limits)
+
+
+def references(segments: Iterable[Segment]) -> set[str]:
+    """Everything that has to be fetched to read them."""
+    found = set()
+    for segment in segments:
+        if not segment.is_gap:
+            found.add(segment.uri)
+            found.update(uri for uri, _, _ in _shared_resources(segment))
+    return found
+
+
+def _shared_resources(segment: Segment) -> Iterator[tuple[str, ByteRange | None, int | None]]:
+    """Inits and keys, with the size limit that they have."""
+    if segment.is_gap:
+        return
+    init: InitSection | None = segment.init
+    if init is not None:
+        yield init.uri, init.byte_range, None
+    for key in (segment.key, init.key if init else None):
+        if key is not None:
+            yield key.uri, None, _KEY_LIMIT_BYTES

@@ -1,0 +1,307 @@
+"""Loaded segments of one playlist -> spans of fragments, by a ladder of remedies.
+
+Segments are copied together as one run. Where that fails the next remedy is tried, for as few
+segments as possible: headers from segments nearby, timestamps mended, encoded anew, left out. One
+bad segment costs itself. Each remedy is named in the report with the segments that it was for.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from pipeline.errors import MediaInvalid
+from pipeline.load import Loaded
+from pipeline.media.entries import without_bit_rates
+from pipeline.media.fragments import read_fragments
+from pipeline.media.interleave import Body
+from pipeline.media.mend import mend
+from pipeline.media.recode import recode
+from pipeline.media.remux import CannotCopy, Input, Remuxed, make_input, remux
+from pipeline.media.segments import has_own_init, has_torn_boxes
+from pipeline.media.sniff import Kind, Media
+from pipeline.media.ts import Tables, read_tables
+from pipeline.model import Segment, Stretch
+
+Nearby = Callable[[Segment], Loaded]
+
+
+@dataclass(slots=True)
+class Made:
+    """What became of a stretch. ``lost`` and ``remedies`` are JSON; ``dropped``: see ``Choice``."""
+
+    bodies: list[Body]
+    lost: list[dict[str, Any]]
+    remedies: list[dict[str, Any]]
+    dropped: set[str]
+    undecodable: set[str]
+    bytes_in: int = 0
+    packets: int = 0
+    torn: int = 0
+    undecoded: int = 0
+
+    @classmethod
+    def nothing(cls) -> "Made":
+        return cls([], [], [], set(), set())
+
+
+Run = Sequence[Loaded]
+
+
+class Maker:
+    """Makes one stretch. ``nearby``: reads a segment beside it; ``playlist``: see ``Span``."""
+
+    def __init__(self, stretch: Stretch, *, anchor_s: int, playlist: int, nearby: Nearby) -> None:
+        self._stretch, self._anchor_s, self._playlist = stretch, anchor_s, playlist
+        self._nearby = nearby
+        self.made = Made.nothing()
+
+    def make(self, loaded: Run) -> Made:
+        near_s = self._stretch.start_s
+        self.made.bytes_in = sum(entry.bytes_in for entry in loaded)
+        broken = False
+        for run in _runs(loaded):
+            if run[0].problem:
+                self._lose(run[0], run[0].problem)
+                broken = True
+            else:
+                broken = self._add_run(run, near_s, broken)
+            near_s += _length_s(run)
+        return self.made
+
+    def _add_run(self, run: Run, near_s: float, broken: bool) -> bool:
+        """Returns whether media is missing right behind what was added."""
+        parts: Sequence[Run]
+        try:
+            parts = self._add(run, near_s, broken)
+        except MediaInvalid as error:
+            if len(run) == 1:
+                return self._rescue(run, near_s, broken, error)
+            # One of them is bad, unknown which.
+            parts = (run[: len(run) // 2], run[len(run) // 2 :])
+        if not parts:
+            return False
+        for part in parts:
+            if part:
+                broken = self._add_run(part, near_s, broken)
+                near_s += _length_s(part)
+        return broken
+
+    def _add(self, run: Run, near_s: float, broken: bool) -> Sequence[Run]:
+        """Add the run as one span; or return its parts, if it can only be added in parts."""
+        torn = [at for at, entry in enumerate(run) if has_torn_boxes(_media(entry).data)]
+        if torn and len(run) > 1:
+            return _around(run, torn)
+        made, remedy = self._copy(run, near_s)
+        if made.silent and len(run) > 1:
+            return _around(run, made.silent)
+        if made.cuts:
+            return _split(run, made.cuts)
+        self._keep([made], run, broken, remedy)
+        return ()
+
+    def _copy(self, run: Run, near_s: float) -> tuple[Remuxed, str]:
+        """Copy the run, with headers from elsewhere if it lacks them; ``(result, remedy)``."""
+        given = self._input(run, near_s)
+        remedy = ""
+        tables = self._missing_tables(run)
+        if tables is not None:
+            given, remedy = replace(given, lead=(tables.packets,)), "program tables from nearby"
+        try:
+            made = remux(given)
+        except CannotCopy:
+            return recode(self._with_neighbours(given, run)), ""
+        except MediaInvalid:
+            opening = self._opening(given.kind)
+            if opening is None:
+                raise
+            return remux(replace(given, lead=(opening,))), "headers from the run's first segment"
+        if made.torn and self._is_last(run):
+            following = self._read(self._stretch.after, given.kind)
+            if following is not None:
+                made = remux(replace(given, trail=(following.data,)))
+        return made, remedy
+
+    def _rescue(self, run: Run, near_s: float, broken: bool, error: MediaInvalid) -> bool:
+        """What is left to try for one segment that cannot be copied."""
+        given = self._input(run, near_s)
+        opening = self._opening(given.kind)
+        if opening is not None:
+            given = replace(given, lead=(opening,))
+        for attempt, remedy in (
+            (mend, "timestamps mended"),
+            (_recode_all, "encoded anew"),
+        ):
+            try:
+                self._keep(attempt(given), run, broken, remedy)
+                return False
+            except MediaInvalid:
+                continue
+        self._lose(run[0], error.message)
+        return True
+
+    def _input(self, run: Run, near_s: float) -> Input:
+        init = b"" if has_own_init(_media(run[0]).data) else run[0].init
+        return make_input(
+            [_media(entry) for entry in run],
+            init,
+            anchor_s=self._anchor_s,
+            near_s=near_s,
+            shift_s=self._stretch.shift_s,
+        )
+
+    def _missing_tables(self, run: Run) -> Tables | None:
+        """Program tables for a run whose media begins before them."""
+        if _media(run[0]).kind is not Kind.TS:
+            return None
+        first = read_tables(_media(run[0]).data)
+        if first is not None and first.are_first:
+            return None
+        for entry in run[1:]:
+            first = first or read_tables(_media(entry).data)
+        for segment in (self._stretch.before, self._stretch.opening):
+            found = self._read(segment, Kind.TS) if first is None else None
+            first = read_tables(found.data) if found else first
+        return first
+
+    def _with_neighbours(self, given: Input, run: Run) -> Input:
+        """Pictures may refer to those before, sound is encoded from before to behind."""
+        before = self._read(self._stretch.before, given.kind) if self._is_first(run) else None
+        after = self._read(self._stretch.after, given.kind) if self._is_last(run) else None
+        return replace(
+            given,
+            lead=(before.data,) if before else (),
+            trail=(after.data,) if after else (),
+        )
+
+    def _opening(self, kind: Kind) -> bytes | None:
+        if kind is not Kind.TS:
+            return None
+        found = self._read(self._stretch.opening, kind)
+        return found.data if found else None
+
+    def _read(self, segment: Segment | None, kind: Kind) -> Media | None:
+        found = self._nearby(segment).media if segment is not None else None
+        return found if found is not None and found.kind is kind else None
+
+    def _is_first(self, run: Run) -> bool:
+        return run[0].segment == self._stretch.segments[0]
+
+    def _is_last(self, run: Run) -> bool:
+        return run[-1].segment == self._stretch.segments[-1]
+
+    def _keep(self, made: Sequence[Remuxed], run: Run, broken: bool, remedy: str) -> None:
+        """All of it or, raising ``MediaInvalid``, nothing."""
+        bodies = [_body(part) for part in made]
+        first = run[0].segment
+        for number, body in enumerate(bodies):
+            span = replace(
+                body.span,
+                discontinuity=bool(number) or first.discontinuity or broken,
+                sequence=first.sequence,
+                playlist=self._playlist,
+                era=first.era,
+            )
+            self.made.bodies.append(Body(span, body.data))
+        for part in made:
+            self.made.packets += part.packets
+            self.made.torn += part.torn
+            self.made.undecoded += part.undecoded
+            self.made.dropped.update(part.dropped)
+            self.made.undecodable.update(part.lost)
+        recoded = dict.fromkeys(name for part in made for name in part.recoded)
+        for name in (remedy, *(f"{name}, encoded anew" for name in recoded)):
+            if name:
+                self._note(name, run)
+
+    def _note(self, remedy: str, run: Run) -> None:
+        sequences = [entry.segment.sequence for entry in run]
+        self.made.remedies.append(
+            {"remedy": remedy, "playlist": self._playlist, "segments": sequences}
+        )
+
+    def _lose(self, entry: Loaded, reason: str) -> None:
+        clock = entry.segment.program_date_time
+        self.made.lost.append(
+            {
+                "sequence": entry.segment.sequence,
+                "duration_s": entry.segment.duration_s,
+                "reason": reason,
+                "playlist": self._playlist,
+                "at_span": len(self.made.bodies),
+                "wall_clock": clock and clock.isoformat(),
+            }
+        )
+
+
+def _body(made: Remuxed) -> Body:
+    """Raises ``MediaInvalid`` unless as many samples came out as packets went in."""
+    span, init_bytes = read_fragments(made.data)
+    samples = sum(len(track.size) for track in span.tracks)
+    if samples != made.packets or not samples:
+        raise MediaInvalid(f"{made.packets} packets went in, but {samples} samples came out")
+    span = replace(span, init=without_bit_rates(span.init))
+    return Body(span, memoryview(made.data)[init_bytes:])
+
+
+def _recode_all(given: Input) -> list[Remuxed]:
+    return [recode(given, everything=True)]
+
+
+def _media(entry: Loaded) -> Media:
+    assert entry.media is not None
+    return entry.media
+
+
+def _length_s(run: Run) -> float:
+    return sum(entry.segment.duration_s for entry in run)
+
+
+def _around(run: Run, alone: Sequence[int]) -> list[Run]:
+    """Each of ``alone`` by itself, and what lies between them."""
+    parts: list[Run] = []
+    at = 0
+    for number in alone:
+        parts += [run[at:number], run[number : number + 1]]
+        at = number + 1
+    return [part for part in (*parts, run[at:]) if part]
+
+
+def _split(run: Run, cuts: Sequence[int]) -> list[Run]:
+    bounds = [0, *cuts, len(run)]
+    return [run[a:b] for a, b in pairwise(bounds) if a < b]
+
+
+def _runs(loaded: Run) -> Iterator[list[Loaded]]:
+    """Consecutive segments that one demuxer can read in one go; lost ones alone."""
+    run: list[Loaded] = []
+    streams: frozenset[tuple[int, int, int]] | None = None
+    for entry in loaded:
+        tables = _tables(entry)
+        changes = tables is not None and streams is not None and tables.streams != streams
+        if run and (changes or _breaks(run[-1], entry)):
+            yield run
+            run = []
+        streams = tables.streams if tables is not None else streams
+        if entry.problem:
+            yield [entry]
+        else:
+            run.append(entry)
+    if run:
+        yield run
+
+
+def _tables(entry: Loaded) -> Tables | None:
+    is_ts = entry.media is not None and entry.media.kind is Kind.TS
+    return read_tables(_media(entry).data) if is_ts else None
+
+
+def _breaks(before: Loaded, entry: Loaded) -> bool:
+    if entry.media is None or before.media is None or entry.segment.discontinuity:
+        return True
+    return (
+        entry.init != before.init
+        or entry.media.kind is not before.media.kind
+        or entry.media.kind.is_packed
+        or has_own_init(entry.media.data)
+    )

@@ -1,0 +1,141 @@
+"""Segments read by FFmpeg's demuxers as one stream of packets, and which of its streams are kept.
+
+FFmpeg sees only bytes handed to it, and is told what they are: nothing that it opens by itself.
+"""
+
+import io
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.stream import Stream
+
+from pipeline.errors import MediaInvalid
+from pipeline.media.segments import Joined
+from pipeline.media.sniff import Kind
+
+BUFFER_BYTES = 256 * 1024
+# What MP4 holds and browsers or common players take without conversion.
+COPYABLE = frozenset(
+    {"h264", "hevc", "av1", "vp9", "aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}
+)
+_MAX_STREAMS = 64
+_PROBE_ALL_US = 3600 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """``kept``: pictures first. ``dropped``: the others, as ``"timed_id3 data"``; ``lost``: those
+    of them that are pictures or sound and can be neither copied nor decoded."""
+
+    kept: tuple[Stream, ...]
+    dropped: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+@contextmanager
+def open_media(kind: Kind, pieces: Sequence[bytes]) -> Iterator[InputContainer]:
+    """The pieces as one file. Raises ``MediaInvalid`` for what FFmpeg cannot read, also while it is
+    used."""
+    with media_errors():
+        source = _open(kind, pieces)
+        if any(map(_is_unknown, source.streams)):
+            # Its first packet comes later than FFmpeg looks of itself.
+            source.close()
+            size = sum(map(len, pieces))
+            source = _open(kind, pieces, probesize=str(size), analyzeduration=str(_PROBE_ALL_US))
+        with source:
+            if len(source.streams) > _MAX_STREAMS:
+                raise MediaInvalid(f"it declares {len(source.streams)} streams")
+            yield source
+
+
+def choose_streams(source: InputContainer, programs: Collection[tuple[int, int]] = ()) -> Choice:
+    """The best video stream and all sound that goes with it. ``programs``: ``(program, PID)`` of
+    MPEG-TS. Raises ``MediaInvalid`` if there is neither."""
+    videos = [s for s in source.streams.video if not s.disposition & s.disposition.attached_pic]
+    usable = [s for s in videos if _can_be_kept(s)]
+    best = max(usable, key=lambda s: s.codec_context.width or 0, default=None)
+    sounds = [
+        s
+        for s in source.streams.audio
+        if s.codec_context.sample_rate and _can_be_kept(s) and _goes_with(best, s, programs)
+    ]
+    kept: list[Stream] = [best] if best is not None else []
+    kept += sounds
+    others = [s for s in source.streams if s not in kept]
+    lost = [s for s in others if s.type in ("video", "audio") and not _can_be_kept(s)]
+    if not kept:
+        what = ", ".join(map(describe, lost))
+        raise MediaInvalid(f"{what} cannot be decoded" if what else "no video and no audio in it")
+    return Choice(
+        kept=tuple(kept),
+        dropped=tuple(map(_describe_dropped, others)),
+        lost=tuple(map(describe, lost)),
+    )
+
+
+def describe(stream: Stream) -> str:
+    return f"{codec_name(stream)} {stream.type}"
+
+
+def codec_name(stream: Stream) -> str:
+    """The codec's own name, whichever decoder would read it (``av1``, not ``libdav1d``)."""
+    context = getattr(stream, "codec_context", None)
+    return context.codec.canonical_name if context else "unknown"
+
+
+@contextmanager
+def media_errors() -> Iterator[None]:
+    """FFmpeg's errors about bytes become ``MediaInvalid``."""
+    try:
+        yield
+    except av.error.FFmpegError as error:
+        raise MediaInvalid(f"FFmpeg cannot read it: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise MediaInvalid("FFmpeg cannot read it: metadata is no text") from error
+
+
+def _open(kind: Kind, pieces: Sequence[bytes], **options: str) -> InputContainer:
+    data = io.BytesIO(pieces[0]) if len(pieces) == 1 else Joined(pieces)
+    return av.open(
+        data,
+        "r",
+        format=kind.value,
+        # Formats that name further files or URLs find none that they may open.
+        options={"protocol_whitelist": "none", **options},
+        metadata_errors="replace",
+        buffer_size=BUFFER_BYTES,
+    )
+
+
+def _is_unknown(stream: Stream) -> bool:
+    """Declared sound or pictures of which nothing has been seen."""
+    context: Any = stream.codec_context
+    if stream.type == "audio":
+        return context is not None and not context.sample_rate
+    return stream.type == "video" and context is not None and not context.width
+
+
+def _can_be_kept(stream: Stream) -> bool:
+    # PyAV gives streams without a decoder no codec context.
+    return getattr(stream, "codec_context", None) is not None
+
+
+def _goes_with(video: Stream | None, audio: Stream, programs: Collection[tuple[int, int]]) -> bool:
+    """Of several programs in one MPEG-TS, the one with the chosen pictures is kept. ``programs``:
+    ``(program, PID)``."""
+    if video is None:
+        return True
+    of_video = {program for program, pid in programs if pid == video.id}
+    of_audio = {program for program, pid in programs if pid == audio.id}
+    return not of_video or not of_audio or bool(of_video & of_audio)
+
+
+def _describe_dropped(stream: Stream) -> str:
+    if _can_be_kept(stream) and _is_unknown(stream):
+        return f"{describe(stream)} (declared, but nothing of it came)"
+    return describe(stream)

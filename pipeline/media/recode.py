@@ -1,0 +1,345 @@
+"""Streams that cannot be copied are decoded and encoded anew, with the times that they have: H.264
+and AAC, which everything plays.
+
+One picture comes out for each that can be decoded. Sound lies on one grid of 1024 samples over the
+whole recording: whoever encodes a chunk starts before it and stops behind it, and keeps the frames
+that begin inside, so that nothing is heard at the joins.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from fractions import Fraction
+from heapq import heappop, heappush
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.packet import Packet
+from av.stream import Stream
+from av.video.frame import VideoFrame
+
+from pipeline.errors import MediaInvalid
+from pipeline.media.demux import COPYABLE, choose_streams, codec_name, open_media
+from pipeline.media.muxing import Muxer
+from pipeline.media.remux import (
+    Input,
+    Remuxed,
+    copy_of,
+    is_torn_adts,
+    placed_packets,
+    to_mp4_form,
+)
+from pipeline.timebase import TickMapping
+
+_X264 = {"preset": "veryfast", "crf": "20", "bf": "0", "x264-params": "scenecut=0:keyint=infinite"}
+_AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 8_000)
+_AAC_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+_BITS_PER_CHANNEL = 80_000
+_GRID = 1024
+# Timestamps of sound are rounded; a step below this is no pause.
+_STEADY_S = 0.04
+_MAX_SILENCE_S = 30.0
+
+
+def recode(given: Input, *, everything: bool = False) -> Remuxed:
+    """Copy what can be copied, encode the rest; ``everything``: encode all.
+
+    Raises ``MediaInvalid`` if nothing can be decoded.
+    """
+    with open_media(given.kind, given.pieces) as source, ExitStack() as stack:
+        choice = choose_streams(source, given.programs())
+        muxer = Muxer([stream.type for stream in choice.kept])
+        stack.callback(muxer.abandon)
+        clock, own = given.clock(), given.own_bytes
+        lanes: dict[int, _Copied | _Pictures | _Sound] = {}
+        for stream in choice.kept:
+            assert stream.time_base is not None
+            is_copied = codec_name(stream) in COPYABLE and not everything
+            make = _Copied if is_copied else _Pictures if stream.type == "video" else _Sound
+            lanes[stream.index] = make(stream, muxer, clock.mapping(stream.time_base))
+        for packet, position in placed_packets(source, choice.kept):
+            where = -1 if position < own.start else int(position >= own.stop)
+            lanes[packet.stream_index].take(packet, where)
+        written = _write(muxer, list(lanes.values()))
+        return Remuxed(
+            data=muxer.close(),
+            dropped=choice.dropped,
+            lost=choice.lost,
+            packets=written,
+            torn=sum(lane.torn for lane in lanes.values()),
+            recoded=tuple(lane.what for lane in lanes.values() if lane.what),
+            undecoded=sum(lane.undecoded for lane in lanes.values()),
+        )
+
+
+def _write(muxer: Muxer, lanes: "Sequence[_Copied | _Pictures | _Sound]") -> int:
+    """All packets in the order of their decode times: returns how many."""
+    packets: list[Packet[Any]] = []
+    for lane in lanes:
+        packets += lane.finish()
+    if not packets:
+        raise MediaInvalid("nothing of it can be decoded")
+    packets.sort(key=_decode_time)
+    for packet in packets:
+        muxer.mux(packet)
+    return len(packets)
+
+
+def _decode_time(packet: "Packet[Any]") -> float:
+    assert packet.dts is not None
+    return packet.dts * float(packet.time_base)
+
+
+class _Copied:
+    """A stream that is copied beside one that is not."""
+
+    what = ""
+    undecoded = 0
+
+    def __init__(self, stream: Stream, muxer: Muxer, mapping: TickMapping) -> None:
+        self.torn = 0
+        self._mapping, self._packets = mapping, []  # type: tuple[TickMapping, list[Packet[Any]]]
+        self._out, self._filter = copy_of(stream, muxer.container), to_mp4_form(stream)
+
+    def take(self, packet: "Packet[Stream]", where: int) -> None:
+        if where or (packet.pts is None and packet.dts is None):
+            return
+        if self._filter is not None and is_torn_adts(packet):
+            self.torn += 1
+            return
+        packet.pts, packet.dts = _times(packet, self._mapping)
+        for ready in [packet] if self._filter is None else self._filter.filter(packet):
+            ready.stream = self._out
+            self._packets.append(ready)
+
+    def finish(self) -> "list[Packet[Any]]":
+        return self._packets
+
+
+def _times(packet: "Packet[Stream]", mapping: TickMapping) -> tuple[int, int]:
+    pts = packet.pts if packet.pts is not None else packet.dts
+    dts = packet.dts if packet.dts is not None else packet.pts
+    assert pts is not None
+    assert dts is not None
+    return mapping(pts), mapping(dts)
+
+
+class _Pictures:
+    """Decodes, and encodes each picture at its own time."""
+
+    torn = 0
+
+    def __init__(self, stream: Stream, muxer: Muxer, mapping: TickMapping) -> None:
+        context: Any = stream.codec_context
+        context.thread_count = 1
+        self._mapping, self._context = mapping, context
+        self.what = f"{codec_name(stream)} -> h264"
+        self._expected: list[int] = []
+        self._own: dict[int, tuple[int, bool]] = {}
+        self._last: int | None = None
+        self._shown: list[int] = []
+        self._out = muxer.container.add_stream("libx264", rate=_rate(stream), options=dict(_X264))
+        _describe_pictures(self._out.codec_context, self._context, stream)
+        self._packets: list[Packet[Any]] = []
+
+    @property
+    def undecoded(self) -> int:
+        return len(self._own) - len(self._shown)
+
+    def take(self, packet: "Packet[Stream]", where: int) -> None:
+        if where > 0 or (packet.pts is None and packet.dts is None):
+            return
+        pts, dts = _times(packet, self._mapping)
+        packet.pts, packet.dts = pts, dts
+        if where == 0:
+            self._own[pts] = (dts, packet.is_keyframe)
+        heappush(self._expected, pts)
+        self._decode(packet)
+
+    def finish(self) -> "list[Packet[Any]]":
+        """Pictures are encoded in the order in which they are shown, each decoded when one of the
+        source's would have been: not later than it is shown."""
+        self._decode(None)
+        if self._shown:
+            self._packets += self._out.codec_context.encode(None)
+        decode_times = sorted(self._own[pts][0] for pts in self._shown)
+        for packet, dts in zip(self._packets, decode_times, strict=True):
+            assert packet.pts is not None
+            packet.stream, packet.dts = self._out, min(dts, packet.pts)
+        return self._packets
+
+    def _decode(self, packet: "Packet[Stream] | None") -> None:
+        try:
+            frames = self._context.decode(packet)
+        except av.error.FFmpegError:
+            return
+        for frame in frames:
+            self._show(frame)
+
+    def _show(self, frame: VideoFrame) -> None:
+        pts = frame.pts if frame.pts is not None else self._expected[0] if self._expected else None
+        while self._expected and pts is not None and self._expected[0] <= pts:
+            heappop(self._expected)
+        if pts is None or pts not in self._own or (self._last is not None and pts <= self._last):
+            return
+        self._last = pts
+        self._shown.append(pts)
+        context = self._out.codec_context
+        picture = frame.reformat(width=context.width, height=context.height, format=context.pix_fmt)
+        picture.pts, picture.time_base = pts, context.time_base
+        picture.pict_type = (
+            av.video.frame.PictureType.I
+            if self._own[pts][1] or len(self._shown) == 1
+            else av.video.frame.PictureType.NONE
+        )
+        self._packets += context.encode(picture)
+
+
+def _rate(stream: Stream) -> Fraction:
+    rate = getattr(stream, "guessed_rate", None) or getattr(stream, "average_rate", None)
+    return min(Fraction(rate), Fraction(240)) if rate else Fraction(25)
+
+
+def _describe_pictures(target: Any, source: Any, stream: Stream) -> None:
+    """Size, shape and colours as they are; sides that are odd lose a line."""
+    target.width, target.height = source.width & ~1, source.height & ~1
+    if target.width < 2 or target.height < 2:
+        raise MediaInvalid(f"pictures of {source.width} x {source.height}")
+    target.pix_fmt = "yuv420p"
+    target.time_base = stream.time_base
+    target.thread_count = 1
+    target.sample_aspect_ratio = source.sample_aspect_ratio or Fraction(1)
+    for name in ("color_primaries", "color_trc", "colorspace"):
+        setattr(target, name, getattr(source, name))
+
+
+@dataclass(slots=True)
+class _Fifo:
+    """Samples that are not encoded yet, shape ``(channels, n)``. ``at``: the number of the first on
+    the recording's own count."""
+
+    channels: int
+    at: int = 0
+    parts: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    length: int = 0
+
+    def add(self, samples: npt.NDArray[np.float32]) -> None:
+        self.parts.append(samples)
+        self.length += samples.shape[1]
+
+    def frames(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """Whole frames of the grid."""
+        if self.length < _GRID:
+            return
+        joined = np.concatenate(self.parts, axis=1)
+        whole = self.length - self.length % _GRID
+        for first in range(0, whole, _GRID):
+            yield self.at + first, np.ascontiguousarray(joined[:, first : first + _GRID])
+        self.parts, self.length, self.at = [joined[:, whole:]], self.length - whole, self.at + whole
+
+
+class _Sound:
+    """Decodes, and encodes on the grid."""
+
+    torn = 0
+
+    def __init__(self, stream: Stream, muxer: Muxer, mapping: TickMapping) -> None:
+        context: Any = stream.codec_context
+        assert stream.time_base is not None
+        self._mapping, self._context, self._time_base = mapping, context, stream.time_base
+        self.what = f"{codec_name(stream)} -> aac"
+        self.undecoded = 0
+        self._rate = min(_AAC_RATES, key=lambda rate: abs(rate - context.sample_rate))
+        layout = _AAC_LAYOUTS.get(context.layout.nb_channels, "stereo")
+        self._out = muxer.container.add_stream("aac", rate=self._rate, layout=layout)
+        channels = self._out.codec_context.layout.nb_channels
+        self._out.codec_context.bit_rate = _BITS_PER_CHANNEL * channels
+        self._out.codec_context.time_base = Fraction(1, self._rate)
+        self._resampler = AudioResampler("fltp", layout, self._rate)
+        self._fifo = _Fifo(channels)
+        self._next: int | None = None
+        self._begin: int | None = None  # Number of the first sample that is wanted,
+        self._end: int | None = None  # and of the first behind them.
+        self._has_lead = self._has_trail = False
+        self._packets: list[Packet[Any]] = []
+
+    def take(self, packet: "Packet[Stream]", where: int) -> None:
+        if packet.pts is None and packet.dts is None:
+            return
+        pts, _ = _times(packet, self._mapping)
+        packet.pts = packet.dts = pts
+        at = self._sample(pts)
+        if where < 0:
+            self._has_lead = True
+        elif where == 0:
+            self._begin = at if self._begin is None else self._begin
+        elif self._end is None:
+            self._end, self._has_trail = at, True
+        try:
+            frames = self._context.decode(packet)
+        except av.error.FFmpegError:
+            self.undecoded += where == 0
+            return
+        for frame in frames:
+            self._hear(frame)
+
+    def finish(self) -> "list[Packet[Any]]":
+        if self._begin is None or self._next is None:
+            return []
+        for piece in self._resampler.resample(None):
+            self._append(piece.to_ndarray().astype(np.float32))
+        end = self._next if self._end is None else self._end
+        self._append(np.zeros((self._fifo.channels, -self._fifo.length % _GRID), np.float32))
+        self._encode()
+        self._packets += self._out.codec_context.encode(None)
+        first = _ceil(self._begin) if self._has_lead else self._begin - self._begin % _GRID
+        kept = []
+        for packet in self._packets:
+            if packet.pts is not None and first <= packet.pts < end:
+                packet.stream, packet.dts = self._out, packet.pts
+                kept.append(packet)
+        return kept
+
+    def _sample(self, ticks: int) -> int:
+        return round(ticks * self._time_base * self._rate)
+
+    def _hear(self, frame: AudioFrame) -> None:
+        at = self._sample(frame.pts) if frame.pts is not None else self._next
+        frame.pts = None
+        resampled = self._resampler.resample(frame)
+        pieces = [piece.to_ndarray().astype(np.float32) for piece in resampled]
+        if at is None or not pieces:
+            return
+        if self._next is None:
+            self._next = self._fifo.at = at - at % _GRID
+            self._append(np.zeros((self._fifo.channels, at % _GRID), np.float32))
+        pause = at - self._next
+        if pause > _MAX_SILENCE_S * self._rate:
+            raise MediaInvalid("its sound pauses for too long")
+        if pause > _STEADY_S * self._rate:
+            self._append(np.zeros((self._fifo.channels, pause), np.float32))
+        for samples in pieces:
+            self._append(samples)
+        self._encode()
+
+    def _append(self, samples: npt.NDArray[np.float32]) -> None:
+        self._fifo.add(samples)
+        assert self._next is not None
+        self._next += samples.shape[1]
+
+    def _encode(self) -> None:
+        for at, samples in self._fifo.frames():
+            frame = AudioFrame.from_ndarray(
+                samples, format="fltp", layout=self._out.codec_context.layout.name
+            )
+            frame.sample_rate, frame.pts = self._rate, at
+            frame.time_base = Fraction(1, self._rate)
+            self._packets += self._out.codec_context.encode(frame)
+
+
+def _ceil(sample: int) -> int:
+    return sample + -sample % _GRID
