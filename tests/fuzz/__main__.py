@@ -33,6 +33,11 @@ def main() -> int:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fuzz-clips-") as name:
         bases = Bases(Path(name))
+        unknown = {base for base, _, _ in (s.rpartition(":") for s in chosen.seeds)} - {
+            *bases.names
+        }
+        if unknown:
+            parser.error(f"no such base: {sorted(unknown)}; there are {bases.names}")
         seeds = [*chosen.seeds, *spread(chosen.base or bases.names, chosen.first, chosen.inputs)]
         for seed in seeds if chosen.keep else ():
             for path, data in make_case(seed, bases).files.items():

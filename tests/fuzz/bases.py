@@ -29,6 +29,9 @@ _FORMS = {
     "fmp4-hevc": Form(**_SHORT, container="fmp4", video_codec="libx265"),
     "fmp4-ranges": Form(**_SHORT, container="fmp4", single_file=True),
 }
+EVEN = frozenset(name for name, form in _FORMS.items() if not form.single_file)
+"""Those whose segments have about as many frames each."""
+
 _CUT_WITH = ("ts", "ts-hevc", "fmp4", "fmp4-sound")
 _MASTER = """#EXTM3U
 #EXT-X-VERSION:7

@@ -11,6 +11,7 @@ _CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"mvex", b"moof", b"
 _CONTAINERS |= {b"dinf", b"udta"}
 _TIMED = {b"tfhd", b"tfdt", b"trun", b"mdhd", b"mvhd", b"tkhd", b"sidx", b"elst", b"trex", b"mehd"}
 _TIMED |= {b"stsd", b"stts", b"ctts", b"stsc", b"stsz", b"stco", b"hdlr", b"mfhd"}
+_MAX_DEPTH = 20  # boxes that were nested in vain before
 _WORDS = (0, 1, 2, 0x7F, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF)
 
 
@@ -135,15 +136,17 @@ def _on_boxes(change: Callable[[list[_Box], Random], None]) -> Damage:
 DAMAGES: tuple[Damage, ...] = tuple(_on_boxes(change) for change in _CHANGES)
 
 
-def _parse(data: bytes) -> list[_Box]:
+def _parse(data: bytes, depth: int = 0) -> list[_Box]:
     """What is no box any more, because it was damaged before, is kept as the last one's bytes."""
     found, at = [], 0
     while at + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, at)
         claimed = None if 8 <= size <= len(data) - at else size
         body = data[at + 8 : at + size] if claimed is None else data[at + 8 :]
-        inside = claimed is None and kind in _CONTAINERS
-        found.append(_Box(kind, b"" if inside else body, _parse(body) if inside else [], claimed))
+        inside = claimed is None and kind in _CONTAINERS and depth < _MAX_DEPTH
+        found.append(
+            _Box(kind, b"" if inside else body, _parse(body, depth + 1) if inside else [], claimed)
+        )
         at += 8 + len(body)
     return found or [_Box(b"free", data)]
 

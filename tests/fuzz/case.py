@@ -67,11 +67,11 @@ def _name(damage: Damage) -> str:
 
 
 def segment_numbers(files: Files) -> dict[str, int]:
-    """Media sequence numbers by file, for a plain media playlist in which each file is listed once;
-    else nothing."""
+    """Media sequence numbers by file, for a sound and plain media playlist in which each file is
+    listed once; else nothing."""
     lines = files[PLAYLIST].decode(errors="replace").splitlines()
     uris = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     first = [line.partition(":")[2] for line in lines if line.startswith("#EXT-X-MEDIA-SEQUENCE:")]
-    if len(set(uris)) < len(uris) or any(uri not in files for uri in uris):
+    if len(set(uris)) < len(uris) or any(not uri.endswith((".ts", ".m4s")) for uri in uris):
         return {}
     return {uri: int(first[0] if first else 0) + number for number, uri in enumerate(uris)}

@@ -14,7 +14,7 @@ import structlog
 
 from tests.fuzz.bases import Bases
 from tests.fuzz.case import make_case
-from tests.fuzz.trial import try_case
+from tests.fuzz.trial import Sound, try_case, try_sound
 
 _MAX_BYTES = 4 * 2**30
 
@@ -27,16 +27,15 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MAX_BYTES, _MAX_BYTES))
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     bases = Bases(Path(sys.argv[1]))
-    completes: dict[str, bool] = {}
+    sound: dict[str, Sound | None] = {}
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         seed = line.strip()
         base = seed.rpartition(":")[0]
-        if base not in completes:
-            outcome, _ = try_case(make_case(f"{base}:0", bases), base_completes=False)
-            completes[base] = outcome.startswith("completed")
+        if base not in sound:
+            sound[base] = try_sound(make_case(f"{base}:0", bases))
         case = make_case(seed, bases)
-        outcome, problem = try_case(case, base_completes=completes[base])
+        outcome, problem = try_case(case, sound[base])
         gc.collect()
         found = {"outcome": outcome, "problem": problem, "story": ", ".join(case.story)}
         print(json.dumps(found), file=answers, flush=True)

@@ -5,6 +5,7 @@ import json
 import subprocess
 import tempfile
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 
 from pipeline.model import Status
 from serve_app.commands import verify
-from tests.fuzz.bases import Files
+from tests.fuzz.bases import EVEN, PLAYLIST, Files
 from tests.fuzz.case import Case, segment_numbers
 from tests.local_pool import Result, quick_settings, record
 
@@ -20,33 +21,69 @@ _FFMPEG_S = 15
 _READ = ("-nostdin", "-v", "error")
 _TO_NOTHING = ("-map", "0", "-c", "copy", "-f", "null", "-")
 _MAX_ERROR = 1000
-_NO_NETWORK = {"allowed_source_hosts": (), "max_retry_attempts": 0}
+# A picture or some sound that began in the segment before may go with that.
+_MOST = 0.85
 
 
-def try_case(case: Case, *, base_completes: bool) -> tuple[str, str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """What becomes of a stream without damage. ``numbers`` and ``sizes`` of segments, by file;
+    ``lost``: those that it lacks anyway; ``frames`` of all its tracks."""
+
+    numbers: dict[str, int]
+    sizes: dict[str, int]
+    lost: frozenset[int]
+    frames: int
+
+
+def try_case(case: Case, sound: Sound | None) -> tuple[str, str]:
     """``(outcome, problem)``; the problem is empty if all that must hold holds.
 
-    ``base_completes``: whether the stream without the damage becomes a recording.
+    ``sound`` is None where even the stream without damage does not become a recording.
     """
+    try:
+        with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
+            result = _record(case, Path(name))
+            problem = _problem_of_failed(result) or _problem_of_completed(result)
+    except Exception as error:  # noqa: BLE001 - to be told with all that is known about it
+        return "raised", "".join(traceback.format_exception(error))
+    if not problem and sound:
+        problem = _problem_of_neighbours(case, sound, result)
+    said = result.recording.error or ", ".join(gap.reason for gap in result.recording.gaps)
+    return f"{result.recording.status}: {said}", problem
+
+
+def try_sound(case: Case) -> Sound | None:
+    """``case`` without damage: what other cases of its base are held against."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
-        folder = Path(name)
-        _write(folder / "in", case.files)
-        try:
-            result = asyncio.run(
-                record(
-                    folder / "in" / "stream.m3u8",
-                    folder / "out",
-                    workers=1,
-                    settings=quick_settings(**_NO_NETWORK),
-                )
-            )
-        except Exception as error:  # noqa: BLE001 - to be told with all that is known about it
-            return "raised", "".join(traceback.format_exception(error))
-        problem = _problem_of_failed(result) or _problem_of_completed(result)
-        if not problem and base_completes:
-            problem = _problem_of_neighbours(case, result)
-        said = result.recording.error or ", ".join(gap.reason for gap in result.recording.gaps)
-        return f"{result.recording.status}: {said}", problem
+        result = _record(case, Path(name))
+    if result.recording.status is not Status.COMPLETED:
+        return None
+    numbers = segment_numbers(case.files)
+    return Sound(
+        numbers=numbers,
+        sizes={name: len(case.files.get(name, b"")) for name in numbers},
+        lost=_lost(result),
+        frames=result.report["frames_out"],
+    )
+
+
+def _record(case: Case, folder: Path) -> Result:
+    _write(folder / "in", case.files)
+    return asyncio.run(
+        record(
+            folder / "in" / PLAYLIST,
+            folder / "out",
+            workers=1,
+            settings=quick_settings(max_retry_attempts=0),
+        )
+    )
+
+
+def _lost(result: Result) -> frozenset[int]:
+    return frozenset(
+        lost["sequence"] for chunk in result.report["chunks"] for lost in chunk["lost"]
+    )
 
 
 def _write(folder: Path, files: Files) -> None:
@@ -92,15 +129,23 @@ def _problem_of_completed(result: Result) -> str:
     return ""
 
 
-def _problem_of_neighbours(case: Case, result: Result) -> str:
+def _problem_of_neighbours(case: Case, sound: Sound, result: Result) -> str:
     """Where only segments are damaged, and not all of them, the others are recorded."""
-    numbers = segment_numbers(case.files)
-    if not case.damaged <= numbers.keys() or len(case.damaged) == len(numbers):
+    numbers = sound.numbers
+    if not case.damaged <= numbers.keys() or not numbers.keys() - case.damaged:
         return ""
-    if result.recording.status is not Status.COMPLETED:
-        return f"lost all for {sorted(case.damaged)}: {result.recording.error}"
     damaged = {numbers[name] for name in case.damaged}
-    for gap in result.recording.gaps:
-        if set(gap.segments) - damaged:
-            return f"segments {damaged} are damaged, and {gap.segments} are lost: {gap.reason}"
+    if result.recording.status is not Status.COMPLETED:
+        return f"all is lost for {sorted(damaged)}: {result.recording.error}"
+    more = _lost(result) - damaged - sound.lost
+    if more:
+        reasons = [gap.reason for gap in result.recording.gaps]
+        return f"segments {sorted(damaged)} are damaged, {sorted(more)} are lost: {reasons}"
+    whole = sum(size for name, size in sound.sizes.items() if name not in case.damaged)
+    share = whole / sum(sound.sizes.values())
+    if case.base in EVEN and result.report["frames_out"] < _MOST * share * sound.frames:
+        return (
+            f"segments {sorted(damaged)} of {len(numbers)} are damaged, and "
+            f"{result.report['frames_out']} frames of {sound.frames} are left"
+        )
     return ""
