@@ -272,6 +272,14 @@ def without_h264(*kinds: int) -> Change:
     return lambda unit: annex_b(nal for nal in nal_units(unit) if nal[0] & 31 not in kinds)
 
 
+def id3_timestamp(ticks: int) -> bytes:
+    """The ID3 tag with the time of a segment of packed audio (RFC 8216 3.4)."""
+    owner = b"com.apple.streaming.transportStreamTimestamp\0"
+    body = owner + (ticks % WRAP).to_bytes(8, "big")
+    frame = b"PRIV" + len(body).to_bytes(4, "big") + b"\0\0" + body
+    return b"ID3\x04\0\0" + bytes((0, 0, len(frame) >> 7, len(frame) & 127)) + frame
+
+
 # --- ISO boxes -------------------------------------------------------------------------------
 
 

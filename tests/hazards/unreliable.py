@@ -1,0 +1,91 @@
+"""A web server that fails as it is told to, file by file, request by request."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from pipeline.source import WebRules, WebSource
+
+
+class Unreliable:
+    """Serves ``folder``. ``acts``: what becomes of each request for a file, the last one for ever:
+    ``well``, a status, ``short`` (less than promised), ``cut`` (the first half, promised so),
+    ``html``, ``empty``, ``whole`` (Range is ignored), or ``to:URL``. ``asked``: requests by file.
+    """
+
+    def __init__(self, folder: Path, acts: Mapping[str, Sequence[str]]) -> None:
+        self.folder, self.acts = folder, acts
+        self.asked: Counter[str] = Counter()
+        self.origin = ""
+
+    def source(self, name: str = "stream.m3u8") -> WebSource:
+        return WebSource(f"{self.origin}/{name}", WebRules([self.origin.partition("//")[2]]))
+
+    def act(self, name: str) -> str:
+        acts = self.acts.get(name, ("well",))
+        number = min(self.asked[name], len(acts) - 1)
+        self.asked[name] += 1
+        return acts[number]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Any
+
+    def do_GET(self) -> None:
+        folder: Unreliable = self.server.unreliable
+        name = self.path.lstrip("/").partition("?")[0]
+        act = folder.act(name)
+        path = folder.folder / name
+        data = path.read_bytes() if path.is_file() else b""
+        if act.isdigit():
+            self.answer(int(act), b"no")
+        elif act.startswith("to:"):
+            self.answer(302, b"", Location=act.removeprefix("to:"))
+        elif act == "html":
+            self.answer(200, b"<!DOCTYPE html><html><body>Please log in</body></html>")
+        elif act == "empty":
+            self.answer(200, b"")
+        elif act == "short":
+            self.answer(200, data[: len(data) // 2], promised=len(data))
+            self.close_connection = True
+        elif act == "cut":
+            self.answer(200, data[: len(data) // 2])
+        elif not path.is_file():
+            self.answer(404, b"no")
+        elif "Range" in self.headers and act != "whole":
+            first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
+            told = f"bytes {first}-{last}/{len(data)}"
+            self.answer(206, data[first : last + 1], **{"Content-Range": told})
+        else:
+            self.answer(200, data)
+
+    def answer(self, status: int, body: bytes, promised: int | None = None, **head: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) if promised is None else promised))
+        for name, value in head.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
+
+
+@contextmanager
+def unreliable(folder: Path, acts: Mapping[str, Sequence[str]]) -> Iterator[Unreliable]:
+    served = Unreliable(folder, acts)
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+        server.daemon_threads = True
+        server.unreliable = served  # type: ignore[attr-defined]
+        served.origin = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield served
+        finally:
+            server.shutdown()
+            thread.join(10)
