@@ -20,7 +20,7 @@ from bench.media import ffmpeg
 from pipeline.follow import absolute
 from pipeline.media.playlist import MediaPlaylist
 from pipeline.model import Part, Segment
-from pipeline.plan import extend, resume
+from pipeline.plan import begin, extend
 from pipeline.source import S3Source, read_media_playlist
 from pipeline.stores.objects import ObjectStore
 from pipeline.transfer import TransferLimits, fetch, store
@@ -77,12 +77,12 @@ def bare_transfer(place: Place, movers: Movers, name: str) -> None:
     source, playlist = _playlist(place)
     sizes = source.sizes()
     located = [absolute(segment, source, sizes) for segment in playlist.segments]
-    _, chunks = extend(resume(0, 1.0, []), located, ended=True)
+    _, chunks = extend(begin(0, 1.0), [located], ended=True)
     upload = place.objects.create_upload(place.bucket, key, "video/mp4")
     jobs = [
         movers.pool.submit(
             _move,
-            [source.url(segment.uri) for segment in chunk.segments],
+            [source.url(segment.uri) for segment in chunk.main.segments],
             place.objects.presign_put_part(place.bucket, key, upload, number, expires_s=_EXPIRES_S),
             number,
         )

@@ -83,7 +83,8 @@ class S3Source:
         if urlsplit(uri).scheme in ("http", "https"):
             return self._web.check(uri)
         path = unquote(urlsplit(urljoin(f"http://bucket/{quote(self._key)}", uri)).path)
-        if urlsplit(uri).scheme or uri.startswith("//") or _climbs_out(self._key, uri, path):
+        parts = urlsplit(uri)
+        if parts.scheme or parts.netloc or _climbs_out(self._key, uri, path):
             raise SourceForbidden(f"The playlist {self.ref} points outside its bucket: {uri[:200]}")
         return f"s3://{self._bucket}{path}"
 

@@ -22,8 +22,11 @@ from pipeline.model import (
     Progress,
     Rendition,
     Segment,
+    SegmentKey,
+    Sound,
     Status,
     StreamEvent,
+    Stretch,
     Upload,
 )
 from pipeline.stores.catalog import Catalog, Completion
@@ -114,10 +117,16 @@ def chunk(index: int, uri: str = "http://example.test/7.ts") -> ChunkSpec:
         discontinuity=True,
         byte_range=ByteRange(offset=1, length=2),
         init=InitSection(uri="init.mp4", byte_range=ByteRange(offset=0, length=900)),
+        key=SegmentKey(uri="key.bin", iv="0" * 32),
         program_date_time=at(28),
         size_bytes=1_500_000,
     )
-    return ChunkSpec(index=index, segments=(segment,), start_s=28.028, anchor_s=3)
+    return ChunkSpec(
+        index=index,
+        anchor_s=3,
+        main=Stretch(segments=(segment,), start_s=28.028, before=segment),
+        audio=(Stretch(segments=(segment,), start_s=0.0, sound=Sound(name="de", shift_s=0.5)),),
+    )
 
 
 def done(index: int, *, etag: str = "e", staging_key: str | None = None) -> ChunkRecord:

@@ -13,7 +13,7 @@ from tests.indexes import audio, record, span, video
 def seconds(*starts_s: float, **flags: object) -> list[Span]:
     """Spans of a second each, one behind the other in a chunk."""
     return [
-        span([video(start_s, 25, at=at), audio(start_s, 47, at=at + 10_000)], start=at, **flags)
+        span([video(start_s, 25, at=at), audio(start_s, 47, at=at + 10_000)], **flags)
         for at, start_s in zip(range(0, 10**6, 20_000), starts_s, strict=False)
     ]
 

@@ -36,7 +36,8 @@ def test_segments_tile_the_chunks_and_last_as_long_as_the_media(
     assert ranges == sorted(ranges)
     for p in placed:
         own = [r for r in ranges if offset[p.chunk] <= r[0] < offset[p.chunk] + 10**6]
-        assert (own[0][0], own[-1][1]) == (offset[p.chunk], offset[p.chunk] + p.span.end)
+        first = offset[p.chunk]
+        assert (own[0][0], own[-1][1]) == (first, first + int(p.span.fragment_end[-1]))
         assert all(a[1] == b[0] for a, b in pairwise(own))
     total = sum(s.duration_s for s in playlist.segments)
     assert total == pytest.approx(sum(frames for frames, _, _ in form) / 25, abs=1e-6)
@@ -87,13 +88,13 @@ def test_a_fragment_without_pictures_has_its_place_between_its_neighbours() -> N
     pictures = video(10.0, 10, gop=5)
     made = span([pictures, audio(10.0, 20, at=5000)])
     playlist = hls.segment_ranges(place([(0, made)]), {0: 0})
-    assert sum(s.length for s in playlist.segments) == made.end
+    assert sum(s.length for s in playlist.segments) == made.fragment_end[-1]
 
 
 def test_a_master_playlist_says_what_players_ask() -> None:
     placed = place([(0, span([video(10.0, 250, gop=50, size=1000), audio(10.0, 468, at=10**6)]))])
     playlist = hls.segment_ranges(placed, {0: 0})
-    variant = hls.describe_variant("source.m3u8", playlist, stitch.merge(placed))
+    variant = hls.describe_variant("source.m3u8", [playlist], stitch.merge(placed))
     assert variant.bandwidth >= variant.average_bandwidth > 0
     master = m3u8.M3U8(hls.render_master([variant]))
     (stream,) = master.playlists
@@ -107,7 +108,7 @@ def test_a_master_playlist_says_what_players_ask() -> None:
 def test_sound_alone_has_no_resolution() -> None:
     placed = place([(0, span([audio(10.0, 470, at=50)]))])
     playlist = hls.segment_ranges(placed, {0: 0})
-    text = "\n".join(hls.describe_variant("a.m3u8", playlist, stitch.merge(placed)).render())
+    text = "\n".join(hls.describe_variant("a.m3u8", [playlist], stitch.merge(placed)).render())
     assert "RESOLUTION" not in text
     assert "FRAME-RATE" not in text
     assert 'CODECS="mp4a.40.2"' in text

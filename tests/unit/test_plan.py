@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.media.layout import MAX_CHUNKS, target_chunk_bytes
-from pipeline.model import ByteRange, ChunkSpec, Segment
-from pipeline.plan import MAX_CHUNK_S, PlanState, extend, resume
+from pipeline.model import ByteRange, ChunkSpec, Segment, Sound
+from pipeline.plan import MAX_CHUNK_S, MAX_LAG_S, PlanState, begin, extend, resume
 
 SEGMENTS = st.lists(
     st.tuples(st.floats(0.0, 60.0), st.one_of(st.none(), st.integers(0, 30 * 2**20))), max_size=40
@@ -24,7 +24,7 @@ def segments_of(form: list[tuple[float, int | None]]) -> list[Segment]:
 
 
 def all_at_once(segments: list[Segment], bytes_per_s: float = 400_000.0) -> list[ChunkSpec]:
-    return list(extend(resume(0, bytes_per_s, []), segments, ended=True)[1])
+    return list(extend(begin(0, bytes_per_s), [segments], ended=True)[1])
 
 
 @given(form=SEGMENTS, cuts=st.lists(st.integers(0, 40), max_size=6))
@@ -33,11 +33,11 @@ def test_batches_do_not_change_the_plan(
 ) -> None:
     segments = segments_of(form)
     borders = [0, *sorted(min(cut, len(segments)) for cut in cuts), len(segments)]
-    state, chunks = resume(0, 400_000.0, []), []
+    state, chunks = begin(0, 400_000.0), []
     for first, behind in pairwise(borders):
-        state, cut = extend(state, segments[first:behind], ended=False)
+        state, cut = extend(state, [segments[first:behind]], ended=False)
         chunks += cut
-    chunks += extend(state, [], ended=True)[1]
+    chunks += extend(state, [[]], ended=True)[1]
     assert chunks == all_at_once(segments)
 
 
@@ -47,12 +47,12 @@ def test_each_segment_is_in_exactly_one_chunk_in_order(
 ) -> None:
     segments = segments_of(form)
     chunks = all_at_once(segments)
-    assert [s for chunk in chunks for s in chunk.segments] == segments
+    assert [s for chunk in chunks for s in chunk.main.segments] == segments
     assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
     before = 0.0
     for chunk in chunks:
-        assert chunk.start_s == pytest.approx(before)
-        before += sum(s.duration_s for s in chunk.segments)
+        assert chunk.main.start_s == pytest.approx(before)
+        before += sum(s.duration_s for s in chunk.main.segments)
 
 
 @given(form=SEGMENTS, known=st.integers(0, 10))
@@ -61,33 +61,73 @@ def test_a_new_supervisor_plans_on_as_the_old_one_would(
 ) -> None:
     segments = segments_of(form)
     chunks = all_at_once(segments)[:known]
-    state = resume(0, 400_000.0, chunks)
-    rest = segments[sum(len(chunk.segments) for chunk in chunks) :]
-    assert [*chunks, *extend(state, rest, ended=True)[1]] == all_at_once(segments)
+    state = resume(400_000.0, chunks) if chunks else begin(0, 400_000.0)
+    rest = segments[sum(len(chunk.main.segments) for chunk in chunks) :]
+    assert [*chunks, *extend(state, [rest], ended=True)[1]] == all_at_once(segments)
 
 
 def test_sizes_come_from_ranges_then_listings_then_the_bit_rate() -> None:
     target = target_chunk_bytes(0)
     plain = Segment(sequence=0, uri="a", duration_s=2.0)
     state = PlanState(anchor_s=0, bytes_per_s=target / 4)
-    assert len(extend(state, [plain] * 4, ended=False)[1]) == 2
+    assert len(extend(state, [[plain] * 5], ended=False)[1]) == 2
     listed = replace(plain, size_bytes=target // 4 + 1)
-    assert len(extend(state, [listed] * 4, ended=False)[1]) == 1
+    assert len(extend(state, [[listed] * 5], ended=False)[1]) == 1
     ranged = replace(listed, byte_range=ByteRange(offset=0, length=target))
-    assert len(extend(state, [ranged] * 4, ended=False)[1]) == 4
+    assert len(extend(state, [[ranged] * 5], ended=False)[1]) == 4
 
 
 def test_low_bit_rates_are_cut_by_time_and_the_last_chunk_takes_the_rest() -> None:
     long = Segment(sequence=0, uri="a", duration_s=60.0)
     state = PlanState(anchor_s=0, bytes_per_s=1.0)
-    _, cut = extend(state, [long] * 25, ended=False)
-    assert [len(chunk.segments) for chunk in cut] == [MAX_CHUNK_S // 60] * 2
+    _, cut = extend(state, [[long] * 25], ended=False)
+    assert [len(chunk.main.segments) for chunk in cut] == [MAX_CHUNK_S // 60] * 2
     almost_full = replace(state, chunks=MAX_CHUNKS - 1)
-    rest, cut = extend(almost_full, [long] * 100, ended=False)
+    rest, cut = extend(almost_full, [[long] * 100], ended=False)
     assert cut == ()
-    _, cut = extend(rest, [], ended=True)
-    assert (cut[0].index, len(cut[0].segments)) == (MAX_CHUNKS - 1, 100)
+    _, cut = extend(rest, [[]], ended=True)
+    assert (cut[0].index, len(cut[0].main.segments)) == (MAX_CHUNKS - 1, 100)
 
 
 def test_an_ended_stream_without_segments_has_no_chunk() -> None:
     assert all_at_once([]) == []
+
+
+def test_segments_know_what_lies_beside_them() -> None:
+    plain = [Segment(sequence=n, uri=f"{n}", duration_s=300.0) for n in range(8)]
+    plain[5] = replace(plain[5], discontinuity=True)
+    first, second, third, last = all_at_once(plain, 1.0)
+    assert (first.main.before, first.main.opening, first.main.after) == (None, None, plain[2])
+    assert (second.main.before, second.main.opening) == (plain[1], plain[0])
+    # Segment 5 begins anew in the middle of a chunk, and opens what follows.
+    assert (third.main.before, third.main.after) == (plain[3], plain[6])
+    assert (last.main.before, last.main.opening, last.main.after) == (plain[5], plain[5], None)
+
+
+def test_sound_goes_beside_the_pictures_of_its_time() -> None:
+    pictures = [Segment(sequence=n, uri=f"v{n}", duration_s=60.0) for n in range(25)]
+    sound = [Segment(sequence=n, uri=f"a{n}", duration_s=50.0) for n in range(30)]
+    state = begin(0, 1.0, [Sound(name="de")])
+    _, chunks = extend(state, [pictures, sound], ended=True)
+    assert [s for chunk in chunks for s in chunk.audio[0].segments] == sound
+    for chunk in chunks:
+        own = chunk.audio[0]
+        assert own.sound == Sound(name="de")
+        assert own.start_s == pytest.approx(chunk.main.start_s, abs=25.0)
+
+
+def test_pictures_wait_for_their_sound_but_not_for_ever() -> None:
+    pictures = [Segment(sequence=n, uri=f"v{n}", duration_s=60.0) for n in range(12)]
+    state, cut = extend(begin(0, 1.0, [Sound()]), [pictures[:11], []], ended=False)
+    assert cut == ()
+    assert state.feeds[0].known_s - MAX_CHUNK_S == MAX_LAG_S
+    _, cut = extend(state, [pictures[11:], []], ended=False)
+    assert [len(chunk.main.segments) for chunk in cut] == [10]
+    assert cut[0].audio[0].segments == ()
+
+
+def test_sound_that_goes_on_behind_the_pictures_is_kept() -> None:
+    one = Segment(sequence=0, uri="v", duration_s=2.0)
+    sound = [replace(one, sequence=n, uri=f"a{n}") for n in range(4)]
+    _, (chunk,) = extend(begin(0, 1.0, [Sound()]), [[one], sound], ended=True)
+    assert chunk.audio[0].segments == tuple(sound)

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import MediaInvalid, Unsupported
+from pipeline.errors import MediaInvalid
 from pipeline.media.entries import without_bit_rates
 from pipeline.media.fragments import read_fragments
-from pipeline.media.remux import first_look, remux
+from pipeline.media.remux import CannotCopy, Input, Remuxed, first_look, remux
+from pipeline.media.sniff import Kind
 from pipeline.timebase import LEAD_S
 from tests import media
 from tests.media import Form
@@ -20,12 +21,21 @@ def segments(playlist: Path) -> tuple[list[bytes], bytes]:
     return found, init.read_bytes() if init.exists() else b""
 
 
+def given(data: list[bytes], init: bytes = b"", *, anchor_s: int = 0, near_s: float = 0.0) -> Input:
+    kind = Kind.MP4 if init or data[0][4:8] in (b"styp", b"moof") else Kind.TS
+    return Input(kind=kind, segments=tuple(data), init=init, anchor_s=anchor_s, near_s=near_s)
+
+
+def remuxed(data: list[bytes], init: bytes = b"", **times: float) -> Remuxed:
+    return remux(given(data, init, **times))
+
+
 @pytest.mark.parametrize(
     "form", [Form(), Form(offset_s=50_000.0), Form(container="fmp4")], ids=["ts", "far", "fmp4"]
 )
 def test_a_first_look_tells_clock_streams_and_rate(form: Form, clips: Clips) -> None:
     data, init = segments(clips(form))
-    look = first_look(data[0], init)
+    look = first_look(given(data[:1], init))
     assert look.streams == ("h264 video", "aac audio")
     assert look.anchor_s == pytest.approx(form.offset_s + 1, abs=1)
     assert look.bytes_per_s == pytest.approx(len(data[0]) / form.segment_s, rel=0.1)
@@ -33,20 +43,20 @@ def test_a_first_look_tells_clock_streams_and_rate(form: Form, clips: Clips) -> 
 
 def test_recording_time_begins_behind_the_lead(clips: Clips) -> None:
     data, init = segments(clips(Form(offset_s=50_000.0)))
-    anchor_s = first_look(data[0], init).anchor_s
+    anchor_s = first_look(given(data[:1], init)).anchor_s
     for number, near_s in ((0, 0.0), (3, 6.0)):
-        made = remux(data[number : number + 1], init, anchor_s=anchor_s, near_s=near_s)
-        span, _ = read_fragments(made.data, at=0, discontinuity=False, sequence=number)
+        made = remuxed(data[number : number + 1], init, anchor_s=anchor_s, near_s=near_s)
+        span, _ = read_fragments(made.data)
         for track in span.tracks:
             assert LEAD_S + near_s - 0.1 <= track.start_s < LEAD_S + near_s + 2
 
 
 def test_a_chunk_cut_elsewhere_has_the_same_times(clips: Clips) -> None:
     data, init = segments(clips(Form()))
-    whole = remux(data, init, anchor_s=1, near_s=0.0)
-    span, _ = read_fragments(whole.data, at=0, discontinuity=False, sequence=0)
-    later = remux(data[2:], init, anchor_s=1, near_s=4.0)
-    tail, _ = read_fragments(later.data, at=0, discontinuity=False, sequence=2)
+    whole = remuxed(data, init, anchor_s=1, near_s=0.0)
+    span, _ = read_fragments(whole.data)
+    later = remuxed(data[2:], init, anchor_s=1, near_s=4.0)
+    tail, _ = read_fragments(later.data)
     for a, b in zip(span.tracks, tail.tracks, strict=True):
         assert a.dts[-len(b.dts) :].tolist() == b.dts.tolist()
         assert a.cts[-len(b.cts) :].tolist() == b.cts.tolist()
@@ -71,9 +81,9 @@ def test_codecs_that_cannot_be_copied_are_named(
         *options,
         path,
     )
-    for look in (first_look, lambda data, init: remux([data], init, anchor_s=0, near_s=0.0)):
-        with pytest.raises(Unsupported, match=named):
-            look(path.read_bytes(), b"")
+    with pytest.raises(CannotCopy, match=named):
+        remuxed([path.read_bytes()])
+    assert any(named in stream for stream in first_look(given([path.read_bytes()])).streams)
 
 
 @pytest.mark.parametrize(
@@ -83,24 +93,24 @@ def test_codecs_that_cannot_be_copied_are_named(
 )
 def test_what_is_no_media_is_invalid(data: bytes) -> None:
     with pytest.raises(MediaInvalid):
-        first_look(data, b"")
+        first_look(given([data]))
     with pytest.raises(MediaInvalid):
-        remux([data], b"", anchor_s=0, near_s=0.0)
+        remuxed([data])
 
 
 def test_fragments_without_their_init_are_invalid(clips: Clips) -> None:
     data, _ = segments(clips(Form(container="fmp4")))
     with pytest.raises(MediaInvalid):
-        first_look(data[0], b"")
+        first_look(given(data[:1]))
 
 
 def test_a_silent_segment_and_a_jump_are_told(clips: Clips) -> None:
     data, init = segments(clips(Form()))
     junk = bytes(len(data[1]))
-    made = remux([data[0], junk, data[2]], init, anchor_s=1, near_s=0.0)
-    assert (made.silent, made.jump) == (1, 2)
-    made = remux([data[0], data[1], data[4]], init, anchor_s=1, near_s=0.0)
-    assert (made.silent, made.jump) == (None, 2)
-    made = remux(data, init, anchor_s=1, near_s=0.0)
-    assert (made.silent, made.jump, made.torn) == (None, None, 0)
-    assert made.packets == (300, 564)
+    made = remuxed([data[0], junk, data[2]], init, anchor_s=1, near_s=0.0)
+    assert (made.silent, made.cuts) == ((1,), (2,))
+    made = remuxed([data[0], data[1], data[4]], init, anchor_s=1, near_s=0.0)
+    assert (made.silent, made.cuts) == ((), (2,))
+    made = remuxed(data, init, anchor_s=1, near_s=0.0)
+    assert (made.silent, made.cuts, made.torn) == ((), (), 0)
+    assert made.packets == 300 + 564

@@ -10,8 +10,9 @@ from pipeline.errors import MediaInvalid
 from pipeline.media import boxes
 from pipeline.media.entries import read_forms, without_bit_rates
 from pipeline.media.fragments import read_fragments, track_heads
-from pipeline.media.remux import remux
+from pipeline.media.remux import Input, remux
 from pipeline.media.samples import SampleIndex, Span
+from pipeline.media.sniff import Kind
 from tests import indexes, media
 from tests.media import Form
 from tests.media_fixtures import Clips
@@ -19,9 +20,10 @@ from tests.media_fixtures import Clips
 
 def assert_equal(a: Span, b: Span) -> None:
     for field in dataclasses.fields(Span):
-        if field.name not in ("tracks", "fragment_offset"):
+        if field.name not in ("tracks", "fragment_offset", "fragment_size"):
             assert getattr(a, field.name) == getattr(b, field.name)
     assert a.fragment_offset.tolist() == b.fragment_offset.tolist()
+    assert a.fragment_size.tolist() == b.fragment_size.tolist()
     assert len(a.tracks) == len(b.tracks)
     for one, other in zip(a.tracks, b.tracks, strict=True):
         for field in dataclasses.fields(one):
@@ -34,9 +36,7 @@ def assert_equal(a: Span, b: Span) -> None:
 def test_packing_and_back() -> None:
     spans = (
         indexes.span([indexes.video(10.0, 50), indexes.audio(10.0, 90, at=9_000)]),
-        indexes.span(
-            [indexes.video(1e6, 7, at=2**40)], start=2**40, discontinuity=True, sequence=2**31
-        ),
+        indexes.span([indexes.video(1e6, 7, at=2**40)], discontinuity=True, sequence=2**31),
     )
     found = SampleIndex.unpack(SampleIndex(spans=spans).pack())
     for mine, theirs in zip(found.spans, spans, strict=True):
@@ -56,8 +56,10 @@ def test_fragments_hold_what_ffmpeg_reads_in_them(form: Form, clips: Clips, tmp_
     folder = clips(form).parent
     names = sorted(path.name for path in folder.glob("seg_*"))[:3]
     init = (folder / "init.mp4").read_bytes() if form.container == "fmp4" else b""
-    made = remux([(folder / n).read_bytes() for n in names], init, anchor_s=0, near_s=0.0)
-    span, init_bytes = read_fragments(made.data, at=1000, discontinuity=False, sequence=0)
+    kind = Kind.MP4 if init else Kind.TS
+    data = tuple((folder / n).read_bytes() for n in names)
+    made = remux(Input(kind=kind, segments=data, init=init, anchor_s=0, near_s=0.0))
+    span, init_bytes = read_fragments(made.data)
     path = tmp_path / "chunk.mp4"
     path.write_bytes(made.data)
     packets = media.packets(path)
@@ -69,17 +71,18 @@ def test_fragments_hold_what_ffmpeg_reads_in_them(form: Form, clips: Clips, tmp_
             np.full(len(wanted), track.dts[0] / track.timescale - seconds[0]), abs=1e-9
         )
         assert track.size.sum() == track.size[: track.run_count.sum()].sum()
-    assert made.packets == tuple(len(track.size) for track in span.tracks)
+    assert made.packets == sum(len(track.size) for track in span.tracks)
     assert span.tracks[0].key.sum() == 6
     body = made.data[init_bytes:]
-    for offset in span.fragment_offset - 1000:
+    for offset in span.fragment_offset:
         assert body[offset + 4 : offset + 8] == b"moof"
-    assert span.end == 1000 + len(body)
+    assert span.fragment_end[-1] == len(body)
+    assert (span.fragment_end[:-1] == span.fragment_offset[1:]).all()
 
 
 def test_foreign_boxes_among_fragments_are_refused() -> None:
     with pytest.raises(MediaInvalid, match="junk"):
-        read_fragments(indexes.init() + boxes.make(b"junk"), at=0, discontinuity=False, sequence=0)
+        read_fragments(indexes.init() + boxes.make(b"junk"))
 
 
 @pytest.mark.parametrize("size", [0, 1, 10, 40, 70])
@@ -89,7 +92,7 @@ def test_a_fragment_that_lies_about_its_length_is_refused(size: int) -> None:
     trun = boxes.make_full(b"trun", 0, 0x301, (1000).to_bytes(4, "big") + bytes(size))
     moof = boxes.make(b"moof", boxes.make(b"traf", tfhd, tfdt, trun))
     with pytest.raises(MediaInvalid):
-        read_fragments(indexes.init() + moof, at=0, discontinuity=False, sequence=0)
+        read_fragments(indexes.init() + moof)
 
 
 def test_forms_of_an_init_segment() -> None:

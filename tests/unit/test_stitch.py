@@ -28,17 +28,17 @@ def two_chunks() -> list[PlacedSpan]:
 
 
 def truth(placed: list[PlacedSpan], offset: dict[int, int]) -> list[verify.FragmentSamples]:
-    names = sorted({n for p in placed for n in lanes(p.span.tracks)}, reverse=True)
+    keys = sorted({key for p in placed for key in lanes(p.span)})
     return [
         verify.fragment_samples(
-            name[:-1],
+            "audio" if key.is_sound else "video",
             [
-                (number, offset[p.chunk], lanes(p.span.tracks)[name])
+                (number, offset[p.chunk], lanes(p.span)[key])
                 for number, p in enumerate(placed)
-                if name in lanes(p.span.tracks)
+                if key in lanes(p.span)
             ],
         )
-        for name in names
+        for key in keys
     ]
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.errors import MediaInvalid
 from pipeline.timebase import LEAD_S, TS_WRAP_S, Clock
 
 TS = Fraction(1, 90_000)
@@ -43,7 +44,7 @@ def test_clocks_that_do_not_wrap_are_only_moved(time_base: Fraction) -> None:
 
 
 def test_a_time_base_that_does_not_divide_a_second_is_refused() -> None:
-    with pytest.raises(ValueError, match="1001/30000"):
+    with pytest.raises(MediaInvalid, match="1001/30000"):
         Clock(anchor_s=0, near_s=0.0, wraps=False).mapping(Fraction(1001, 30_000))
 
 

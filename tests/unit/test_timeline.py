@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.media.timeline import KEPT_PAUSE_S, PlacedSpan, lanes, place
+from pipeline.media.timeline import KEPT_PAUSE_S, LaneKey, PlacedSpan, lanes, place
 from tests.indexes import audio, span, video
 
 
@@ -40,8 +40,8 @@ def test_jumps_close_up_marked_or_not(jump: float, marked: bool) -> None:
 def test_sound_stays_with_picture_over_a_jump() -> None:
     late = span([video(500.0, 25), audio(500.3, 30, at=10_000)])
     placed = place([(0, both(10.0)), (1, late)])
-    found = {name: t.start_s + float(placed[1].shift_s) for name, t in lanes(late.tracks).items()}
-    assert found["audio0"] - found["video0"] == pytest.approx(0.3)
+    found = {name: t.start_s + float(placed[1].shift_s) for name, t in lanes(late).items()}
+    assert found[LaneKey(True, 0, 0)] - found[LaneKey(False, 0, 0)] == pytest.approx(0.3)
 
 
 def test_short_pauses_are_the_sources_own() -> None:
@@ -94,7 +94,7 @@ def test_no_track_ever_goes_back(form: list[tuple[float, int, int, bool]]) -> No
     )
     last: dict[str, int] = {}
     for p in placed:
-        for name, track in lanes(p.span.tracks).items():
+        for name, track in lanes(p.span).items():
             begin = int(track.dts[0]) + p.ticks(track)
             assert begin > last.get(name, -(10**9))
             last[name] = int(track.dts[-1]) + p.ticks(track)
