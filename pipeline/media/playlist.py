@@ -52,7 +52,7 @@ def parse(
     repaired = repair(read_lines(data, ref, limits), ref, limits)
     try:
         found: Any = m3u8.parse(repaired.text, custom_tags_parser=Tags(repaired.values))
-    except Exception as error:  # m3u8 raises whatever its int() and float() calls raise.
+    except Exception as error:  # None is known, but m3u8 raises what its casts raise.
         raise PlaylistInvalid(f"{ref} is no valid playlist: {error}") from error
     for listed in (*found["segments"], *found["playlists"]):
         if "uri" in listed:

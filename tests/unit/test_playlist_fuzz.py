@@ -4,6 +4,7 @@ A failing example is kept in ``.hypothesis`` and printed with the line that make
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
@@ -12,7 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import PlaylistInvalid, Unsupported
-from pipeline.media.playlist import MediaPlaylist, PlaylistLimits, parse
+from pipeline.media.playlist import (
+    MAX_PLAYLIST_BYTES,
+    MediaPlaylist,
+    PlaylistLimits,
+    parse,
+)
 from pipeline.model import ByteRange, InitSection, Segment, SegmentKey
 
 REF = "s3://live/key/stream.m3u8"
@@ -116,6 +122,7 @@ def check_read_or_refused(data: bytes) -> None:
             assert found.best() in found.variants
             assert len(found.audio_of(found.best())) <= len(found.audios)
     assert not refusal or REF in refusal
+    assert "no valid playlist" not in refusal, "m3u8 was given what it chokes on"
     assert monotonic() - began < _MAX_S
 
 
@@ -238,6 +245,49 @@ def _range(byte_range: ByteRange) -> str:
 def check_round_trip(listed: tuple[Segment, ...], ended: bool, end_of_line: str) -> None:
     found = parse(written(listed, ended=ended, end_of_line=end_of_line), REF)
     assert found == MediaPlaylist(segments=listed, target_duration_s=10_000.0, ended=ended)
+
+
+# --- texts that are made to take long -----------------------------------------------------------
+
+
+def keys_of_their_own(count: int) -> bytes:
+    lines = (f'#EXT-X-KEY:METHOD=AES-128,URI="k{n}"\n#EXTINF:4,\ns{n}\n' for n in range(count))
+    return ("#EXTM3U\n" + "".join(lines)).encode()
+
+
+def repeated(text: bytes) -> bytes:
+    """Text as large as a playlist may be."""
+    return b"#EXTM3U\n" + text * ((MAX_PLAYLIST_BYTES - 8) // len(text))
+
+
+HOSTILE = {
+    "a line": b"a",
+    "blank lines": b"\n",
+    "addresses": b"a\n",
+    "unknown tags": b"#EXT-X-UNHEARD-OF\n",
+    "tags without an end": b"#EXT-X-UNHEARD-OF",
+    "gaps": b"#EXT-X-GAP\n",
+    "keys": b"#EXT-X-KEY:A=1\n" * 3 + b"a" * 40 + b"\n",
+    "equals": b"#EXT-X-MAP:" + b"=" * 65_000 + b"\na\n",
+    "quotes": b"#EXT-X-MAP:" + b"a='\"'," * 9_000 + b"\na\n",
+}
+
+
+def test_time_does_not_grow_with_the_square_of_keys() -> None:
+    began = monotonic()
+    found = parse(keys_of_their_own(20_000), REF)
+    assert isinstance(found, MediaPlaylist)
+    assert len(found.segments) == 20_000
+    assert monotonic() - began < 10
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_the_largest_texts_take_seconds(text: bytes) -> None:
+    began = monotonic()
+    with suppress(PlaylistInvalid):
+        parse(repeated(text), REF)
+    assert monotonic() - began < 60
 
 
 # --- for seconds in `make test`, for minutes in `make soak` -------------------------------------
