@@ -5,6 +5,7 @@ make us read only its own bucket, its own folder, or its own host and ``ALLOWED_
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from pipeline.transfer import TransferLimits, fetch
 
 _URL_LIFETIME_S = 24 * 3600
 MAX_SOUNDS = 32
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Source(Protocol):
@@ -83,6 +85,8 @@ class S3Source:
         if urlsplit(uri).scheme in ("http", "https"):
             return self._web.check(uri)
         path = unquote(urlsplit(urljoin(f"http://bucket/{quote(self._key)}", uri)).path)
+        if _CONTROL.search(path):
+            raise SourceForbidden(f"{self.ref} names an object with control characters")
         parts = urlsplit(uri)
         if parts.scheme or parts.netloc or _climbs_out(self._key, uri, path):
             raise SourceForbidden(f"The playlist {self.ref} points outside its bucket: {uri[:200]}")

@@ -185,19 +185,22 @@ def _bandwidths(playlist: MediaPlaylist) -> tuple[int, int]:
 def render_master(variants: Sequence[Variant], sounds: Sequence[tuple[str, Sound]] = ()) -> str:
     """``sounds``: ``(URI, what it is)``; the first is the default."""
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
+    taken: set[str] = set()
     for number, (uri, sound) in enumerate(sounds):
-        lines.append(_render_sound(number, uri, sound))
+        # Names are unique in a group (RFC 8216 4.3.4.1.1).
+        name = sound.name or sound.language or "audio"
+        name = f"{name} {number + 1}" if name in taken else name
+        taken.add(name)
+        lines.append(_render_sound(uri, name, sound.language, is_default=not number))
     for variant in variants:
         lines += variant.render()
     return "\n".join([*lines, ""])
 
 
-def _render_sound(number: int, uri: str, sound: Sound) -> str:
-    name = _UNQUOTABLE.sub("", sound.name)
-    language = _UNQUOTABLE.sub("", sound.language)
-    # Names are unique in a group (RFC 8216 4.3.4.1.1).
-    attributes = ["TYPE=AUDIO", f'GROUP-ID="{_AUDIO_GROUP}"', f'NAME="{number + 1} {name}"']
+def _render_sound(uri: str, name: str, language: str, *, is_default: bool) -> str:
+    attributes = ["TYPE=AUDIO", f'GROUP-ID="{_AUDIO_GROUP}"']
+    attributes.append(f'NAME="{_UNQUOTABLE.sub("", name)}"')
     if language:
-        attributes.append(f'LANGUAGE="{language}"')
-    attributes += [f"DEFAULT={'NO' if number else 'YES'}", "AUTOSELECT=YES", f'URI="{uri}"']
+        attributes.append(f'LANGUAGE="{_UNQUOTABLE.sub("", language)}"')
+    attributes += [f"DEFAULT={'YES' if is_default else 'NO'}", "AUTOSELECT=YES", f'URI="{uri}"']
     return "#EXT-X-MEDIA:" + ",".join(attributes)

@@ -71,8 +71,10 @@ def _media(found: Mapping[str, Any]) -> MediaPlaylist:
     target_s = float(found.get("targetduration") or longest_s)
     segments: list[Segment] = []
     ranges = _Ranges()
+    era = int(found.get("discontinuity_sequence") or 0)
     for sequence, one in enumerate(listed, found["media_sequence"]):
-        segment = _segment(one, sequence, target_s, ranges)
+        era += bool(one["discontinuity"])
+        segment = replace(_segment(one, sequence, target_s, ranges), era=era)
         if not (segments and _repeats(segments[-1], segment)):
             segments.append(segment)
     return MediaPlaylist(

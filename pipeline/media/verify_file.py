@@ -38,9 +38,10 @@ class Bytes(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hls:
-    """What lies beside the MP4: its media playlist, and the init segments that this names."""
+    """What lies beside the MP4: its media playlists, the main one first, and the init segments that
+    these name."""
 
-    playlist: MediaPlaylist
+    playlists: tuple[MediaPlaylist, ...]
     inits: tuple[bytes, ...]
 
 
@@ -214,19 +215,21 @@ def _check_hls(hls: Hls, tables: Sequence[TableTrack], fragments: Sequence[_Frag
         if not {form.entry for form in read_forms(init)} <= known:
             raise VerificationFailed(f"HLS init segment {number} describes what moov does not")
     ranges = []
-    for segment in hls.playlist.segments:
-        if segment.byte_range is None:
-            raise VerificationFailed(f"HLS segment {segment.sequence} has no byte range")
-        offset = segment.byte_range.offset
-        ranges.append((offset, offset + segment.byte_range.length))
-    return verify.check_ranges(ranges, [(f.start, f.end) for f in fragments])
+    for playlist in hls.playlists:
+        for segment in playlist.segments:
+            if segment.byte_range is None:
+                raise VerificationFailed(f"HLS segment {segment.sequence} has no byte range")
+            offset = segment.byte_range.offset
+            ranges.append((offset, offset + segment.byte_range.length))
+    return verify.check_ranges(sorted(ranges), [(f.start, f.end) for f in fragments])
 
 
 def _starts(hls: Hls | None, fragments: Sequence[_Fragment]) -> list[int]:
     """Where playback may begin: at HLS segments, else at every fragment."""
     if hls is None:
         return [fragment.start for fragment in fragments]
-    return [s.byte_range.offset for s in hls.playlist.segments if s.byte_range is not None]
+    main = hls.playlists[0]
+    return [s.byte_range.offset for s in main.segments if s.byte_range is not None]
 
 
 def _decode_keyframes(

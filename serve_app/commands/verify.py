@@ -13,6 +13,7 @@ import click
 from serve_app.commands._errors import Failure, Misuse
 
 if TYPE_CHECKING:
+    from pipeline.media.playlist import MediaPlaylist
     from pipeline.media.verify_file import Bytes, Hls
 
 _MAX_INIT_BYTES = 2**20
@@ -71,26 +72,54 @@ class _Home:
         return found
 
     def hls(self) -> "Hls | None":
-        from pipeline.errors import VerificationFailed
-        from pipeline.media.playlist import MAX_PLAYLIST_BYTES, MediaPlaylist, parse
         from pipeline.media.verify_file import Hls
 
         stem = self._name.removesuffix(".mp4")
-        for folder, name in ((f"{stem}/", f"{stem}/source.m3u8"), ("", f"{stem}.m3u8")):
-            found = self._open(name)
-            if found is None:
+        for folder, main in ((f"{stem}/", "source.m3u8"), ("", f"{stem}.m3u8")):
+            playlists = [self._playlist(folder, name) for name in (main, *self._sounds(folder))]
+            if playlists[0] is None:
                 continue
-            playlist = parse(found.read(0, MAX_PLAYLIST_BYTES + 1), name)
-            if not isinstance(playlist, MediaPlaylist):
-                raise VerificationFailed(f"{name} is a master playlist")
-            own = self._name.rpartition("/")[2]
-            for segment in playlist.segments:
-                if unquote(segment.uri).rpartition("/")[2] != own:
-                    raise VerificationFailed(f"{name} does not name {own} but {segment.uri[:80]}")
-            uris = dict.fromkeys(s.init.uri for s in playlist.segments if s.init is not None)
-            base = folder or self._name.removesuffix(own)
-            return Hls(playlist=playlist, inits=tuple(self._init(base, uri) for uri in uris))
+            found = tuple(playlist for playlist in playlists if playlist is not None)
+            uris = dict.fromkeys(
+                s.init.uri for playlist in found for s in playlist.segments if s.init is not None
+            )
+            base = folder or self._name.removesuffix(self._name.rpartition("/")[2])
+            return Hls(playlists=found, inits=tuple(self._init(base, uri) for uri in uris))
         return None
+
+    def _sounds(self, folder: str) -> "list[str]":
+        """The playlists of sound alone that the master playlist names."""
+        from pipeline.errors import VerificationFailed
+        from pipeline.media.playlist import MAX_PLAYLIST_BYTES, MasterPlaylist, parse
+
+        found = self._open(f"{folder}master.m3u8") if folder else None
+        if found is None:
+            return []
+        master = parse(found.read(0, MAX_PLAYLIST_BYTES + 1), "master.m3u8")
+        if not isinstance(master, MasterPlaylist):
+            raise VerificationFailed(f"{folder}master.m3u8 is no master playlist")
+        uris = [unquote(audio.uri) for audio in master.audios if audio.uri]
+        if any("/" in uri for uri in uris):
+            raise VerificationFailed(f"{folder}master.m3u8 names playlists that are not beside it")
+        return uris
+
+    def _playlist(self, folder: str, name: str) -> "MediaPlaylist | None":
+        from pipeline.errors import VerificationFailed
+        from pipeline.media.playlist import MAX_PLAYLIST_BYTES, MediaPlaylist, parse
+
+        found = self._open(folder + name)
+        if found is None:
+            return None
+        playlist = parse(found.read(0, MAX_PLAYLIST_BYTES + 1), name)
+        if not isinstance(playlist, MediaPlaylist):
+            raise VerificationFailed(f"{folder}{name} is a master playlist")
+        own = self._name.rpartition("/")[2]
+        for segment in playlist.segments:
+            if unquote(segment.uri).rpartition("/")[2] != own:
+                raise VerificationFailed(
+                    f"{folder}{name} does not name {own} but {segment.uri[:80]}"
+                )
+        return playlist
 
     def _init(self, folder: str, uri: str) -> bytes:
         from pipeline.errors import VerificationFailed
