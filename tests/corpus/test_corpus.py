@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from pipeline.jobs import ChunkJob
+from pipeline.jobs import ChunkJob, LookJob
 from tests.corpus.cases import VARIABLE, Case, find_cases
 from tests.corpus.conftest import Row
 from tests.corpus.judge import FAILED, Judge, remedies
@@ -41,14 +41,13 @@ def _forbidden(case: Case, result: Result, seen: Seen) -> list[str]:
     inside = f"{case.folder.as_uri()}/"
     wrong = [f"connected to {address}" for address in seen.connected]
     wrong += [f"opened {name}" for name in seen.opened if Path(name) in _outside(case)]
-    for job in result.jobs:
-        if isinstance(job, ChunkJob):
-            there = [
-                address.url
-                for address, s in zip(job.segments, job.chunk.segments, strict=True)
-                if not s.is_gap
-            ]
-            wrong += [f"asked for {url}" for url in there if not url.startswith(inside)]
+    asked = [
+        url
+        for job in result.jobs
+        if isinstance(job, ChunkJob | LookJob)
+        for url in job.urls.values()
+    ]
+    wrong += [f"asked for {url}" for url in asked if not url.startswith(inside)]
     secret = _SECRET.read_text().splitlines()[0]
     told = json.dumps(result.report, default=str) + str(result.recording.error)
     if secret in told or any(
