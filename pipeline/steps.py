@@ -5,7 +5,7 @@ what cannot be read is left out and named in the chunk's report.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -67,39 +67,20 @@ def make_chunk(job: ChunkJob, tools: Tools) -> ChunkRecord:
     """Download, remux, index, check and upload one chunk."""
     timings = _Timings()
     loader = Loader(job.urls, job.source_limits, tools.threads)
-    stretches = (job.chunk.main, *job.chunk.audio)
     with timings.of("download"):
-        loaded = [loader.load(stretch.segments) for stretch in stretches]
+        loaded = load_chunk(job.chunk, loader)
     with timings.of("waiting"), tools.gate, timings.of("media"):
-        made = [
-            Maker(
-                stretch,
-                anchor_s=job.chunk.anchor_s,
-                playlist=playlist,
-                nearby=lambda segment: loader.load([segment])[0],
-            ).make(own)
-            for playlist, (stretch, own) in enumerate(zip(stretches, loaded, strict=True))
-        ]
-        spans, pieces = interleave([of_playlist.bodies for of_playlist in made])
-        border = _decode_border(spans, pieces)
-    size = sum(map(len, pieces))
-    is_part = job.part_url is not None and size >= MIN_PART_BYTES
-    part = None
+        fragments = make_fragments(job.chunk, loaded, loader)
+    part = staging_key = None
     with timings.of("upload"):
-        if is_part and job.part_url is not None:
-            etag = store(job.part_url, pieces, limits=job.store_limits)
-            part = Part(number=job.part_number, etag=etag, size_bytes=size)
-        elif size:
-            store(job.staging_url, pieces, limits=job.store_limits)
+        if job.part_url is not None and fragments.is_part:
+            etag = store(job.part_url, fragments.pieces, limits=job.store_limits)
+            part = Part(number=job.part_number, etag=etag, size_bytes=fragments.size_bytes)
+        elif fragments.size_bytes:
+            store(job.staging_url, fragments.pieces, limits=job.store_limits)
+            staging_key = job.staging_key
     timings.seconds["waiting"] -= timings.seconds["media"]
-    return ChunkRecord(
-        index_number=job.chunk.index,
-        size_bytes=size,
-        part=part,
-        staging_key=job.staging_key if size and part is None else None,
-        index=SampleIndex(spans=tuple(spans)).pack(),
-        report=_report(job.chunk, made, border, timings) | {"bytes_out": size},
-    )
+    return fragments.record(part, staging_key, timings.seconds)
 
 
 def lost_chunk(chunk: ChunkSpec, reason: str) -> ChunkRecord:
@@ -112,19 +93,71 @@ def lost_chunk(chunk: ChunkSpec, reason: str) -> ChunkRecord:
         ).make(lost)
 
     made = [nothing(stretch, n) for n, stretch in enumerate((chunk.main, *chunk.audio))]
-    return ChunkRecord(
-        index_number=chunk.index,
-        size_bytes=0,
-        part=None,
-        staging_key=None,
-        index=SampleIndex(spans=()).pack(),
-        report=_report(chunk, made, {}, _Timings()) | {"bytes_out": 0},
-    )
+    return Fragments(chunk=chunk, made=made, spans=(), pieces=(), border={}).record(None, None, {})
 
 
-def _report(
-    chunk: ChunkSpec, made: Sequence[Made], border: dict[str, Any], timings: "_Timings"
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fragments:
+    """A chunk that is made, and stored nowhere yet. ``made``: of each of its playlists;
+    ``pieces``: its bytes, and ``spans`` what is where in them."""
+
+    chunk: ChunkSpec
+    made: Sequence[Made]
+    spans: Sequence[Span]
+    pieces: Sequence[memoryview]
+    border: dict[str, Any]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.pieces))
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it can be a part of its own; the first chunk shares part 1 with the head."""
+        return self.chunk.index > 0 and self.size_bytes >= MIN_PART_BYTES
+
+    def record(
+        self, part: Part | None, staging_key: str | None, timings_s: Mapping[str, float]
+    ) -> ChunkRecord:
+        """For the ledger. ``timings_s``: by stage."""
+        timings = {stage: round(spent, 4) for stage, spent in timings_s.items()}
+        return ChunkRecord(
+            index_number=self.chunk.index,
+            size_bytes=self.size_bytes,
+            part=part,
+            staging_key=staging_key,
+            index=SampleIndex(spans=tuple(self.spans)).pack(),
+            report=_report(self.chunk, self.made)
+            | {"border": self.border, "timings_s": timings, "bytes_out": self.size_bytes},
+        )
+
+
+def load_chunk(chunk: ChunkSpec, loader: Loader) -> list[list[Loaded]]:
+    """The segments of each of its playlists."""
+    return [loader.load(stretch.segments) for stretch in (chunk.main, *chunk.audio)]
+
+
+def make_fragments(
+    chunk: ChunkSpec, loaded: Sequence[Sequence[Loaded]], loader: Loader
+) -> Fragments:
+    """``loaded``: as ``load_chunk`` returns them; ``loader`` reads what is needed besides."""
+    made = [
+        Maker(
+            stretch,
+            anchor_s=chunk.anchor_s,
+            playlist=playlist,
+            nearby=lambda segment: loader.load([segment])[0],
+        ).make(own)
+        for playlist, (stretch, own) in enumerate(
+            zip((chunk.main, *chunk.audio), loaded, strict=True)
+        )
+    ]
+    spans, pieces = interleave([of_playlist.bodies for of_playlist in made])
+    border = _decode_border(spans, pieces)
+    return Fragments(chunk=chunk, made=made, spans=spans, pieces=pieces, border=border)
+
+
+def _report(chunk: ChunkSpec, made: Sequence[Made]) -> dict[str, Any]:
     return {
         "chunk": chunk.index,
         "segments": [segment.sequence for segment in chunk.main.segments],
@@ -137,8 +170,6 @@ def _report(
         "remedies": [remedy for m in made for remedy in m.remedies],
         "dropped_streams": sorted({name for m in made for name in m.dropped}),
         "undecodable_streams": sorted({name for m in made for name in m.undecodable}),
-        "border": border,
-        "timings_s": {stage: round(spent, 4) for stage, spent in timings.seconds.items()},
     }
 
 
