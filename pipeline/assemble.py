@@ -118,6 +118,19 @@ def describe_tracks(assembly: Assembly) -> list[Report]:
     ]
 
 
+def sum_up_remedies(records: Sequence[ChunkRecord]) -> list[Report]:
+    """Each remedy once per playlist, with all segments that it was for."""
+    segments: dict[tuple[str, int], list[int]] = {}
+    for record in records:
+        for noted in record.report["remedies"]:
+            key = (noted["remedy"], noted["playlist"])
+            segments.setdefault(key, []).extend(noted["segments"])
+    return [
+        {"remedy": remedy, "playlist": playlist, "segments": numbers}
+        for (remedy, playlist), numbers in segments.items()
+    ]
+
+
 def poster_span(assembly: Assembly, records: Sequence[ChunkRecord]) -> tuple[int, Span] | None:
     """``(chunk, span)`` whose first picture has most to see, None without pictures."""
     scores = {r.index_number: r.report["border"].get("score", -1.0) for r in records}

@@ -8,6 +8,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from pipeline.media.timeline import PlacedSpan
 from pipeline.model import ChunkRecord, Gap
@@ -36,6 +37,17 @@ def find_gaps(records: Sequence[ChunkRecord], placed: Sequence[PlacedSpan]) -> t
     explained = {gap.start_s for gap in lost}
     jumps = [gap for gap in map(_jump, seams) if gap is not None and gap.start_s not in explained]
     return tuple(sorted([*lost, *jumps], key=lambda gap: gap.start_s))
+
+
+def describe_gap(gap: Gap) -> dict[str, Any]:
+    """As JSON, for reports."""
+    return {
+        "start_s": gap.start_s,
+        "duration_s": gap.duration_s,
+        "reason": gap.reason,
+        "segments": list(gap.segments),
+        "wall_clock": gap.wall_clock.isoformat() if gap.wall_clock else None,
+    }
 
 
 def _seams(placed: Sequence[PlacedSpan], begin_s: float) -> tuple[list[_Seam], float]:

@@ -12,9 +12,21 @@ from pipeline.errors import MediaInvalid, SourceError
 from pipeline.media.decrypt import check_key, decrypt
 from pipeline.media.sniff import Media, identify, is_mp4
 from pipeline.model import ByteRange, InitSection, Segment, SegmentKey
+from pipeline.settings import Settings
 from pipeline.transfer import TransferLimits, fetch
 
+MAX_SEGMENT_BYTES = 512 * 2**20
 _KEY_LIMIT_BYTES = 64 * 1024
+
+
+def source_limits(settings: Settings) -> TransferLimits:
+    """What one segment may cost."""
+    return TransferLimits(
+        timeout_s=settings.segment_download_timeout.total_seconds(),
+        attempts=settings.max_retry_attempts + 1,
+        retry_delay_s=settings.retry_delay.total_seconds(),
+        max_bytes=MAX_SEGMENT_BYTES,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any
 from pipeline.errors import MediaInvalid
 from pipeline.load import Loaded
 from pipeline.media.entries import without_bit_rates
-from pipeline.media.fragments import read_fragments
+from pipeline.media.fragments import read_fragments, show_from_start
 from pipeline.media.interleave import Body
 from pipeline.media.mend import mend
 from pipeline.media.recode import recode
@@ -141,10 +141,9 @@ class Maker:
         return True
 
     def _input(self, run: Run, near_s: float) -> Input:
-        init = b"" if has_own_init(_media(run[0]).data) else run[0].init
         return make_input(
             [_media(entry) for entry in run],
-            init,
+            _init(run[0]),
             anchor_s=self._anchor_s,
             near_s=near_s,
             shift_s=self._stretch.shift_s,
@@ -240,8 +239,9 @@ def _body(made: Remuxed) -> Body:
     samples = sum(len(track.size) for track in span.tracks)
     if samples != made.packets or not samples:
         raise MediaInvalid(f"{made.packets} packets went in, but {samples} samples came out")
-    span = replace(span, init=without_bit_rates(span.init))
-    return Body(span, memoryview(made.data)[init_bytes:])
+    body = made.data[init_bytes:]
+    show_from_start(body, span)
+    return Body(replace(span, init=without_bit_rates(span.init)), body)
 
 
 def _recode_all(given: Input) -> list[Remuxed]:
@@ -300,8 +300,14 @@ def _breaks(before: Loaded, entry: Loaded) -> bool:
     if entry.media is None or before.media is None or entry.segment.discontinuity:
         return True
     return (
-        entry.init != before.init
+        _init(entry) != _init(before)
         or entry.media.kind is not before.media.kind
         or entry.media.kind.is_packed
         or has_own_init(entry.media.data)
     )
+
+
+def _init(entry: Loaded) -> bytes:
+    """The init that it is read with, whatever its playlist says: bytes decide."""
+    media = _media(entry)
+    return b"" if media.kind is not Kind.MP4 or has_own_init(media.data) else entry.init

@@ -1,7 +1,7 @@
 """Reads the sample index from fragments that FFmpeg's muxer wrote (ISO/IEC 14496-12 8.8)."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,9 +12,10 @@ from pipeline.media.samples import Ints, Span, TrackSamples
 
 _NOT_SYNC = 0x0001_0000
 _MAX_RUN_SAMPLES = 2**20
+_TRUN_CTS = 0x800
 
 
-def read_fragments(data: bytes) -> tuple[Span, int]:
+def read_fragments(data: bytes | memoryview) -> tuple[Span, int]:
     """Index what FFmpeg's muxer wrote: ``ftyp moov (moof mdat)*``.
 
     The span's offsets count from the first byte behind the init. Returns the span and the length
@@ -61,7 +62,9 @@ def track_heads(init: bytes) -> dict[int, tuple[int, str]]:
 
 
 @boxes.reading("a fragment")
-def read_moofs(data: bytes, moofs: Sequence[boxes.Box], init: bytes) -> list[TrackSamples]:
+def read_moofs(
+    data: bytes | memoryview, moofs: Sequence[boxes.Box], init: bytes
+) -> list[TrackSamples]:
     """All samples of the ``moof`` boxes, by tracks of ``init``; offsets as in ``data``."""
     heads = track_heads(init)
     runs: dict[int, list[Run]] = {track_id: [] for track_id in heads}
@@ -122,7 +125,7 @@ def join_runs(track_id: int, timescale: int, kind: str, runs: Sequence[Run]) -> 
     )
 
 
-def read_traf(data: bytes, traf: boxes.Box, moof_start: int) -> list[Run]:
+def read_traf(data: bytes | memoryview, traf: boxes.Box, moof_start: int) -> list[Run]:
     """``tfhd``, ``tfdt`` and ``trun`` (8.8.7, 8.8.12, 8.8.8) of one track fragment."""
     tfhd = boxes.need(data, "tfhd", traf.body, traf.end)
     flags, track_id = struct.unpack_from(">II", data, tfhd.body)
@@ -144,7 +147,12 @@ def read_traf(data: bytes, traf: boxes.Box, moof_start: int) -> list[Run]:
 
 
 def _read_trun(
-    data: bytes, trun: boxes.Box, moof_start: int, track_id: int, dts: int, defaults: dict[str, int]
+    data: bytes | memoryview,
+    trun: boxes.Box,
+    moof_start: int,
+    track_id: int,
+    dts: int,
+    defaults: dict[str, int],
 ) -> Run:
     flags, count = struct.unpack_from(">II", data, trun.body)
     at = trun.body + 8
@@ -179,3 +187,63 @@ def _read_trun(
         flags=columns["flags"],
         cts=np.where(cts >= 2**31, cts - 2**32, cts),
     )
+
+
+@boxes.reading("a fragment")
+def show_from_start(data: memoryview, span: Span) -> None:
+    """Move decode times in the ``moof`` boxes so that each track is decoded from when its first
+    sample is shown, with composition offsets below zero where pictures are reordered.
+
+    Players that join pieces by decode times (hls.js at a discontinuity) then join them by what is
+    seen. ``data``: what ``span`` was read from, behind the init. Only these bytes change, not the
+    span: ``moov`` keeps the source's decode times.
+    """
+    later = {track.track_id: int(track.cts[0]) for track in span.tracks if track.cts[0] > 0}
+    if not later:
+        return
+    trafs = [
+        traf
+        for start in span.fragment_offset
+        for traf in boxes.walk(*_inside(data, int(start)))
+        if traf.kind == b"traf"
+    ]
+    owners = [_owner(data, traf) for traf in trafs]
+    fixed = {owner for owner, traf in zip(owners, trafs, strict=True) if not _has_cts(data, traf)}
+    for owner, traf in zip(owners, trafs, strict=True):
+        if owner in later and owner not in fixed:
+            _decode_later(data, traf, later[owner])
+
+
+def _inside(data: memoryview, start: int) -> tuple[memoryview, int, int]:
+    moof = boxes.read_header(data, start, len(data))
+    return data, moof.body, moof.end
+
+
+def _owner(data: memoryview, traf: boxes.Box) -> int:
+    tfhd = boxes.need(data, "tfhd", traf.body, traf.end)
+    return int(struct.unpack_from(">I", data, tfhd.body + 4)[0])
+
+
+def _truns(data: memoryview, traf: boxes.Box) -> Iterator[tuple[boxes.Box, int]]:
+    """Each with its flags."""
+    for box in boxes.walk(data, traf.body, traf.end):
+        if box.kind == b"trun":
+            yield box, struct.unpack_from(">I", data, box.body)[0]
+
+
+def _has_cts(data: memoryview, traf: boxes.Box) -> bool:
+    return all(flags & _TRUN_CTS for _, flags in _truns(data, traf))
+
+
+def _decode_later(data: memoryview, traf: boxes.Box, by: int) -> None:
+    tfdt = boxes.need(data, "tfdt", traf.body, traf.end)
+    form = ">Q" if data[tfdt.body] else ">I"
+    (time,) = struct.unpack_from(form, data, tfdt.body + 4)
+    struct.pack_into(form, data, tfdt.body + 4, time + by)
+    for trun, flags in _truns(data, traf):
+        data[trun.body] = 1  # signed offsets
+        (count,) = struct.unpack_from(">I", data, trun.body + 4)
+        columns = (flags >> 8 & 0xF).bit_count()
+        at = trun.body + 8 + 4 * (flags & 1) + (flags & 4)
+        table = np.frombuffer(data, ">i4", count * columns, at).reshape(count, columns)
+        table[:, -1] -= by

@@ -130,10 +130,10 @@ class _Lane:
         packet.dts, packet.pts = dts, max(dts, pts)
 
 
-def _mux(lanes: "Sequence[tuple[_Lane, list[Packet[Any]]]]") -> tuple[bytes, int]:
+def _mux(lanes: "Sequence[tuple[_Lane, list[Packet[Any]]]]") -> tuple[memoryview, int]:
     used = [(lane, packets) for lane, packets in lanes if packets]
     if not used:
-        return b"", 0
+        return memoryview(b""), 0
     muxer = Muxer([lane.stream.type for lane, _ in used])
     try:
         ready = [packet for lane, packets in used for packet in _formed(lane, packets, muxer)]

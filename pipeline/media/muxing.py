@@ -34,10 +34,10 @@ class Muxer:
         )
         self.mux = self.container.mux_one
 
-    def close(self) -> bytes:
-        """All that was written."""
+    def close(self) -> memoryview:
+        """All that was written, to be changed in place if need be."""
         self.container.close()
-        return self._buffer.getvalue()
+        return self._buffer.getbuffer()
 
     def abandon(self) -> None:
         """Close it whatever state it is in."""

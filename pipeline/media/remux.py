@@ -101,7 +101,7 @@ class Remuxed:
     before ended or as it was encoded; ``silent``: of those that gave nothing.
     """
 
-    data: bytes
+    data: memoryview
     packets: int
     torn: int = 0
     dropped: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ only, and decodes keyframes. Memory is bounded whatever the file claims.
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -186,7 +186,7 @@ def _truth(
             table, first = tables[track], taken[track]
             taken[track] += len(run.size)
             scale = _timescale(table, first, run)
-            joined = join_runs(track, scale, table.kind, [run])
+            joined = join_runs(track, scale, table.kind, [_decoded_as_in(table, first, run, scale)])
             samples[track].append((number, fragment.start, joined))
     for table, found in zip(tables, samples, strict=True):
         if not found:
@@ -195,6 +195,15 @@ def _truth(
         verify.fragment_samples(table.kind, found)
         for table, found in zip(tables, samples, strict=True)
     ]
+
+
+def _decoded_as_in(table: TableTrack, first: int, run: Run, timescale: int) -> Run:
+    """The run with the decode times of ``moov``: in fragments all samples are decoded later by one
+    time, and shown at the same."""
+    if first >= len(table.cts) or timescale != table.timescale:
+        return run
+    later = int(table.cts[first] - run.cts[0])
+    return replace(run, dts=run.dts - later, cts=run.cts + later)
 
 
 def _timescale(table: TableTrack, first: int, run: Run) -> int:
