@@ -9,7 +9,7 @@ import structlog
 from actors.fair_queue import Urgency
 from pipeline.errors import JobIsPoison, VodrayError
 from pipeline.jobs import Answer, ChunkJob, Job
-from pipeline.load import references
+from pipeline.load import MAX_SEGMENT_BYTES, references, source_limits
 from pipeline.media.layout import part_number
 from pipeline.model import ChunkRecord, ChunkSpec, Upload
 from pipeline.settings import Settings
@@ -22,7 +22,6 @@ from pipeline.transfer import TransferLimits
 Submit = Callable[[Job, str, Urgency], Awaitable[Answer]]
 
 RENDITION = "source"
-MAX_SEGMENT_BYTES = 512 * 2**20
 # A job may wait in the queue for long, and its addresses must still be valid when it runs.
 URL_LIFETIME_S = 24 * 3600
 _STORE_LIMITS = TransferLimits(
@@ -36,15 +35,6 @@ log = structlog.get_logger()
 
 def staging_prefix(recording_id: UUID) -> str:
     return f".vodray/{recording_id}/"
-
-
-def source_limits(settings: Settings) -> TransferLimits:
-    return TransferLimits(
-        timeout_s=settings.segment_download_timeout.total_seconds(),
-        attempts=settings.max_retry_attempts + 1,
-        retry_delay_s=settings.retry_delay.total_seconds(),
-        max_bytes=MAX_SEGMENT_BYTES,
-    )
 
 
 def store_limits() -> TransferLimits:

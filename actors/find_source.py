@@ -8,6 +8,7 @@ from uuid import UUID
 
 import structlog
 
+from pipeline.begin import FIRST_SEGMENTS
 from pipeline.errors import (
     PlaylistInvalid,
     SourceError,
@@ -23,7 +24,6 @@ from pipeline.source import Presentation, SoundSource, Source, fingerprint, open
 from pipeline.stores.catalog import Catalog
 
 _LOOK_EVERY_S = 1.0
-_FIRST_SEGMENTS = 5
 
 Sources = Callable[[Recording], Iterable[Source]]
 
@@ -90,7 +90,7 @@ class SourceFinder:
                 sounds=tuple(map(_start_of, found.sounds)),
                 dropped=found.dropped,
             )
-        first = planned[0].main.segments[:_FIRST_SEGMENTS]
+        first = planned[0].main.segments[:FIRST_SEGMENTS]
         # What is being finished is planned to its end.
         if recording.status is Status.RECORDING and first:
             try:
@@ -159,7 +159,7 @@ class SourceFinder:
 
 
 def _first(playlist: MediaPlaylist, source: Source) -> tuple[Segment, ...]:
-    return tuple(absolute(s, source, {}) for s in playlist.segments[:_FIRST_SEGMENTS])
+    return tuple(absolute(s, source, {}) for s in playlist.segments[:FIRST_SEGMENTS])
 
 
 def _start_of(found: SoundSource) -> StartOfSound:

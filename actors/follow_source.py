@@ -12,6 +12,7 @@ from actors.dispatch import Dispatcher
 from actors.fair_queue import Urgency
 from actors.find_source import Start, StartOfSound
 from pipeline import plan
+from pipeline.begin import missing
 from pipeline.errors import SourceError
 from pipeline.follow import Followed, locate, take_new
 from pipeline.media.playlist import MediaPlaylist
@@ -133,12 +134,10 @@ class Follower:
 
     def _completed(self, found: list[list[Segment]]) -> list[list[Segment]]:
         """A playlist of sound of which nothing was ever there is a gap as long as all pictures."""
-        length_s = self._state.known_s + sum(segment.duration_s for segment in found[0])
         completed = [found[0]]
         for sound, feed, new in zip(self._sounds, self._state.feeds[1:], found[1:], strict=True):
             if not new and not feed.known_s and not self._planned:
-                problem = sound.problem or "its playlist lists no segments"
-                new = [_missing(length_s, problem)]
+                new = [missing(found[0], self._state.known_s, sound.problem)]
             completed.append(new)
         return completed
 
@@ -187,7 +186,3 @@ class _Playlist:
         self.state = self._whole or read_media_playlist(self._source)
         self.followed, new = take_new(self.followed, self.state, may_restart=may_restart)
         return locate(new, self._source)
-
-
-def _missing(duration_s: float, reason: str) -> Segment:
-    return Segment(sequence=0, uri="", duration_s=duration_s, is_gap=True, gap_reason=reason)

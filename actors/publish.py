@@ -22,8 +22,16 @@ from actors.dispatch import (
     submit_patiently,
 )
 from actors.fair_queue import Urgency
-from pipeline.assemble import Assembly, assemble, check, describe_tracks, poster_span
+from pipeline.assemble import (
+    Assembly,
+    assemble,
+    check,
+    describe_tracks,
+    poster_span,
+    sum_up_remedies,
+)
 from pipeline.errors import BucketMissing, ObjectMissing, VerificationFailed, VodrayError
+from pipeline.gaps import describe_gap
 from pipeline.jobs import Address, JoinJob, PosterJob
 from pipeline.media import hls
 from pipeline.media.layout import Joined
@@ -250,34 +258,12 @@ class Publisher:
             "frames_out": checks["samples_out"],
             "duration_s": round(assembly.duration_s, 6),
             "tracks": describe_tracks(assembly),
-            "gaps": [
-                {
-                    "start_s": gap.start_s,
-                    "duration_s": gap.duration_s,
-                    "reason": gap.reason,
-                    "segments": list(gap.segments),
-                    "wall_clock": gap.wall_clock.isoformat() if gap.wall_clock else None,
-                }
-                for gap in assembly.gaps
-            ],
+            "gaps": [describe_gap(gap) for gap in assembly.gaps],
             "dropped_streams": sorted({d for r in records for d in r.report["dropped_streams"]}),
-            "remedies": _summed_up(records),
+            "remedies": sum_up_remedies(records),
             "chunks": [dict(record.report) for record in records],
             "timings_s": {"in_workers": stages},
         }
-
-
-def _summed_up(records: Sequence[ChunkRecord]) -> list[dict[str, Any]]:
-    """Each remedy once per playlist, with all segments that it was for."""
-    segments: dict[tuple[str, int], list[int]] = {}
-    for record in records:
-        for noted in record.report["remedies"]:
-            key = (noted["remedy"], noted["playlist"])
-            segments.setdefault(key, []).extend(noted["segments"])
-    return [
-        {"remedy": remedy, "playlist": playlist, "segments": numbers}
-        for (remedy, playlist), numbers in segments.items()
-    ]
 
 
 def remove_everything(
