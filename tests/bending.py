@@ -257,6 +257,50 @@ def _stuffed(field: bytes, more: int) -> bytes:
     return bytes((field[0] + more,)) + field[1:] + b"\xff" * more
 
 
+DATA_PID = 300
+# Stream type and descriptors of a PMT entry; what makes FFmpeg know it.
+_DATA = {
+    "timed-id3": (0x15, bytes.fromhex("260dffff49443320ff49443320000f")),
+    "scte35": (0x86, bytes.fromhex("0504") + b"CUEI"),
+    "dvbsub": (0x06, bytes.fromhex("5908") + b"eng\x10\0\1\0\1"),
+}
+
+
+def with_data(data: bytes, kind: str, number: int) -> bytes:
+    """MPEG-TS with a data stream beside its pictures: named in each PMT, one packet of it."""
+    stream_type, descriptors = _DATA[kind]
+    entry = bytes((stream_type, 0xE0 | DATA_PID >> 8, DATA_PID & 255))
+    entry += (0xF000 | len(descriptors)).to_bytes(2, "big") + descriptors
+    out = [_with_entry(p, entry) if pid(p) == PMT_PID else p for p in ts_packets(data)]
+    stamp = write_stamp((2 + 2 * number) * CLOCK_HZ, 2)
+    body = id3_timestamp(0) if kind == "timed-id3" else b"\x20\x00\x0f\x10\0\1\0\0\xff"
+    unit = b"\0\0\1\xbd" + (8 + len(body)).to_bytes(2, "big") + b"\x84\x80\x05" + stamp + body
+    field = _stuffed(b"", TS_PACKET - 4 - len(unit))
+    packet = bytes((0x47, 0x40 | DATA_PID >> 8, DATA_PID & 255, 0x30 | number & 15)) + field + unit
+    out.insert(4, packet)
+    return b"".join(out)
+
+
+def _with_entry(packet: bytes, entry: bytes) -> bytes:
+    """A PMT packet with one more elementary stream (ISO/IEC 13818-1 2.4.4.8)."""
+    at = 5 + packet[4]
+    length = int.from_bytes(packet[at + 1 : at + 3], "big") & 0xFFF
+    table = packet[at : at + 3 + length - 4] + entry
+    table = table[:1] + (0xB000 | length + len(entry)).to_bytes(2, "big") + table[3:]
+    packed = packet[:at] + table + _crc32(table).to_bytes(4, "big")
+    return packed.ljust(TS_PACKET, b"\xff")
+
+
+def _crc32(data: bytes) -> int:
+    """ISO/IEC 13818-1 annex A."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x04C11DB7 if crc & 0x80000000 else 0)) & 0xFFFFFFFF
+    return crc
+
+
 def nal_units(access_unit: bytes) -> list[bytes]:
     """Of an Annex B byte stream, without start codes (ISO/IEC 14496-10 B.1)."""
     pieces = access_unit.split(b"\0\0\1")[1:]

