@@ -22,7 +22,13 @@ from pipeline.errors import (
     UsageError,
 )
 from pipeline.media.master import AudioRendition
-from pipeline.media.playlist import MAX_PLAYLIST_BYTES, MasterPlaylist, MediaPlaylist, parse
+from pipeline.media.playlist import (
+    MAX_PLAYLIST_BYTES,
+    MasterPlaylist,
+    MediaPlaylist,
+    Variant,
+    parse,
+)
 from pipeline.model import Segment, Sound
 from pipeline.stores.objects import ObjectStore
 from pipeline.transfer import TransferLimits, fetch
@@ -237,14 +243,26 @@ class SoundSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """``variant`` of ``master`` is recorded, since none of those ranked before it can be read:
+    ``passed_over`` has them, each with the reason."""
+
+    master: MasterPlaylist
+    variant: Variant
+    passed_over: tuple[tuple[Variant, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Presentation:
     """What is recorded of a stream: a media playlist, and those of sound that go with it.
-    ``dropped``: what a Master Playlist names besides, for people."""
+    ``choice``: None where there is no Master Playlist; ``dropped``: what that names besides, for
+    people."""
 
     source: Source
     playlist: MediaPlaylist
     sounds: tuple[SoundSource, ...] = ()
     dropped: tuple[str, ...] = ()
+    choice: Choice | None = None
 
 
 def open_presentation(source: Source) -> Presentation:
@@ -253,12 +271,14 @@ def open_presentation(source: Source) -> Presentation:
     if isinstance(playlist, MediaPlaylist):
         return Presentation(source=source, playlist=playlist)
     problem: SourceError | None = None
+    passed_over: list[tuple[Variant, str]] = []
     for variant in playlist.ranked():
         try:
             main = source.variant(variant.uri)
             found = read_media_playlist(main)
         except SourceError as error:
             problem = problem or error
+            passed_over.append((variant, error.message))
             continue
         audios = [audio for audio in playlist.audio_of(variant) if audio.uri]
         return Presentation(
@@ -266,6 +286,7 @@ def open_presentation(source: Source) -> Presentation:
             playlist=found,
             sounds=tuple(_open_sound(source, audio) for audio in audios[:MAX_SOUNDS]),
             dropped=playlist.dropped,
+            choice=Choice(master=playlist, variant=variant, passed_over=tuple(passed_over)),
         )
     raise problem or PlaylistInvalid(f"{source.ref} is a master playlist without variants")
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 
 from serve_app.commands._errors import Failure, Misuse
+from serve_app.commands._input import open_input, ranges
 from serve_app.commands._progress import ProgressLine
 
 EXIT_WITH_GAPS = 3
@@ -64,7 +64,7 @@ def command(
         for gap in recording.gaps:
             click.echo(
                 f"gap at {gap.start_s:.3f} s: {gap.duration_s:.3f} s missing, "
-                f"segments {_ranges(gap.segments)}: {gap.reason}",
+                f"segments {ranges(gap.segments)}: {gap.reason}",
                 err=True,
             )
         raise click.exceptions.Exit(EXIT_WITH_GAPS)
@@ -84,7 +84,7 @@ async def _convert(
     if "log_level" not in settings.model_fields_set:
         settings = settings.model_copy(update={"log_level": "warning"})
     logs.configure(settings)
-    source, follow = _open(input_ref, settings)
+    source, follow = open_input(input_ref, settings)
     _check_target(output)
     # What is no playlist is told before Ray starts, which takes seconds.
     await asyncio.to_thread(open_presentation, source)
@@ -109,29 +109,6 @@ async def _convert(
     return recording, report
 
 
-def _open(input_ref: str, settings: Any) -> tuple[Any, bool]:
-    """The source, and whether it may still grow."""
-    from pipeline.source import FileSource, WebRules, WebSource, open_source
-    from pipeline.stores.connect import make_store
-
-    scheme = urlsplit(input_ref).scheme
-    if scheme in ("http", "https"):
-        rules = WebRules(settings.allowed_source_hosts).plus(urlsplit(input_ref).hostname or "")
-        return WebSource(input_ref, rules), True
-    if scheme == "s3":
-        bucket = input_ref.removeprefix("s3://").partition("/")[0]
-        return open_source(
-            input_ref,
-            store=make_store(settings),
-            source_bucket=bucket,
-            allowed_hosts=settings.allowed_source_hosts,
-        ), True
-    path = Path(input_ref)
-    if not path.is_file():
-        raise Failure(f"There is no playlist at {input_ref}")
-    return FileSource(path), False
-
-
 def _check_target(output: Path) -> None:
     if not output.parent.is_dir():
         raise Failure(f"There is no folder {output.parent}")
@@ -154,9 +131,3 @@ def _write_report(path: Path, report: dict[str, Any]) -> None:
         click.echo(text)
     else:
         path.write_text(text + "\n", encoding="utf-8")
-
-
-def _ranges(numbers: tuple[int, ...]) -> str:
-    if not numbers:
-        return "-"
-    return str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
