@@ -21,9 +21,14 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipeline.errors import SettingsError
+from pipeline.media.limits import MAX_PACKETS, MAX_PICTURE_PIXELS, MediaLimits
+from pipeline.media.playlist_text import MAX_PLAYLIST_BYTES, MAX_SEGMENTS, PlaylistLimits
 
 _UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
+
+_SIZE = re.compile(r"([0-9]+) ?(B|KiB|MiB|GiB)?")
+_UNIT_BYTES = {None: 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 _HOST_AND_PORT = re.compile(r"(?:[^\s:/]+|\[[0-9A-Fa-f:.]+\])(?::\d+)?")
 OBJECT_NAME_FIELDS = frozenset({"stream_key", "stream_id", "recording_id", "started_at"})
@@ -43,6 +48,20 @@ def parse_duration(text: object) -> object:
     return timedelta(seconds=sum(float(m.group(1)) * _UNIT_SECONDS[m.group(2)] for m in matches))
 
 
+def parse_size(text: object) -> object:
+    """A number of bytes (``65536``, ``64KiB``, ``16MiB``); anything but text passes through.
+
+    >>> parse_size("16MiB")
+    16777216
+    """
+    if not isinstance(text, str):
+        return text
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError("not a size such as 65536, 64KiB, 16MiB or 1GiB")
+    return int(match[1]) * _UNIT_BYTES[match[2]]
+
+
 def _split_commas(text: object) -> object:
     if isinstance(text, str):
         return tuple(item.strip() for item in text.split(",") if item.strip())
@@ -56,6 +75,7 @@ def _positive(value: timedelta) -> timedelta:
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Size = Annotated[int, BeforeValidator(parse_size)]
 CommaList = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split_commas)]
 
 
@@ -115,10 +135,18 @@ class Settings(BaseSettings):
     auth_audience: str | None = None
     allowed_source_hosts: CommaList = ()
 
+    max_playlist_bytes: Size = Field(MAX_PLAYLIST_BYTES, ge=2**10, le=2**30)
+    max_playlist_segments: int = Field(MAX_SEGMENTS, ge=1, le=10_000_000)
+    # What a segment becomes has to fit into one part of an upload, 5 GiB.
+    max_segment_bytes: Size = Field(512 * 2**20, ge=2**10, le=2**32)
+    max_picture_pixels: int = Field(MAX_PICTURE_PIXELS, ge=1, le=2**31 - 1)
+    max_packets: int = Field(MAX_PACKETS, ge=1, le=2**31 - 1)
+    job_timeout: Duration = timedelta(minutes=15)
+
     log_format: Literal["console", "json"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("monitor_interval", "segment_download_timeout", "stall_timeout")
+    @field_validator("monitor_interval", "segment_download_timeout", "stall_timeout", "job_timeout")
     @classmethod
     def _must_be_positive(cls, value: timedelta) -> timedelta:
         return _positive(value)
@@ -147,6 +175,14 @@ class Settings(BaseSettings):
     def _endpoint_is_host_and_port(cls, value: str | None) -> str | None:
         if value is not None and not _HOST_AND_PORT.fullmatch(value):
             raise ValueError("must be host:port; MINIO_USE_SSL says whether it is http or https")
+        return value
+
+    @field_validator("allowed_source_hosts")
+    @classmethod
+    def _hosts_are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if "*" in host or not _HOST_AND_PORT.fullmatch(host):
+                raise ValueError(f"{host[:80]!r} is no name or name:port of one host")
         return value
 
     @field_validator("stream_service_url", "vod_service_url", "auth_jwks_url")
@@ -188,6 +224,16 @@ class Settings(BaseSettings):
         if self.minio_bucket == self.minio_hls_bucket:
             raise ValueError("MINIO_BUCKET and MINIO_HLS_BUCKET must be two buckets")
         return self
+
+    @property
+    def playlist_limits(self) -> PlaylistLimits:
+        return PlaylistLimits(
+            max_bytes=self.max_playlist_bytes, max_segments=self.max_playlist_segments
+        )
+
+    @property
+    def media_limits(self) -> MediaLimits:
+        return MediaLimits(max_pixels=self.max_picture_pixels, max_packets=self.max_packets)
 
     @property
     def database_dsn(self) -> str | None:

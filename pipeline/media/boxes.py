@@ -3,13 +3,15 @@
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipeline.errors import MediaInvalid
 
+# Side by side: a second's work. Frames in fragments of their own make as many in an hour.
+_MAX_BOXES = 2**19
 
-@dataclass(frozen=True, slots=True)
-class Box:
+
+class Box(NamedTuple):
     """Where a box lies in its buffer: header at ``start``, content from ``body`` to ``end``."""
 
     kind: bytes
@@ -23,7 +25,7 @@ def reading(what: str) -> Iterator[None]:
     """Content that is shorter than it says becomes ``MediaInvalid``; also as a decorator."""
     try:
         yield
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise MediaInvalid(f"{what} is cut off or damaged") from error
 
 
@@ -49,10 +51,13 @@ def walk(data: bytes | memoryview, start: int = 0, end: int | None = None) -> It
     """The boxes one after the other between ``start`` and ``end``."""
     limit = len(data) if end is None else end
     at = start
-    while at < limit:
+    for _ in range(_MAX_BOXES):
+        if at >= limit:
+            return
         found = read_header(data, at, limit)
         yield found
         at = found.end
+    raise MediaInvalid(f"more than {_MAX_BOXES} boxes side by side")
 
 
 def find(data: bytes | memoryview, path: str, start: int = 0, end: int | None = None) -> Box | None:

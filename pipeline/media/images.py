@@ -11,6 +11,7 @@ from av.video.frame import VideoFrame
 
 from pipeline.errors import MediaInvalid
 from pipeline.media import boxes
+from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 
 POSTER_WIDTH = 1280
 _JPEG_QUALITY = 4  # FFmpeg's qscale: 2 best, 31 worst.
@@ -45,7 +46,9 @@ def decode_first_keyframe(init: bytes, fragments: bytes) -> VideoFrame:
     raise MediaInvalid("no keyframe in it")
 
 
-def decode_keyframe(entry: bytes, sample: bytes) -> VideoFrame:
+def decode_keyframe(
+    entry: bytes, sample: bytes, limits: MediaLimits = DEFAULT_LIMITS
+) -> VideoFrame:
     """The picture of one sample as its sample entry (ISO/IEC 14496-12 8.5.2) says to decode it.
 
     Raises ``MediaInvalid`` for the smallest damage, and for a codec that is not known here.
@@ -61,7 +64,7 @@ def decode_keyframe(entry: bytes, sample: bytes) -> VideoFrame:
         assert isinstance(decoder, VideoCodecContext)
         decoder.extradata = entry[found.body : found.end] if found else None
         decoder.thread_count = 1
-        decoder.options = {"err_detect": "explode"}
+        decoder.options = {"err_detect": "explode", "max_pixels": str(limits.max_pixels)}
         packet = av.Packet(sample)
         for frame in [*decoder.decode(packet), *decoder.decode(None)]:
             if not frame.is_corrupt:
