@@ -253,7 +253,7 @@ class Publisher:
             "verified": True,
             "checks": checks,
             "segments": sum(len(r.report["segments"]) for r in records),
-            "segments_lost": sum(len(r.report["lost"]) for r in records),
+            "segments_lost": sum(lost["is_whole"] for r in records for lost in r.report["lost"]),
             "frames_in": checks["packets_in"],
             "frames_out": checks["samples_out"],
             "duration_s": round(assembly.duration_s, 6),

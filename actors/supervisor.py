@@ -150,7 +150,7 @@ class Supervisor:
                 look, sounds = await looker.look(start)
                 if planned:
                     return start, plan.resume(look.bytes_per_s, planned)
-                return start, plan.begin(look.anchor_s, look.bytes_per_s, sounds)
+                return start, plan.begin(look.anchor_s, look.bytes_per_s, sounds, look.form)
             except SourceUnavailable:
                 if planned:
                     return start, plan.resume(_UNKNOWN_BYTES_PER_S, planned)

@@ -25,6 +25,7 @@ class Seen:
 def align(sound: Sound, own: Seen, main: Seen) -> Sound:
     """By timestamps, unless they are those of another clock: then by EXT-X-PROGRAM-DATE-TIME, else
     both begin together."""
+    sound = replace(sound, form=own.look.form)
     at_s = main.look.begin_s
     begin_s = nearest_turn(own.look.begin_s, at_s) if own.look.wraps else own.look.begin_s
     later_s = 0.0

@@ -24,6 +24,8 @@ from urllib.parse import quote, urlsplit
 import certifi
 from typing_extensions import Buffer
 
+from pipeline.hosts import canonical, may_lead_to
+
 MAX_IDLE_PER_HOST = 16
 CONNECT_TIMEOUT_S = 5.0
 _LEAVE_AS_IS = "%/:?#[]@!$&'()*+,;=-._~"
@@ -31,6 +33,10 @@ _LEAVE_AS_IS = "%/:?#[]@!$&'()*+,;=-._~"
 
 class BadUrl(ValueError):
     """The URL names no host that could be asked."""
+
+
+class ForbiddenAddress(ValueError):
+    """The host's name leads where no name may lead (``pipeline.hosts``)."""
 
 
 class _BoundedSocket(socket.socket):
@@ -105,8 +111,8 @@ def exchange(
     """Send a request and lend its response; the connection is kept if the body was read whole.
 
     The pieces of ``body`` are sent one after the other as they are; ``headers`` must then give
-    their Content-Length. Raises ``BadUrl``, ``OSError`` (``TimeoutError`` at the limit) and
-    ``http.client.HTTPException``.
+    their Content-Length. Raises ``BadUrl``, ``ForbiddenAddress``, ``OSError`` (``TimeoutError`` at
+    the limit) and ``http.client.HTTPException``.
     """
     address, target = _parse(url)
     connection = _borrow(address)
@@ -147,8 +153,7 @@ def _left(deadline: float) -> float:
 
 
 def _connect(address: _Address, deadline: float) -> _BoundedSocket | _BoundedTlsSocket:
-    limit = min(CONNECT_TIMEOUT_S, _left(deadline))
-    plain = socket.create_connection((address.host, address.port), limit)
+    plain = _connect_checked(address, deadline)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if not address.secure:
         bounded = _BoundedSocket(fileno=plain.detach())
@@ -164,11 +169,32 @@ def _connect(address: _Address, deadline: float) -> _BoundedSocket | _BoundedTls
     return wrapped
 
 
+def _connect_checked(address: _Address, deadline: float) -> socket.socket:
+    """Resolve once, and connect to exactly what was checked: the next answer may be another."""
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    allowed = [one for one in found if may_lead_to(address.host, str(one[4][0]))]
+    if not allowed:
+        raise ForbiddenAddress(f"its host leads to {found[0][4][0]}, which is not read")
+    problem: OSError | None = None
+    for family, kind, protocol, _, where in allowed:
+        plain = socket.socket(family, kind, protocol)
+        try:
+            plain.settimeout(min(CONNECT_TIMEOUT_S, _left(deadline)))
+            plain.connect(where)
+            return plain
+        except OSError as error:
+            plain.close()
+            problem = error
+    assert problem is not None
+    raise problem
+
+
 def _parse(url: str) -> tuple[_Address, str]:
     """Where to connect and what to ask for; anything outside of ASCII is percent-encoded."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
+        canonical(host or "")
     except ValueError as error:
         raise BadUrl(str(error)) from error
     if parts.scheme not in ("http", "https") or not host:

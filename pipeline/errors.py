@@ -35,6 +35,8 @@ Exceptions cross process borders inside Ray: every argument is positional and ha
 from enum import StrEnum
 from typing import ClassVar
 
+_MAX_MESSAGE = 600
+
 
 class Fault(StrEnum):
     """Whose fault an error is: decides HTTP status, retry and alerting."""
@@ -52,12 +54,23 @@ class VodrayError(Exception):
     fault: ClassVar[Fault] = Fault.OURS
 
     def __init__(self, message: str, remedy: str = "") -> None:
+        message = _printable(message)
         super().__init__(message, remedy)
         self.message = message
         self.remedy = remedy
 
     def __str__(self) -> str:
         return f"{self.message}. {self.remedy}" if self.remedy else self.message
+
+
+def _printable(message: str) -> str:
+    """On one line that any log, database and terminal takes: names and addresses in it come from
+    outside."""
+    if len(message) > _MAX_MESSAGE:
+        message = f"{message[: _MAX_MESSAGE - 4]} ..."
+    if message.isprintable():
+        return message
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
 
 
 class UsageError(VodrayError):

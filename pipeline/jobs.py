@@ -7,6 +7,7 @@ checked). One type per kind of work.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipeline.media.remux import FirstLook
 from pipeline.model import ByteRange, ChunkRecord, ChunkSpec, Part, Segment
 from pipeline.transfer import TransferLimits
@@ -30,6 +31,7 @@ class LookJob:
     segment: Segment
     urls: Mapping[str, str]
     limits: TransferLimits
+    media_limits: MediaLimits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,7 @@ class ChunkJob:
     staging_url: str
     source_limits: TransferLimits
     store_limits: TransferLimits
+    media_limits: MediaLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

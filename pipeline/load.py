@@ -10,12 +10,11 @@ from functools import partial
 
 from pipeline.errors import MediaInvalid, SourceError
 from pipeline.media.decrypt import check_key, decrypt
-from pipeline.media.sniff import Media, identify, is_mp4
+from pipeline.media.sniff import Kind, Media, identify, is_mp4
 from pipeline.model import ByteRange, InitSection, Segment, SegmentKey
 from pipeline.settings import Settings
 from pipeline.transfer import TransferLimits, fetch
 
-MAX_SEGMENT_BYTES = 512 * 2**20
 _KEY_LIMIT_BYTES = 64 * 1024
 
 
@@ -25,7 +24,7 @@ def source_limits(settings: Settings) -> TransferLimits:
         timeout_s=settings.segment_download_timeout.total_seconds(),
         attempts=settings.max_retry_attempts + 1,
         retry_delay_s=settings.retry_delay.total_seconds(),
-        max_bytes=MAX_SEGMENT_BYTES,
+        max_bytes=settings.max_segment_bytes,
     )
 
 
@@ -70,12 +69,9 @@ class Loader:
                 raise MediaInvalid(segment.gap_reason or "it is marked as missing (EXT-X-GAP)")
             # Transfers end by their own limits, so waiting for them is bounded.
             raw = body.result()
-            return Loaded(
-                segment=segment,
-                media=self._media(raw, segment.key),
-                init=self._init(segment),
-                bytes_in=len(raw),
-            )
+            media = self._media(raw, segment.key)
+            init = self._init(segment) if media.kind is Kind.MP4 else b""
+            return Loaded(segment=segment, media=media, init=init, bytes_in=len(raw))
         except SourceError as error:
             return Loaded(segment=segment, problem=error.message)
 
@@ -91,12 +87,17 @@ class Loader:
         init = segment.init
         if init is None:
             return b""
-        raw = self._share(init.uri, init.byte_range, None).result()
+        try:
+            raw = self._share(init.uri, init.byte_range, None).result()
+        except SourceError as error:
+            raise MediaInvalid(f"its init (EXT-X-MAP) cannot be had: {error.message}") from error
         # Packagers leave it in clear more often than not, whatever the playlist says.
-        if init.key is None or is_mp4(raw):
-            return raw
-        own = segment.key.iv if segment.key else ""
-        return decrypt(raw, self._key(init.key), init.key.iv or own or "0" * 32)
+        if init.key is not None and not is_mp4(raw):
+            own = segment.key.iv if segment.key else ""
+            raw = decrypt(raw, self._key(init.key), init.key.iv or own or "0" * 32)
+        if not is_mp4(raw):
+            raise MediaInvalid("its init (EXT-X-MAP) is no MP4")
+        return raw
 
     def _key(self, key: SegmentKey) -> bytes:
         try:

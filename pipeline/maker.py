@@ -15,6 +15,7 @@ from pipeline.load import Loaded
 from pipeline.media.entries import without_bit_rates
 from pipeline.media.fragments import read_fragments, show_from_start
 from pipeline.media.interleave import Body
+from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipeline.media.mend import mend
 from pipeline.media.recode import recode
 from pipeline.media.remux import CannotCopy, Input, Remuxed, make_input, remux
@@ -22,6 +23,9 @@ from pipeline.media.segments import has_own_init, has_torn_boxes
 from pipeline.media.sniff import Kind, Media
 from pipeline.media.ts import Tables, read_tables
 from pipeline.model import Segment, Stretch
+
+# A segment is rarely exactly as long as its playlist says.
+_NOTICED_S = 0.1
 
 Nearby = Callable[[Segment], Loaded]
 
@@ -51,9 +55,17 @@ Run = Sequence[Loaded]
 class Maker:
     """Makes one stretch. ``nearby``: reads a segment beside it; ``playlist``: see ``Span``."""
 
-    def __init__(self, stretch: Stretch, *, anchor_s: int, playlist: int, nearby: Nearby) -> None:
+    def __init__(
+        self,
+        stretch: Stretch,
+        *,
+        anchor_s: int,
+        playlist: int,
+        nearby: Nearby,
+        limits: MediaLimits = DEFAULT_LIMITS,
+    ) -> None:
         self._stretch, self._anchor_s, self._playlist = stretch, anchor_s, playlist
-        self._nearby = nearby
+        self._nearby, self._limits = nearby, limits
         self.made = Made.nothing()
 
     def make(self, loaded: Run) -> Made:
@@ -69,34 +81,40 @@ class Maker:
             near_s += _length_s(run)
         return self.made
 
-    def _add_run(self, run: Run, near_s: float, broken: bool) -> bool:
+    def _add_run(self, run: Run, near_s: float, broken: bool, damaged: bool = False) -> bool:
         """Returns whether media is missing right behind what was added."""
-        parts: Sequence[Run]
+        parts: Sequence[_Part]
+        if damaged:
+            return self._rescue(run, near_s, broken, MediaInvalid("bytes are missing in it"))
         try:
             parts = self._add(run, near_s, broken)
         except MediaInvalid as error:
             if len(run) == 1:
                 return self._rescue(run, near_s, broken, error)
             # One of them is bad, unknown which.
-            parts = (run[: len(run) // 2], run[len(run) // 2 :])
+            parts = [_Part(run[: len(run) // 2]), _Part(run[len(run) // 2 :])]
         if not parts:
             return False
         for part in parts:
-            if part:
-                broken = self._add_run(part, near_s, broken)
-                near_s += _length_s(part)
+            if part.run:
+                broken = self._add_run(part.run, near_s, broken, part.damaged)
+                near_s += _length_s(part.run)
         return broken
 
-    def _add(self, run: Run, near_s: float, broken: bool) -> Sequence[Run]:
+    def _add(self, run: Run, near_s: float, broken: bool) -> "Sequence[_Part]":
         """Add the run as one span; or return its parts, if it can only be added in parts."""
         torn = [at for at, entry in enumerate(run) if has_torn_boxes(_media(entry).data)]
-        if torn and len(run) > 1:
-            return _around(run, torn)
+        if torn:
+            return _around(run, torn, damaged=True)
         made, remedy = self._copy(run, near_s)
+        if made.changes_inside:
+            raise MediaInvalid("it is encoded otherwise on the way")
+        if made.damaged:
+            return _around(run, made.damaged, damaged=True)
         if made.silent and len(run) > 1:
-            return _around(run, made.silent)
+            return _around(run, made.silent, damaged=False)
         if made.cuts:
-            return _split(run, made.cuts)
+            return [_Part(part) for part in _split(run, made.cuts)]
         self._keep([made], run, broken, remedy)
         return ()
 
@@ -129,12 +147,14 @@ class Maker:
         if opening is not None:
             given = replace(given, lead=(opening,))
         for attempt, remedy in (
-            (mend, "timestamps mended"),
+            (mend, "mended"),
+            (_recode, ""),
             (_recode_all, "encoded anew"),
         ):
             try:
+                before = len(self.made.bodies)
                 self._keep(attempt(given), run, broken, remedy)
-                return False
+                return self._lose_parts(run[0], before)
             except MediaInvalid:
                 continue
         self._lose(run[0], error.message)
@@ -147,6 +167,8 @@ class Maker:
             anchor_s=self._anchor_s,
             near_s=near_s,
             shift_s=self._stretch.shift_s,
+            form=self._stretch.form,
+            limits=self._limits,
         )
 
     def _missing_tables(self, run: Run) -> Tables | None:
@@ -219,15 +241,54 @@ class Maker:
             {"remedy": remedy, "playlist": self._playlist, "segments": sequences}
         )
 
-    def _lose(self, entry: Loaded, reason: str) -> None:
+    def _lose_parts(self, entry: Loaded, first: int) -> bool:
+        """Tell what is missing before and behind what was kept of a damaged segment, its bodies
+        from number ``first`` on. Returns whether something is missing behind it."""
+        kept = self.made.bodies[first:]
+        begin_s = min(track.start_s for track in kept[0].span.tracks)
+        length_s = sum(
+            max(track.end_s for track in body.span.tracks)
+            - min(track.start_s for track in body.span.tracks)
+            for body in kept
+        )
+        missing_s = entry.segment.duration_s - length_s
+        if missing_s < _NOTICED_S:
+            return False
+        ahead_s = 0.0
+        if first and not kept[0].span.discontinuity:
+            before = self.made.bodies[first - 1].span
+            ahead_s = begin_s - max(track.end_s for track in before.tracks)
+        if ahead_s >= _NOTICED_S:
+            span = replace(kept[0].span, discontinuity=True)
+            self.made.bodies[first] = Body(span, kept[0].data)
+            self._lose_part(entry, min(ahead_s, missing_s), first)
+            missing_s -= ahead_s
+        if missing_s < _NOTICED_S:
+            return False
+        self._lose_part(entry, missing_s, len(self.made.bodies))
+        return True
+
+    def _lose_part(self, entry: Loaded, missing_s: float, at_span: int) -> None:
+        reason = f"{missing_s:.2f} s of it are missing or damaged"
+        self._lose(entry, reason, duration_s=missing_s, at_span=at_span)
+
+    def _lose(
+        self,
+        entry: Loaded,
+        reason: str,
+        duration_s: float | None = None,
+        at_span: int | None = None,
+    ) -> None:
+        """All of a segment or, with ``duration_s``, a part of it."""
         clock = entry.segment.program_date_time
         self.made.lost.append(
             {
                 "sequence": entry.segment.sequence,
-                "duration_s": entry.segment.duration_s,
+                "duration_s": entry.segment.duration_s if duration_s is None else duration_s,
+                "is_whole": duration_s is None,
                 "reason": reason,
                 "playlist": self._playlist,
-                "at_span": len(self.made.bodies),
+                "at_span": len(self.made.bodies) if at_span is None else at_span,
                 "wall_clock": clock and clock.isoformat(),
             }
         )
@@ -244,6 +305,10 @@ def _body(made: Remuxed) -> Body:
     return Body(replace(span, init=without_bit_rates(span.init)), body)
 
 
+def _recode(given: Input) -> list[Remuxed]:
+    return [recode(given)]
+
+
 def _recode_all(given: Input) -> list[Remuxed]:
     return [recode(given, everything=True)]
 
@@ -257,14 +322,22 @@ def _length_s(run: Run) -> float:
     return sum(entry.segment.duration_s for entry in run)
 
 
-def _around(run: Run, alone: Sequence[int]) -> list[Run]:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a run. ``damaged``: it is known that copying it does not do."""
+
+    run: Run
+    damaged: bool = False
+
+
+def _around(run: Run, alone: Sequence[int], *, damaged: bool) -> list[_Part]:
     """Each of ``alone`` by itself, and what lies between them."""
-    parts: list[Run] = []
+    parts: list[_Part] = []
     at = 0
     for number in alone:
-        parts += [run[at:number], run[number : number + 1]]
+        parts += [_Part(run[at:number]), _Part(run[number : number + 1], damaged)]
         at = number + 1
-    return [part for part in (*parts, run[at:]) if part]
+    return [part for part in (*parts, _Part(run[at:])) if part.run]
 
 
 def _split(run: Run, cuts: Sequence[int]) -> list[Run]:
@@ -302,7 +375,7 @@ def _breaks(before: Loaded, entry: Loaded) -> bool:
     return (
         _init(entry) != _init(before)
         or entry.media.kind is not before.media.kind
-        or entry.media.kind.is_packed
+        or entry.media.stamp is not None
         or has_own_init(entry.media.data)
     )
 

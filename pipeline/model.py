@@ -204,6 +204,20 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """What a playlist's media is made to, by what it begins with: codecs by FFmpeg's names, empty
+    where it has none. ``in_band``: parameter sets are put before each keyframe, since they change
+    on the way and some players know only the first sample entry."""
+
+    video: str = ""
+    audio: str = ""
+    in_band: bool = False
+
+
+PLAIN = Form()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sound:
     """A playlist of sound alone (EXT-X-MEDIA): its name, and its language as in RFC 5646.
 
@@ -213,6 +227,7 @@ class Sound:
     name: str = ""
     language: str = ""
     shift_s: float = 0.0
+    form: Form = PLAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +242,7 @@ class Stretch:
 
     segments: tuple[Segment, ...]
     start_s: float
+    form: Form = PLAIN
     sound: Sound | None = None
     opening: Segment | None = None
     before: Segment | None = None

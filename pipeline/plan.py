@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.media.layout import MAX_CHUNKS, target_chunk_bytes
-from pipeline.model import ChunkSpec, Segment, Sound, Stretch
+from pipeline.model import PLAIN, ChunkSpec, Form, Segment, Sound, Stretch
 
 # No chunk waits for more media than this, so that progress and live playback keep coming even at
 # very low bit rates.
@@ -29,6 +29,7 @@ class Feed:
     up to its end; ``before`` and ``opening`` as in ``Stretch``, for the first pending segment."""
 
     sound: Sound | None = None
+    form: Form = PLAIN
     planned_s: float = 0.0
     known_s: float = 0.0
     pending: tuple[Segment, ...] = ()
@@ -37,7 +38,14 @@ class Feed:
 
     def add(self, segments: Sequence[Segment]) -> "Feed":
         length = sum(segment.duration_s for segment in segments)
-        return replace(self, pending=(*self.pending, *segments), known_s=self.known_s + length)
+        inits = {segment.init for segment in (*self.pending[-1:], *segments)}
+        in_band = self.form.in_band or len(inits) > 1
+        return replace(
+            self,
+            pending=(*self.pending, *segments),
+            known_s=self.known_s + length,
+            form=replace(self.form, in_band=in_band),
+        )
 
     def take(self, count: int) -> "tuple[Feed, Stretch]":
         """Cut off the first ``count`` segments."""
@@ -47,6 +55,7 @@ class Feed:
         stretch = Stretch(
             segments=taken,
             start_s=self.planned_s,
+            form=self.form,
             sound=self.sound,
             opening=self.opening if continues else None,
             before=self.before if continues else None,
@@ -77,6 +86,7 @@ def behind(feed: Feed, stretch: Stretch) -> Feed:
     planned_s = stretch.start_s + stretch.duration_s
     return replace(
         feed,
+        form=replace(feed.form, in_band=feed.form.in_band or stretch.form.in_band),
         planned_s=planned_s,
         known_s=max(planned_s, feed.known_s),
         before=stretch.segments[-1] if stretch.segments else feed.before,
@@ -84,16 +94,19 @@ def behind(feed: Feed, stretch: Stretch) -> Feed:
     )
 
 
-def begin(anchor_s: int, bytes_per_s: float, sounds: Sequence[Sound] = ()) -> PlanState:
+def begin(
+    anchor_s: int, bytes_per_s: float, sounds: Sequence[Sound] = (), form: Form = PLAIN
+) -> PlanState:
     """``sounds``: one per playlist of sound alone."""
-    feeds = (Feed(), *(Feed(sound=sound) for sound in sounds))
+    feeds = (Feed(form=form), *(Feed(sound=sound, form=sound.form) for sound in sounds))
     return PlanState(anchor_s=anchor_s, bytes_per_s=bytes_per_s, feeds=feeds)
 
 
 def resume(bytes_per_s: float, planned: Sequence[ChunkSpec]) -> PlanState:
     """The state behind chunks that the ledger knows already, at least one."""
     first = planned[0]
-    state = begin(first.anchor_s, bytes_per_s, [s.sound for s in first.audio if s.sound])
+    sounds = [s.sound for s in first.audio if s.sound]
+    state = begin(first.anchor_s, bytes_per_s, sounds, first.main.form)
     feeds = state.feeds
     for chunk in planned:
         stretches = (chunk.main, *chunk.audio)
@@ -111,8 +124,9 @@ def extend(
     state = replace(state, feeds=(state.feeds[0], *others))
     cut: list[ChunkSpec] = []
     # Cutting copies what is left: a few hundred at a time, not hundreds of thousands.
+    in_band = state.feeds[0].add(main).form
     for first in range(0, max(1, len(main)), _BATCH_SEGMENTS):
-        added = state.feeds[0].add(main[first : first + _BATCH_SEGMENTS])
+        added = replace(state.feeds[0].add(main[first : first + _BATCH_SEGMENTS]), form=in_band)
         state = replace(state, feeds=(added, *state.feeds[1:]))
         while (count := _full_count(state)) and (ended or _sound_is_known(state, count)):
             state, chunk = _cut(state, count)

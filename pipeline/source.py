@@ -21,11 +21,12 @@ from pipeline.errors import (
     SourceMissing,
     UsageError,
 )
+from pipeline.hosts import HostAndPort, canonical
 from pipeline.media.master import AudioRendition
 from pipeline.media.playlist import (
-    MAX_PLAYLIST_BYTES,
     MasterPlaylist,
     MediaPlaylist,
+    PlaylistLimits,
     Variant,
     parse,
 )
@@ -33,8 +34,11 @@ from pipeline.model import Segment, Sound
 from pipeline.stores.objects import ObjectStore
 from pipeline.transfer import TransferLimits, fetch
 
+_PLAYLIST_TIMEOUT_S = 30.0
+DEFAULT_LIMITS = PlaylistLimits()
 _URL_LIFETIME_S = 24 * 3600
 MAX_SOUNDS = 32
+_PORTS = {"http": 80, "https": 443}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -42,6 +46,7 @@ class Source(Protocol):
     """One playlist's home. Calls block."""
 
     ref: str
+    limits: PlaylistLimits
 
     def read_playlist(self) -> bytes:
         """Raises ``SourceMissing``, ``SourceUnavailable``, ``SourceForbidden``."""
@@ -74,15 +79,20 @@ class S3Source:
     """A playlist in a bucket of the object store."""
 
     def __init__(
-        self, store: ObjectStore, bucket: str, key: str, web: "WebRules | None" = None
+        self,
+        store: ObjectStore,
+        bucket: str,
+        key: str,
+        web: "WebRules | None" = None,
+        limits: PlaylistLimits = DEFAULT_LIMITS,
     ) -> None:
-        self.ref = f"s3://{bucket}/{key}"
+        self.ref, self.limits = f"s3://{bucket}/{key}", limits
         self._store, self._bucket, self._key = store, bucket, key
         self._web = web or WebRules()
 
     def read_playlist(self) -> bytes:
         try:
-            return self._store.get(self._bucket, self._key, max_bytes=MAX_PLAYLIST_BYTES)
+            return self._store.get(self._bucket, self._key, max_bytes=self.limits.max_bytes)
         except ObjectMissing as error:
             raise SourceMissing(f"There is no playlist at {self.ref}") from error
 
@@ -122,9 +132,9 @@ class S3Source:
     def variant(self, uri: str) -> "Source":
         ref = self.resolve(uri)
         if not ref.startswith("s3://"):
-            return WebSource(ref, self._web)
+            return WebSource(ref, self._web, self.limits)
         bucket, _, key = ref.removeprefix("s3://").partition("/")
-        return S3Source(self._store, bucket, key, self._web)
+        return S3Source(self._store, bucket, key, self._web, self.limits)
 
 
 def _climbs_out(key: str, uri: str, resolved: str) -> bool:
@@ -142,17 +152,24 @@ class WebRules:
     """Which hosts may be read over HTTP."""
 
     def __init__(self, allowed_hosts: Sequence[str] = ()) -> None:
-        self._allowed = frozenset(host.lower() for host in allowed_hosts)
+        self._allowed = frozenset(map(HostAndPort.parse, allowed_hosts))
 
+    @_address_errors()
     def plus(self, host: str) -> "WebRules":
-        return WebRules([*self._allowed, host])
+        """Every port of ``host`` as well: the one that somebody typed."""
+        more = WebRules()
+        more._allowed = self._allowed | {HostAndPort(canonical(host), None)}
+        return more
 
     @_address_errors()
     def check(self, url: str) -> str:
         """The URL itself. Raises ``SourceForbidden`` for a host that is not allowed."""
         parts = urlsplit(url)
-        names = {(parts.hostname or "").lower(), parts.netloc.rpartition("@")[2].lower()}
-        if parts.scheme not in ("http", "https") or not names & self._allowed:
+        if parts.scheme not in _PORTS:
+            raise SourceForbidden(f"Of {url[:200]} only http and https may be read")
+        host = canonical(parts.hostname or "")
+        asked = {HostAndPort(host, None), HostAndPort(host, parts.port or _PORTS[parts.scheme])}
+        if not asked & self._allowed:
             raise SourceForbidden(
                 f"The host {parts.hostname} may not be read",
                 "Name it in ALLOWED_SOURCE_HOSTS if it should be",
@@ -163,15 +180,18 @@ class WebRules:
 class WebSource:
     """A playlist behind an ``http(s)`` URL."""
 
-    def __init__(self, url: str, rules: WebRules, timeout_s: float = 30.0) -> None:
-        self.ref = rules.check(url)
+    def __init__(self, url: str, rules: WebRules, limits: PlaylistLimits = DEFAULT_LIMITS) -> None:
+        self.ref, self.limits = rules.check(url), limits
         self._rules = rules
-        self._limits = TransferLimits(
-            timeout_s=timeout_s, attempts=3, retry_delay_s=1.0, max_bytes=MAX_PLAYLIST_BYTES
+        self._transfer = TransferLimits(
+            timeout_s=_PLAYLIST_TIMEOUT_S,
+            attempts=3,
+            retry_delay_s=1.0,
+            max_bytes=limits.max_bytes,
         )
 
     def read_playlist(self) -> bytes:
-        return fetch(self.ref, byte_range=None, limits=self._limits)
+        return fetch(self.ref, byte_range=None, limits=self._transfer)
 
     @_address_errors()
     def resolve(self, uri: str) -> str:
@@ -187,13 +207,16 @@ class WebSource:
         return ""
 
     def variant(self, uri: str) -> "Source":
-        return WebSource(self.resolve(uri), self._rules)
+        return WebSource(self.resolve(uri), self._rules, self.limits)
 
 
 class FileSource:
     """A playlist file; what it names must lie in its folder or below."""
 
-    def __init__(self, path: Path, folder: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, folder: Path | None = None, limits: PlaylistLimits = DEFAULT_LIMITS
+    ) -> None:
+        self.limits = limits
         self._path = path.resolve()
         self._folder = (folder or self._path.parent).resolve()
         self.ref = self._path.as_uri()
@@ -202,7 +225,7 @@ class FileSource:
         if not self._path.is_file():
             raise SourceMissing(f"There is no playlist at {self._path}")
         with self._path.open("rb") as file:
-            return file.read(MAX_PLAYLIST_BYTES + 1)
+            return file.read(self.limits.max_bytes + 1)
 
     @_address_errors()
     def resolve(self, uri: str) -> str:
@@ -229,7 +252,7 @@ class FileSource:
 
     def variant(self, uri: str) -> "Source":
         ref = self.resolve(uri)
-        return FileSource(Path(unquote(urlsplit(ref).path)), self._folder)
+        return FileSource(Path(unquote(urlsplit(ref).path)), self._folder, self.limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,7 +290,7 @@ class Presentation:
 
 def open_presentation(source: Source) -> Presentation:
     """The source itself, or of a Master Playlist the best variant that is there."""
-    playlist = parse(source.read_playlist(), source.ref)
+    playlist = parse(source.read_playlist(), source.ref, source.limits)
     if isinstance(playlist, MediaPlaylist):
         return Presentation(source=source, playlist=playlist)
     problem: SourceError | None = None
@@ -301,7 +324,7 @@ def _open_sound(master: Source, audio: AudioRendition) -> SoundSource:
 
 
 def read_media_playlist(source: Source) -> MediaPlaylist:
-    playlist = parse(source.read_playlist(), source.ref)
+    playlist = parse(source.read_playlist(), source.ref, source.limits)
     if isinstance(playlist, MasterPlaylist):
         raise PlaylistInvalid(f"{source.ref} is a master playlist inside a master playlist")
     return playlist
@@ -316,7 +339,12 @@ def fingerprint(source: Source, first: Segment) -> str:
 
 
 def open_source(
-    ref: str, *, store: ObjectStore | None, source_bucket: str, allowed_hosts: Sequence[str]
+    ref: str,
+    *,
+    store: ObjectStore | None,
+    source_bucket: str,
+    allowed_hosts: Sequence[str],
+    limits: PlaylistLimits = DEFAULT_LIMITS,
 ) -> Source:
     """The source that an event's ``hls_path`` names: ``bucket/key``, a key, ``s3://`` or a URL.
 
@@ -324,7 +352,7 @@ def open_source(
     """
     web = WebRules(allowed_hosts)
     if urlsplit(ref).scheme in ("http", "https"):
-        return WebSource(ref, web)
+        return WebSource(ref, web, limits)
     if store is None:
         raise UsageError(f"{ref} needs an object store", "Set MINIO_ENDPOINT and its keys")
     if ref.startswith("s3://"):
@@ -337,4 +365,4 @@ def open_source(
         key = ref.lstrip("/").removeprefix(f"{source_bucket}/")
     if not key or ".." in key.split("/"):
         raise SourceForbidden(f"{ref} is no key of the bucket {source_bucket}")
-    return S3Source(store, source_bucket, key, web)
+    return S3Source(store, source_bucket, key, web, limits)

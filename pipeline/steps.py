@@ -20,6 +20,7 @@ from pipeline.media import boxes, images
 from pipeline.media.entries import read_forms
 from pipeline.media.interleave import interleave
 from pipeline.media.layout import MIN_PART_BYTES
+from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipeline.media.remux import FirstLook, first_look, make_input
 from pipeline.media.samples import SampleIndex, Span
 from pipeline.media.segments import has_own_init
@@ -43,7 +44,9 @@ def look(job: LookJob, tools: Tools) -> FirstLook:
     if loaded.media is None:
         raise MediaInvalid(loaded.problem)
     init = b"" if has_own_init(loaded.media.data) else loaded.init
-    return first_look(make_input([loaded.media], init, anchor_s=0, near_s=0.0))
+    return first_look(
+        make_input([loaded.media], init, limits=job.media_limits, anchor_s=0, near_s=0.0)
+    )
 
 
 def join_part(job: JoinJob, tools: Tools) -> Part:
@@ -70,7 +73,7 @@ def make_chunk(job: ChunkJob, tools: Tools) -> ChunkRecord:
     with timings.of("download"):
         loaded = load_chunk(job.chunk, loader)
     with timings.of("waiting"), tools.gate, timings.of("media"):
-        fragments = make_fragments(job.chunk, loaded, loader)
+        fragments = make_fragments(job.chunk, loaded, loader, job.media_limits)
     part = staging_key = None
     with timings.of("upload"):
         if job.part_url is not None and fragments.is_part:
@@ -138,7 +141,10 @@ def load_chunk(chunk: ChunkSpec, loader: Loader) -> list[list[Loaded]]:
 
 
 def make_fragments(
-    chunk: ChunkSpec, loaded: Sequence[Sequence[Loaded]], loader: Loader
+    chunk: ChunkSpec,
+    loaded: Sequence[Sequence[Loaded]],
+    loader: Loader,
+    limits: MediaLimits = DEFAULT_LIMITS,
 ) -> Fragments:
     """``loaded``: as ``load_chunk`` returns them; ``loader`` reads what is needed besides."""
     made = [
@@ -147,13 +153,14 @@ def make_fragments(
             anchor_s=chunk.anchor_s,
             playlist=playlist,
             nearby=lambda segment: loader.load([segment])[0],
+            limits=limits,
         ).make(own)
         for playlist, (stretch, own) in enumerate(
             zip((chunk.main, *chunk.audio), loaded, strict=True)
         )
     ]
     spans, pieces = interleave([of_playlist.bodies for of_playlist in made])
-    border = _decode_border(spans, pieces)
+    border = _decode_border(spans, pieces, limits)
     return Fragments(chunk=chunk, made=made, spans=spans, pieces=pieces, border=border)
 
 
@@ -192,7 +199,9 @@ def _fetch(address: Address, limits: TransferLimits) -> bytes:
     return fetch(address.url, byte_range=address.byte_range, limits=limits)
 
 
-def _decode_border(spans: Sequence[Span], pieces: Sequence[memoryview]) -> dict[str, Any]:
+def _decode_border(
+    spans: Sequence[Span], pieces: Sequence[memoryview], limits: MediaLimits
+) -> dict[str, Any]:
     """Decode the first keyframe of the first fragment, from the bytes that will be uploaded, found
     and described by what its index and its sample entry say."""
     span = next((span for span in spans if any(t.kind == "video" for t in span.tracks)), None)
@@ -206,7 +215,7 @@ def _decode_border(spans: Sequence[Span], pieces: Sequence[memoryview]) -> dict[
     entry = next(form.entry for form in read_forms(span.init) if form.track_id == video.track_id)
     sample = _cut_out(pieces, int(offsets[at]), int(video.size[at]))
     try:
-        frame = images.decode_keyframe(entry, sample)
+        frame = images.decode_keyframe(entry, sample, limits)
     except MediaInvalid as error:
         return {"decoded": False, "reason": error.message}
     return {"decoded": True, "score": round(images.poster_score(frame), 3)}

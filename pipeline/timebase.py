@@ -14,6 +14,8 @@ from pipeline.errors import MediaInvalid
 
 LEAD_S = 10
 TS_WRAP_S = Fraction(2**33, 90_000)
+# Far beyond any time of day that a clock may show in seconds (until 2106).
+FAR_S = 2**32
 
 
 def nearest_turn(time_s: float, near_s: float) -> float:
@@ -41,7 +43,8 @@ class Clock:
             raise MediaInvalid(f"its time base {time_base} does not divide a second")
         shift += round(self.shift_s / time_base)
         if not self.wraps:
-            return TickMapping(shift=int(shift), period=0, floor=0)
+            # A clock that was set back to before the anchor must not go below zero.
+            return TickMapping(shift=int(shift), period=int(FAR_S / time_base), floor=0)
         period = int(TS_WRAP_S / time_base)
         expected = int((LEAD_S + self.near_s) / time_base)
         return TickMapping(shift=int(shift), period=period, floor=max(0, expected - period // 2))
@@ -49,14 +52,11 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class TickMapping:
-    """``ticks -> ticks + shift``, put into ``[floor, floor + period)`` where the clock wraps."""
+    """``ticks -> ticks + shift``, put into ``[floor, floor + period)``."""
 
     shift: int
     period: int
     floor: int
 
     def __call__(self, ticks: int) -> int:
-        moved = ticks + self.shift
-        if not self.period:
-            return moved
-        return (moved - self.floor) % self.period + self.floor
+        return (ticks + self.shift - self.floor) % self.period + self.floor

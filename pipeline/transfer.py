@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from typing_extensions import Buffer
 
-from pipeline.connections import BadUrl, exchange
+from pipeline.connections import BadUrl, ForbiddenAddress, exchange
 from pipeline.errors import (
     BucketMissing,
     MediaInvalid,
@@ -131,6 +131,8 @@ def _source_errors(url: str) -> Iterator[None]:
         yield
     except BadUrl as error:
         raise Unsupported(f"{shown(url)}: {error}") from error
+    except ForbiddenAddress as error:
+        raise SourceForbidden(f"{shown(url)}: {error}") from error
     except TimeoutError as error:
         raise SourceUnavailable(f"{shown(url)} did not come in time") from error
     except http.client.IncompleteRead as error:
@@ -243,7 +245,7 @@ def _inflate(url: str, encoding: str, data: bytes, max_bytes: int) -> bytes:
 def _store_errors(url: str) -> Iterator[None]:
     try:
         yield
-    except BadUrl as error:
+    except (BadUrl, ForbiddenAddress) as error:
         raise StoreError(f"{shown(url)}: {error}") from error
     except TimeoutError as error:
         raise StoreUnavailable(f"{shown(url)} could not be written in time") from error

@@ -11,9 +11,12 @@ from typing import Any
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Stream
 
 from pipeline.errors import MediaInvalid
+from pipeline.media.bombs import MAX_STREAMS, refuse_bombs
+from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipeline.media.segments import Joined
 from pipeline.media.sniff import Kind
 
@@ -22,8 +25,20 @@ BUFFER_BYTES = 256 * 1024
 COPYABLE = frozenset(
     {"h264", "hevc", "av1", "vp9", "aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"}
 )
-_MAX_STREAMS = 64
+# What everything plays, for what cannot be copied; and what FFmpeg can make here at all.
+ANYWHERE = {"video": "h264", "audio": "aac"}
+ENCODABLE = {
+    "h264": "libx264",
+    "hevc": "libx265",
+    "aac": "aac",
+    "mp3": "libmp3lame",
+    "ac3": "ac3",
+    "eac3": "eac3",
+    "opus": "libopus",
+}
 _PROBE_ALL_US = 3600 * 1_000_000
+# FFmpeg keeps what it probes: of the smallest packets a hundred times as much as they are.
+_PROBE_MOST_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,19 +52,34 @@ class Choice:
 
 
 @contextmanager
-def open_media(kind: Kind, pieces: Sequence[bytes]) -> Iterator[InputContainer]:
-    """The pieces as one file. Raises ``MediaInvalid`` for what FFmpeg cannot read, also while it is
-    used."""
+def open_media(
+    kind: Kind,
+    pieces: Sequence[bytes],
+    *,
+    limits: MediaLimits = DEFAULT_LIMITS,
+    thorough: bool = False,
+) -> Iterator[InputContainer]:
+    """The pieces as one file. ``thorough``: look for streams in all of it. Raises ``MediaInvalid``
+    for what FFmpeg cannot read, also while it is used, and for what is above the limits."""
+    if kind is Kind.MP4:
+        refuse_bombs(pieces, limits)
+    options = {"max_pixels": str(limits.max_pixels)}
     with media_errors():
-        source = _open(kind, pieces)
-        if any(map(_is_unknown, source.streams)):
+        source = _open(kind, pieces, **options)
+        if not kind.is_packed and (thorough or any(map(_is_unknown, source.streams))):
             # Its first packet comes later than FFmpeg looks of itself.
             source.close()
-            size = sum(map(len, pieces))
-            source = _open(kind, pieces, probesize=str(size), analyzeduration=str(_PROBE_ALL_US))
+            size = min(_PROBE_MOST_BYTES, sum(map(len, pieces)))
+            options |= {"probesize": str(size), "analyzeduration": str(_PROBE_ALL_US)}
+            source = _open(kind, pieces, **options)
         with source:
-            if len(source.streams) > _MAX_STREAMS:
+            if len(source.streams) > MAX_STREAMS:
                 raise MediaInvalid(f"it declares {len(source.streams)} streams")
+            for stream in source.streams.video:
+                if _can_be_kept(stream):
+                    context = stream.codec_context
+                    limits.refuse_picture(context.width or 0, context.height or 0)
+                    context.options = {**context.options, "max_pixels": str(limits.max_pixels)}
             yield source
 
 
@@ -62,7 +92,7 @@ def choose_streams(source: InputContainer, programs: Collection[tuple[int, int]]
     sounds = [
         s
         for s in source.streams.audio
-        if s.codec_context.sample_rate and _can_be_kept(s) and _goes_with(best, s, programs)
+        if _can_be_kept(s) and s.codec_context.sample_rate and _goes_with(best, s, programs)
     ]
     kept: list[Stream] = [best] if best is not None else []
     kept += sounds
@@ -78,6 +108,22 @@ def choose_streams(source: InputContainer, programs: Collection[tuple[int, int]]
     )
 
 
+def packets_of(
+    source: InputContainer, kept: Sequence[Stream], limits: MediaLimits
+) -> "Iterator[Packet[Stream]]":
+    """All packets but the demuxer's empty ones. Raises ``LateStream``."""
+    number = 0
+    try:
+        for packet in source.demux(kept):
+            if packet.size:
+                number += 1
+                if number > limits.max_packets:
+                    limits.refuse_packets(number)
+                yield packet
+    except IndexError as error:  # PyAV looks for a stream that it does not know.
+        raise LateStream("a stream that nothing declared appears in it") from error
+
+
 def describe(stream: Stream) -> str:
     return f"{codec_name(stream)} {stream.type}"
 
@@ -85,7 +131,13 @@ def describe(stream: Stream) -> str:
 def codec_name(stream: Stream) -> str:
     """The codec's own name, whichever decoder would read it (``av1``, not ``libdav1d``)."""
     context = getattr(stream, "codec_context", None)
-    return context.codec.canonical_name if context else "unknown"
+    if context is not None:
+        return str(context.codec.canonical_name)
+    return str(getattr(stream, "name", None) or "unknown")
+
+
+class LateStream(MediaInvalid):
+    """A stream that was not there when FFmpeg looked for streams."""
 
 
 @contextmanager
@@ -93,6 +145,8 @@ def media_errors() -> Iterator[None]:
     """FFmpeg's errors about bytes become ``MediaInvalid``."""
     try:
         yield
+    except (av.error.BlockingIOError, av.error.EOFError) as error:
+        raise MediaInvalid("it breaks off before FFmpeg can read it") from error
     except av.error.FFmpegError as error:
         raise MediaInvalid(f"FFmpeg cannot read it: {error.strerror}") from error
     except UnicodeDecodeError as error:

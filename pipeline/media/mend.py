@@ -1,6 +1,10 @@
-"""Timestamps that no muxer takes, mended: missing ones, steps back, clocks that start anew inside a
-segment. Pictures and sounds stay as they are."""
+"""Damaged segments, mended: timestamps that no muxer takes (missing ones, steps back, clocks that
+start anew on the way), streams that are encoded otherwise on the way, sound that cannot be decoded.
 
+What is kept stays as it is.
+"""
+
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,34 +14,41 @@ from av.packet import Packet
 from av.stream import Stream
 
 from pipeline.errors import MediaInvalid
-from pipeline.media.demux import choose_streams, open_media
+from pipeline.media.demux import choose_streams, codec_name
 from pipeline.media.muxing import Muxer
+from pipeline.media.parameters import parameter_sets
 from pipeline.media.remux import (
     LONGEST_STEP_S,
     Input,
     Remuxed,
+    adts_form,
     copy_of,
     is_torn_adts,
     placed_packets,
     refuse_to_copy,
     to_mp4_form,
 )
+from pipeline.media.sniff import Kind
 from pipeline.timebase import TickMapping
 
 # A step back of less than this is a timestamp that is wrong, not a clock that was set.
 _RESET_S = 0.5
+_ADTS_BYTES = 7
 
 
 def mend(given: Input) -> list[Remuxed]:
     """Copy all packets; one result per piece of uninterrupted clock. Raises ``MediaInvalid``."""
-    with open_media(given.kind, given.pieces) as source:
+    with given.open(thorough=True) as source:
         choice = choose_streams(source, given.programs())
-        refuse_to_copy(choice.kept)
+        refuse_to_copy(choice.kept, given.form)
         clock, own = given.clock(), given.own_bytes
-        lanes = {s.index: _Lane(s, clock.mapping(_time_base(s))) for s in choice.kept}
-        for packet, position in placed_packets(source, choice.kept):
+        untimed = 0 if given.kind.is_packed else None
+        lanes = {
+            s.index: _Lane(s, clock.mapping(_time_base(s)), untimed=untimed) for s in choice.kept
+        }
+        for packet, position in placed_packets(source, choice.kept, given.limits):
             if position in own:
-                lanes[packet.stream_index].take(packet)
+                lanes[packet.stream_index].take(packet, given.kind is Kind.MP4)
         resets = {lane.resets for lane in lanes.values() if lane.packets}
         if not resets:
             raise MediaInvalid("no packet in it")
@@ -45,6 +56,10 @@ def mend(given: Input) -> list[Remuxed]:
             # Not all streams start anew: it is no clock that was set.
             for lane in lanes.values():
                 lane.join()
+        if resets == {0}:
+            changes_s = sorted(at for lane in lanes.values() for at in lane.changes_s)
+            for lane in lanes.values():
+                lane.part(changes_s)
         made = [
             _mux([(lane, lane.epoch(number)) for lane in lanes.values()])
             for number in range(max(lane.resets for lane in lanes.values()) + 1)
@@ -71,18 +86,22 @@ def _time_base(stream: Stream) -> Any:
 
 @dataclass(slots=True)
 class _Lane:
-    """One stream's packets with times that grow. ``resets``: how often its clock starts anew."""
+    """One stream's packets with times that grow. ``resets``: how often its clock starts anew;
+    ``changes_s``: when it is encoded otherwise from."""
 
     stream: Stream
     mapping: TickMapping
     packets: "list[tuple[int, Packet[Any]]]" = field(default_factory=list)
     resets: int = 0
     torn: int = 0
+    changes_s: list[float] = field(default_factory=list)
+    untimed: int | None = None
     _last: int | None = None
     _step: int = 1
+    _form: bytes = b""
 
-    def take(self, packet: "Packet[Stream]") -> None:
-        if packet.is_corrupt and packet.pts is None and packet.dts is None:
+    def take(self, packet: "Packet[Stream]", is_mp4: bool) -> None:
+        if (packet.is_corrupt and is_mp4) or not self._is_heard(packet):
             self.torn += 1
             return
         pts, dts = packet.pts, packet.dts
@@ -92,10 +111,13 @@ class _Lane:
         if dts is None:
             dts = expected if expected is not None else pts
         if dts is None:
+            dts = self.mapping(0) if self.untimed is not None else None
+        if dts is None:
             self.torn += 1
             return
         packet.dts, packet.pts = dts, dts if pts is None else pts
         self._follow(packet)
+        self._watch_form(packet)
         self.packets.append((self.resets, packet))
 
     def join(self) -> None:
@@ -109,6 +131,37 @@ class _Lane:
             packet.dts, packet.pts = dts + shift, pts + shift
             last = dts + shift
             self.packets[number] = (0, packet)
+
+    def part(self, changes_s: Sequence[float]) -> None:
+        """One piece up to each change, of whichever stream."""
+        unit = float(_time_base(self.stream))
+        self.resets = len(changes_s)
+        self.packets = [
+            (bisect_right(changes_s, (packet.dts or 0) * unit), packet)
+            for _, packet in self.packets
+        ]
+
+    def _is_heard(self, packet: "Packet[Stream]") -> bool:
+        """Whether sound can be decoded: players stop at what cannot. Pictures are concealed."""
+        if self.stream.type != "audio":
+            return True
+        context: Any = self.stream.codec_context
+        try:
+            context.decode(packet)
+        except av.error.FFmpegError:
+            return False
+        return True
+
+    def _watch_form(self, packet: "Packet[Stream]") -> None:
+        name = codec_name(self.stream)
+        form = b""
+        if name == "aac" and not self.stream.codec_context.extradata and packet.size >= _ADTS_BYTES:
+            form = adts_form(packet)
+        elif name in ("h264", "hevc") and packet.is_keyframe:
+            form = parameter_sets(name, packet)
+        if form and self._form and form != self._form:
+            self.changes_s.append((packet.dts or 0) * float(_time_base(self.stream)))
+        self._form = form or self._form
 
     def epoch(self, number: int) -> "list[Packet[Any]]":
         return [packet for resets, packet in self.packets if resets == number]

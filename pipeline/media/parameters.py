@@ -2,6 +2,8 @@
 
 from typing_extensions import Buffer
 
+from pipeline.media.boxes import reading
+
 _SEARCH_BYTES = 4096
 # By NAL unit type: SPS, PPS; VPS, SPS, PPS (H.264 table 7-1, H.265 table 7-1).
 _SETS = {"h264": frozenset({7, 8}), "hevc": frozenset({32, 33, 34})}
@@ -23,3 +25,19 @@ def parameter_sets(codec: str, packet: Buffer) -> bytes:
             found.append(data[at + 3 : end].rstrip(b"\0"))
         at = following
     return b"".join(found)
+
+
+def annex_b(avcc: bytes) -> bytes:
+    """The sets of an AVCDecoderConfigurationRecord (ISO/IEC 14496-15 5.3.3.1) with start codes.
+
+    Raises ``MediaInvalid``.
+    """
+    with reading("avcC"):
+        sets, at = [], 5
+        for mask in (0x1F, 0xFF):
+            count, at = avcc[at] & mask, at + 1
+            for _ in range(count):
+                size = avcc[at] << 8 | avcc[at + 1]
+                sets.append(avcc[at + 2 : at + 2 + size])
+                at += 2 + size
+        return b"".join(b"\0\0\0\1" + one for one in sets)

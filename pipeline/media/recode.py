@@ -23,23 +23,36 @@ from av.stream import Stream
 from av.video.frame import VideoFrame
 
 from pipeline.errors import MediaInvalid
-from pipeline.media.demux import COPYABLE, choose_streams, codec_name, open_media
+from pipeline.media.demux import ANYWHERE, ENCODABLE, choose_streams, codec_name
 from pipeline.media.muxing import Muxer
 from pipeline.media.remux import (
     Input,
     Remuxed,
     copy_of,
+    is_copied,
     is_torn_adts,
     placed_packets,
     to_mp4_form,
 )
 from pipeline.timebase import TickMapping
 
-_X264 = {"preset": "veryfast", "crf": "20", "bf": "0", "x264-params": "scenecut=0:keyint=infinite"}
+# Pictures in the order in which they are shown, keyframes where the source has them.
+_ENCODERS = {
+    "h264": {
+        "preset": "veryfast",
+        "crf": "20",
+        "bf": "0",
+        "x264-params": "scenecut=0:keyint=infinite",
+    },
+    "hevc": {
+        "preset": "veryfast",
+        "crf": "22",
+        "x265-params": "bframes=0:scenecut=0:keyint=-1:log-level=none:pools=none",
+    },
+}
 _AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 8_000)
-_AAC_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 _BITS_PER_CHANNEL = 80_000
-_GRID = 1024
 # Timestamps of sound are rounded; a step below this is no pause.
 _STEADY_S = 0.04
 _MAX_SILENCE_S = 30.0
@@ -50,7 +63,7 @@ def recode(given: Input, *, everything: bool = False) -> Remuxed:
 
     Raises ``MediaInvalid`` if nothing can be decoded.
     """
-    with open_media(given.kind, given.pieces) as source, ExitStack() as stack:
+    with given.open(thorough=True) as source, ExitStack() as stack:
         choice = choose_streams(source, given.programs())
         muxer = Muxer([stream.type for stream in choice.kept])
         stack.callback(muxer.abandon)
@@ -58,10 +71,16 @@ def recode(given: Input, *, everything: bool = False) -> Remuxed:
         lanes: dict[int, _Copied | _Pictures | _Sound] = {}
         for stream in choice.kept:
             assert stream.time_base is not None
-            is_copied = codec_name(stream) in COPYABLE and not everything
-            make = _Copied if is_copied else _Pictures if stream.type == "video" else _Sound
-            lanes[stream.index] = make(stream, muxer, clock.mapping(stream.time_base))
-        for packet, position in placed_packets(source, choice.kept):
+            mapping = clock.mapping(stream.time_base)
+            if is_copied(stream, given.form) and not everything:
+                lanes[stream.index] = _Copied(stream, muxer, mapping)
+            elif stream.type == "video":
+                target = _target(given.form.video, "video")
+                lanes[stream.index] = _Pictures(stream, muxer, mapping, target)
+            else:
+                target = _target(given.form.audio, "audio")
+                lanes[stream.index] = _Sound(stream, muxer, mapping, target)
+        for packet, position in placed_packets(source, choice.kept, given.limits):
             where = -1 if position < own.start else int(position >= own.stop)
             lanes[packet.stream_index].take(packet, where)
         written = _write(muxer, list(lanes.values()))
@@ -74,6 +93,11 @@ def recode(given: Input, *, everything: bool = False) -> Remuxed:
             recoded=tuple(lane.what for lane in lanes.values() if lane.what),
             undecoded=sum(lane.undecoded for lane in lanes.values()),
         )
+
+
+def _target(codec: str, kind: str) -> str:
+    """The recording's own codec, where it can be made."""
+    return codec if codec in ENCODABLE else ANYWHERE[kind]
 
 
 def _write(muxer: Muxer, lanes: "Sequence[_Copied | _Pictures | _Sound]") -> int:
@@ -133,17 +157,18 @@ class _Pictures:
 
     torn = 0
 
-    def __init__(self, stream: Stream, muxer: Muxer, mapping: TickMapping) -> None:
+    def __init__(self, stream: Stream, muxer: Muxer, mapping: TickMapping, target: str) -> None:
         context: Any = stream.codec_context
         context.thread_count = 1
         self._mapping, self._context = mapping, context
-        self.what = f"{codec_name(stream)} -> h264"
+        self._stream, self._muxer, self._target = stream, muxer, target
+        self.what = f"{codec_name(stream)} -> {target}"
         self._expected: list[int] = []
         self._own: dict[int, tuple[int, bool]] = {}
         self._last: int | None = None
         self._shown: list[int] = []
-        self._out = muxer.container.add_stream("libx264", rate=_rate(stream), options=dict(_X264))
-        _describe_pictures(self._out.codec_context, self._context, stream)
+        # Some codecs tell the size of their pictures with the first of them.
+        self._out: Any = None
         self._packets: list[Packet[Any]] = []
 
     @property
@@ -188,6 +213,13 @@ class _Pictures:
             return
         self._last = pts
         self._shown.append(pts)
+        if self._out is None:
+            self._out = self._muxer.container.add_stream(
+                ENCODABLE[self._target],
+                rate=_rate(self._stream),
+                options=dict(_ENCODERS[self._target]),
+            )
+            _describe_pictures(self._out.codec_context, self._context, frame, self._stream)
         context = self._out.codec_context
         picture = frame.reformat(width=context.width, height=context.height, format=context.pix_fmt)
         picture.pts, picture.time_base = pts, context.time_base
@@ -204,11 +236,13 @@ def _rate(stream: Stream) -> Fraction:
     return min(Fraction(rate), Fraction(240)) if rate else Fraction(25)
 
 
-def _describe_pictures(target: Any, source: Any, stream: Stream) -> None:
+def _describe_pictures(target: Any, source: Any, frame: VideoFrame, stream: Stream) -> None:
     """Size, shape and colours as they are; sides that are odd lose a line."""
-    target.width, target.height = source.width & ~1, source.height & ~1
+    target.width, target.height = frame.width & ~1, frame.height & ~1
     if target.width < 2 or target.height < 2:
-        raise MediaInvalid(f"pictures of {source.width} x {source.height}")
+        raise MediaInvalid(f"pictures of {frame.width} x {frame.height}")
+    if target.name == "libx265":
+        target.codec_tag = "hvc1"  # Apple's players take no hev1.
     target.pix_fmt = "yuv420p"
     target.time_base = stream.time_base
     target.thread_count = 1
@@ -223,6 +257,7 @@ class _Fifo:
     the recording's own count."""
 
     channels: int
+    grid: int
     at: int = 0
     parts: list[npt.NDArray[np.float32]] = field(default_factory=list)
     length: int = 0
@@ -233,12 +268,12 @@ class _Fifo:
 
     def frames(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         """Whole frames of the grid."""
-        if self.length < _GRID:
+        if self.length < self.grid:
             return
         joined = np.concatenate(self.parts, axis=1)
-        whole = self.length - self.length % _GRID
-        for first in range(0, whole, _GRID):
-            yield self.at + first, np.ascontiguousarray(joined[:, first : first + _GRID])
+        whole = self.length - self.length % self.grid
+        for first in range(0, whole, self.grid):
+            yield self.at + first, np.ascontiguousarray(joined[:, first : first + self.grid])
         self.parts, self.length, self.at = [joined[:, whole:]], self.length - whole, self.at + whole
 
 
@@ -247,20 +282,31 @@ class _Sound:
 
     torn = 0
 
-    def __init__(self, stream: Stream, muxer: Muxer, mapping: TickMapping) -> None:
+    def __init__(self, stream: Stream, muxer: Muxer, mapping: TickMapping, target: str) -> None:
         context: Any = stream.codec_context
         assert stream.time_base is not None
         self._mapping, self._context, self._time_base = mapping, context, stream.time_base
-        self.what = f"{codec_name(stream)} -> aac"
+        self.what = f"{codec_name(stream)} -> {target}"
         self.undecoded = 0
-        self._rate = min(_AAC_RATES, key=lambda rate: abs(rate - context.sample_rate))
-        layout = _AAC_LAYOUTS.get(context.layout.nb_channels, "stereo")
-        self._out = muxer.container.add_stream("aac", rate=self._rate, layout=layout)
-        channels = self._out.codec_context.layout.nb_channels
-        self._out.codec_context.bit_rate = _BITS_PER_CHANNEL * channels
-        self._out.codec_context.time_base = Fraction(1, self._rate)
-        self._resampler = AudioResampler("fltp", layout, self._rate)
-        self._fifo = _Fifo(channels)
+        self._rate = min(_rates(target), key=lambda rate: abs(rate - context.sample_rate))
+        layout = _LAYOUTS.get(context.layout.nb_channels, "stereo")
+        if target == "mp3" and layout == "5.1":
+            layout = "stereo"
+        self._out: Any = muxer.container.add_stream(
+            ENCODABLE[target], rate=self._rate, layout=layout
+        )
+        encoder: Any = self._out.codec_context
+        channels = encoder.layout.nb_channels
+        encoder.bit_rate = _BITS_PER_CHANNEL * channels
+        encoder.time_base = Fraction(1, self._rate)
+        encoder.format = _sample_format(encoder)
+        encoder.open()
+        self._packer = AudioResampler(encoder.format, encoder.layout, self._rate)
+        # Opus gives its frames their size by their length.
+        self._grid = encoder.frame_size or self._rate // 50
+        self._form: tuple[str, str, int] | None = None
+        self._resampler = self._new_resampler()
+        self._fifo = _Fifo(channels, self._grid)
         self._next: int | None = None
         self._begin: int | None = None  # Number of the first sample that is wanted,
         self._end: int | None = None  # and of the first behind them.
@@ -293,10 +339,12 @@ class _Sound:
         for piece in self._resampler.resample(None):
             self._append(piece.to_ndarray().astype(np.float32))
         end = self._next if self._end is None else self._end
-        self._append(np.zeros((self._fifo.channels, -self._fifo.length % _GRID), np.float32))
+        self._append(np.zeros((self._fifo.channels, -self._fifo.length % self._grid), np.float32))
         self._encode()
         self._packets += self._out.codec_context.encode(None)
-        first = _ceil(self._begin) if self._has_lead else self._begin - self._begin % _GRID
+        first = self._begin - self._begin % self._grid
+        if self._has_lead and first < self._begin:
+            first += self._grid
         kept = []
         for packet in self._packets:
             if packet.pts is not None and first <= packet.pts < end:
@@ -304,19 +352,26 @@ class _Sound:
                 kept.append(packet)
         return kept
 
+    def _new_resampler(self) -> AudioResampler:
+        """One for each form that the source takes on."""
+        return AudioResampler("fltp", self._out.codec_context.layout.name, self._rate)
+
     def _sample(self, ticks: int) -> int:
         return round(ticks * self._time_base * self._rate)
 
     def _hear(self, frame: AudioFrame) -> None:
         at = self._sample(frame.pts) if frame.pts is not None else self._next
         frame.pts = None
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if form != self._form:
+            self._form, self._resampler = form, self._new_resampler()
         resampled = self._resampler.resample(frame)
         pieces = [piece.to_ndarray().astype(np.float32) for piece in resampled]
         if at is None or not pieces:
             return
         if self._next is None:
-            self._next = self._fifo.at = at - at % _GRID
-            self._append(np.zeros((self._fifo.channels, at % _GRID), np.float32))
+            self._next = self._fifo.at = at - at % self._grid
+            self._append(np.zeros((self._fifo.channels, at % self._grid), np.float32))
         pause = at - self._next
         if pause > _MAX_SILENCE_S * self._rate:
             raise MediaInvalid("its sound pauses for too long")
@@ -333,13 +388,23 @@ class _Sound:
 
     def _encode(self) -> None:
         for at, samples in self._fifo.frames():
-            frame = AudioFrame.from_ndarray(
-                samples, format="fltp", layout=self._out.codec_context.layout.name
-            )
-            frame.sample_rate, frame.pts = self._rate, at
-            frame.time_base = Fraction(1, self._rate)
-            self._packets += self._out.codec_context.encode(frame)
+            context = self._out.codec_context
+            frame = AudioFrame.from_ndarray(samples, format="fltp", layout=context.layout.name)
+            frame.sample_rate = self._rate
+            (ready,) = self._packer.resample(frame)
+            ready.pts, ready.time_base = at, Fraction(1, self._rate)
+            self._packets += context.encode(ready)
 
 
-def _ceil(sample: int) -> int:
-    return sample + -sample % _GRID
+def _rates(codec: str) -> tuple[int, ...]:
+    """Sampling rates that the codec takes."""
+    if codec == "aac":
+        return _AAC_RATES
+    return (48_000,) if codec == "opus" else (48_000, 44_100, 32_000)
+
+
+def _sample_format(context: Any) -> Any:
+    """Of those that the encoder takes, the one that needs least conversion."""
+    names = [form.name for form in context.codec.audio_formats or ()]
+    best = next((name for name in ("fltp", "flt", "s16p", "s16") if name in names), "fltp")
+    return av.AudioFormat(best)

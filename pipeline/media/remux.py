@@ -5,9 +5,10 @@ move timestamps to recording time and count packets.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer, OutputContainer
@@ -16,17 +17,22 @@ from av.stream import Stream
 
 from pipeline.errors import MediaInvalid
 from pipeline.media.demux import (
+    ANYWHERE,
     COPYABLE,
+    ENCODABLE,
     choose_streams,
     codec_name,
     describe,
     open_media,
+    packets_of,
 )
+from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipeline.media.muxing import Muxer
-from pipeline.media.parameters import parameter_sets
+from pipeline.media.parameters import annex_b, parameter_sets
 from pipeline.media.segments import Tally, without_torn_end
 from pipeline.media.sniff import Kind, Media
 from pipeline.media.ts import read_tables
+from pipeline.model import PLAIN, Form
 from pipeline.timebase import Clock
 
 # FFmpeg's muxer ends the process over a step of more than 2**31 ticks; no pause is that long.
@@ -39,7 +45,8 @@ class Input:
     """Consecutive segments of one encoding. ``init``: their EXT-X-MAP bytes, or empty.
 
     ``lead`` and ``trail`` are read before and behind them, but their packets are not wanted.
-    ``anchor_s``, ``near_s``, ``shift_s``: see ``Clock`` and ``Stretch``.
+    ``anchor_s``, ``near_s``, ``shift_s``: see ``Clock`` and ``Stretch``; ``form``: what the
+    recording is made to; ``thorough``: see ``open_media``.
     """
 
     kind: Kind
@@ -51,6 +58,9 @@ class Input:
     anchor_s: int
     near_s: float
     shift_s: float = 0.0
+    form: Form = PLAIN
+    thorough: bool = False
+    limits: MediaLimits = DEFAULT_LIMITS
 
     @property
     def own_bytes(self) -> range:
@@ -61,6 +71,11 @@ class Input:
     @property
     def pieces(self) -> tuple[bytes, ...]:
         return (self.init, *self.lead, *self.segments, *self.trail)
+
+    def open(self, *, thorough: bool = False) -> AbstractContextManager[InputContainer]:
+        return open_media(
+            self.kind, self.pieces, limits=self.limits, thorough=thorough or self.thorough
+        )
 
     def clock(self) -> Clock:
         """Where nothing in packed audio tells the time, the playlist's durations have to."""
@@ -80,14 +95,17 @@ class Input:
         return found if len({program for program, _ in found}) > 1 else []
 
 
-def make_input(media: Sequence[Media], init: bytes, **times: float) -> Input:
+def make_input(
+    media: Sequence[Media], init: bytes, *, limits: MediaLimits = DEFAULT_LIMITS, **others: Any
+) -> Input:
     """Of segments of one kind."""
     return Input(
         kind=media[0].kind,
         segments=tuple(without_torn_end(m.data) for m in media),
         init=init,
         stamp=media[0].stamp,
-        **times,  # type: ignore[arg-type]
+        limits=limits,
+        **others,
     )
 
 
@@ -98,7 +116,8 @@ class Remuxed:
     ``torn``: frames of sound that are left out because their end is missing. ``dropped``, ``lost``:
     see ``Choice``. ``recoded``: streams that are encoded anew, as ``"mp2 -> aac"``; ``undecoded``:
     their packets that gave nothing. ``cuts``: numbers of segments that do not go on where the one
-    before ended or as it was encoded; ``silent``: of those that gave nothing.
+    before ended or as it was encoded; ``silent``: of those that gave nothing; ``damaged``: of those
+    with packets that lack bytes. ``changes_inside``: the one segment is encoded anew on the way.
     """
 
     data: memoryview
@@ -110,6 +129,8 @@ class Remuxed:
     undecoded: int = 0
     cuts: tuple[int, ...] = ()
     silent: tuple[int, ...] = ()
+    damaged: tuple[int, ...] = ()
+    changes_inside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +142,7 @@ class FirstLook:
     wraps: bool
     streams: tuple[str, ...]
     bytes_per_s: float
+    form: Form
 
     @property
     def anchor_s(self) -> int:
@@ -132,39 +154,60 @@ def remux(given: Input) -> Remuxed:
     """Copy all packets. Raises ``MediaInvalid`` for bytes that are no such media, and
     ``CannotCopy`` for codecs that MP4 or browsers do not take."""
     tally = Tally(given.init, [*given.lead, *given.segments, *given.trail])
-    with open_media(given.kind, given.pieces) as source, ExitStack() as stack:
+    with given.open() as source, ExitStack() as stack:
         choice = choose_streams(source, given.programs())
-        refuse_to_copy(choice.kept)
+        refuse_to_copy(choice.kept, given.form)
         muxer = Muxer([stream.type for stream in choice.kept])
         stack.callback(muxer.abandon)
         clock = given.clock()
-        lanes = {s.index: CopyLane(s, muxer.container, clock, tally) for s in choice.kept}
+        lanes = {s.index: CopyLane(s, muxer, clock, tally, given) for s in choice.kept}
         for packet in own_packets(source, choice.kept, given):
             lanes[packet.stream_index].take(packet)
         if not any(lane.taken for lane in lanes.values()):
             raise MediaInvalid("no packet in it")
         data = muxer.close()
-        cuts, silent = tally.judge({s.index: s.time_base for s in choice.kept if s.time_base})
+        verdict = tally.judge({s.index: s.time_base for s in choice.kept if s.time_base})
         ahead, own = len(given.lead), range(len(given.segments))
+
+        def numbers(found: Sequence[int]) -> tuple[int, ...]:
+            return tuple(number - ahead for number in found if number - ahead in own)
+
         return Remuxed(
             data=data,
             dropped=choice.dropped,
             lost=choice.lost,
             packets=sum(lane.taken for lane in lanes.values()),
             torn=sum(lane.torn for lane in lanes.values()),
-            cuts=tuple(number - ahead for number in cuts if number - ahead in own[1:]),
-            silent=tuple(number - ahead for number in silent if number - ahead in own),
+            cuts=tuple(number for number in numbers(verdict.cuts) if number),
+            silent=numbers(verdict.silent),
+            damaged=numbers(verdict.damaged),
+            changes_inside=len(given.segments) == 1 and bool(verdict.changed),
         )
 
 
 class CannotCopy(MediaInvalid):
-    """A codec that MP4 does not hold or nothing plays from it."""
+    """A codec that MP4 does not hold or nothing plays from it, or another than before."""
 
 
-def refuse_to_copy(streams: Sequence[Stream]) -> None:
+def form_of(streams: Sequence[Stream]) -> Form:
+    """What a recording that begins with these streams is made to."""
+    names = {}
+    for stream in reversed(streams):
+        name = codec_name(stream)
+        names[stream.type] = name if name in COPYABLE else ANYWHERE[stream.type]
+    return Form(video=names.get("video", ""), audio=names.get("audio", ""))
+
+
+def is_copied(stream: Stream, form: Form) -> bool:
+    """Whether its packets go as they are into a recording of this form."""
+    name, main = codec_name(stream), form.video if stream.type == "video" else form.audio
+    return name in COPYABLE and (name == main or main not in ENCODABLE)
+
+
+def refuse_to_copy(streams: Sequence[Stream], form: Form) -> None:
     for stream in streams:
-        if codec_name(stream) not in COPYABLE:
-            raise CannotCopy(f"{describe(stream)} cannot be copied into MP4")
+        if not is_copied(stream, form):
+            raise CannotCopy(f"{describe(stream)} cannot be copied into this recording")
 
 
 def own_packets(
@@ -172,37 +215,35 @@ def own_packets(
 ) -> "Iterator[Packet[Stream]]":
     """The packets that begin in the segments, neither before nor behind them."""
     if not given.lead and not given.trail:
-        # The demuxer's flush packets have no size.
-        yield from (packet for packet in source.demux(kept) if packet.size)
+        yield from packets_of(source, kept, given.limits)
         return
     own = given.own_bytes
-    for packet, position in placed_packets(source, kept):
+    for packet, position in placed_packets(source, kept, given.limits):
         if position in own:
             yield packet
 
 
 def placed_packets(
-    source: InputContainer, kept: Sequence[Stream]
+    source: InputContainer, kept: Sequence[Stream], limits: MediaLimits
 ) -> "Iterator[tuple[Packet[Stream], int]]":
     """Packets with where they begin; one that does not tell is where its stream was before."""
     last = dict.fromkeys((stream.index for stream in kept), 0)
-    for packet in source.demux(kept):
-        if packet.size:
-            if packet.pos is not None and packet.pos >= 0:
-                last[packet.stream_index] = packet.pos
-            yield packet, last[packet.stream_index]
+    for packet in packets_of(source, kept, limits):
+        if packet.pos is not None and packet.pos >= 0:
+            last[packet.stream_index] = packet.pos
+        yield packet, last[packet.stream_index]
 
 
 def first_look(given: Input) -> FirstLook:
     """Read one whole segment to learn where the source's clock stands and what is in it."""
-    with open_media(given.kind, given.pieces) as source:
+    with given.open() as source:
         kept = choose_streams(source, given.programs()).kept
         offset_s = given.clock().shift_s
         first: dict[int, Fraction] = {}
         last: dict[int, Fraction] = {}
-        for packet in source.demux(kept):
+        for packet in packets_of(source, kept, given.limits):
             stamp = packet.dts if packet.dts is not None else packet.pts
-            if packet.size and stamp is not None:
+            if stamp is not None:
                 time_s = stamp * packet.time_base + offset_s
                 first.setdefault(packet.stream_index, time_s)
                 last[packet.stream_index] = time_s
@@ -213,6 +254,7 @@ def first_look(given: Input) -> FirstLook:
             begin_s=float(min(first.values())),
             wraps=given.clock().wraps,
             streams=tuple(map(describe, kept)),
+            form=form_of(kept),
             bytes_per_s=sum(map(len, given.segments)) / longest if longest > 0 else 0.0,
         )
 
@@ -220,37 +262,47 @@ def first_look(given: Input) -> FirstLook:
 class CopyLane:
     """One stream on its way from demuxer to muxer."""
 
-    def __init__(self, stream: Stream, target: OutputContainer, clock: Clock, tally: Tally) -> None:
+    def __init__(
+        self, stream: Stream, muxer: Muxer, clock: Clock, tally: Tally, given: Input
+    ) -> None:
         if stream.time_base is None:
             raise MediaInvalid(f"{stream.type} stream without a time base")
         self.taken = self.torn = 0
-        self._index, self._note, self._mux = stream.index, tally.note, target.mux_one
-        self._changed = tally.changed
+        self._index, self._note, self._mux = stream.index, tally.note, muxer.mux
+        self._changed, self._damaged, self._at = tally.changed, tally.damaged, 0
         self._to_recording_time = clock.mapping(stream.time_base)
         self._last_dts, self._longest_step = 0, int(LONGEST_STEP_S / stream.time_base)
-        self.out = copy_of(stream, target)
+        self.out = copy_of(stream, muxer.container)
         self._filter = to_mp4_form(stream)
         name = codec_name(stream)
+        self._is_adts = name == "aac" and self._filter is not None
+        if given.kind is Kind.MP4 and given.form.in_band and self._filter is None:
+            self._filter = put_in_band(stream, self.out)
         self._codec = name if name in ("h264", "hevc") else None
         self._form = b""
+        # Packed audio of one frame has no time at all.
+        self._untimed = 0 if given.kind.is_packed else None
 
     def take(self, packet: "Packet[Stream]") -> None:
         """Called for every packet of hours of media: each attribute costs."""
-        if self._filter is not None and is_torn_adts(packet):
-            self.torn += 1
+        position = packet.pos
+        if position is not None and position >= 0:
+            self._at = position
+        if packet.is_corrupt:
+            self._damaged(self._at)
+        if self._is_adts and not self._take_adts(packet):
             return
         pts, dts = packet.pts, packet.dts
         if pts is None:
-            if dts is None:
+            pts = dts if dts is not None else self._untimed
+            if pts is None:
                 raise MediaInvalid(f"{packet.stream.type} packet without a timestamp")
-            pts = dts
         packet.pts = pts = self._to_recording_time(pts)
         packet.dts = dts = pts if dts is None else self._to_recording_time(dts)
         if dts - self._last_dts > self._longest_step and self.taken:
             raise MediaInvalid(f"the clock of its {packet.stream.type} jumps")
         self._last_dts = dts
         self.taken += 1
-        position = packet.pos
         self._note((self._index, -1 if position is None else position, dts, packet.duration or 0))
         if self._codec is not None and packet.is_keyframe:
             self._watch_form(packet)
@@ -262,12 +314,24 @@ class CopyLane:
                 ready.stream = self.out
                 self._mux(ready)
 
+    def _take_adts(self, packet: "Packet[Stream]") -> bool:
+        """Whether the frame is whole. Its header tells when it is encoded otherwise."""
+        if is_torn_adts(packet):
+            self.torn += 1
+            return False
+        form = adts_form(packet)
+        if form != self._form:
+            if self._form:
+                self._changed(self._at)
+            self._form = form
+        return True
+
     def _watch_form(self, packet: "Packet[Stream]") -> None:
         """Other parameter sets than before: the sample entry that was written does not hold."""
         assert self._codec is not None
         form = parameter_sets(self._codec, packet)
         if form and self._form and form != self._form:
-            self._changed(packet.pos)
+            self._changed(self._at)
         self._form = form or self._form
 
 
@@ -284,6 +348,22 @@ def to_mp4_form(stream: Stream) -> BitStreamFilterContext | None:
     """What AAC with ADTS headers needs; None for everything else."""
     is_adts = codec_name(stream) == "aac" and not stream.codec_context.extradata
     return BitStreamFilterContext("aac_adtstoasc", stream) if is_adts else None
+
+
+def put_in_band(stream: Stream, out: Stream) -> BitStreamFilterContext | None:
+    """A filter that puts the parameter sets of H.264 before each keyframe, as MPEG-TS has them:
+    Chromium knows only the first of several sample entries. None for everything else."""
+    extradata = stream.codec_context.extradata
+    if codec_name(stream) != "h264" or not extradata or extradata[0] != 1:
+        return None
+    out.codec_context.extradata = annex_b(extradata)
+    return BitStreamFilterContext("h264_mp4toannexb", stream)
+
+
+def adts_form(packet: "Packet[Stream]") -> bytes:
+    """Profile, sampling rate and channels of an ADTS frame (ISO/IEC 13818-7 6.2.1)."""
+    head = memoryview(packet)
+    return bytes((head[2] & 0xFD, head[3] & 0xC0))
 
 
 def is_torn_adts(packet: "Packet[Stream]") -> bool:

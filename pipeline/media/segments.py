@@ -4,6 +4,7 @@ continue the one before it. FFmpeg passes over all of that in silence."""
 import os
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, chain
 
@@ -77,34 +78,54 @@ class Joined:
         return self._at
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """Numbers of segments. ``cuts``: those that begin long after everything before them ended, or
+    are encoded otherwise (``changed``); ``silent``: of which no packet came; ``damaged``: of whose
+    packets bytes are missing."""
+
+    cuts: tuple[int, ...]
+    changed: tuple[int, ...]
+    silent: tuple[int, ...]
+    damaged: tuple[int, ...]
+
+
 class Tally:
     """Tells from packets in demuxing order what became of each of the joined segments.
 
     ``note`` takes, for each packet, ``(stream, position, dts, duration)``: its position in the
     joined bytes (-1: unknown), times in ticks of the stream's time base. ``changed`` takes the
-    position of a packet that is not encoded as those before it.
+    position of a packet that is not encoded as those before it, ``damaged`` of one that lacks
+    bytes.
     """
 
     def __init__(self, init: bytes, segments: Sequence[bytes]) -> None:
         sizes = [len(init), *map(len, segments)]
         self._starts = list(accumulate(sizes))[:-1]
         self._notes: list[tuple[int, int, int, int]] = []
-        self._changes: list[int | None] = []
+        self._changes: list[int] = []
+        self._damages: list[int] = []
         self.note = self._notes.append
         self.changed = self._changes.append
+        self.damaged = self._damages.append
 
-    def judge(self, time_bases: Mapping[int, Fraction]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """``(cuts, silent)``: the segments that begin long after everything before them ended, or
-        are encoded otherwise; and those of which no packet came. ``time_bases``: by stream."""
+    def judge(self, time_bases: Mapping[int, Fraction]) -> "Verdict":
+        """``time_bases``: by stream."""
         begin_s, end_s = self._times(time_bases)
         silent = np.flatnonzero(begin_s == np.inf)
         heard = np.flatnonzero(begin_s != np.inf)
         waits = begin_s[heard[1:]] - np.maximum.accumulate(end_s[heard])[:-1]
         cuts = {int(number) for number in heard[1:][waits > KEPT_PAUSE_S]}
-        for position in self._changes:
-            if position is not None and position >= 0:
-                cuts.add(bisect_right(self._starts, position) - 1)
-        return tuple(sorted(cuts - {0})), tuple(int(number) for number in silent)
+        changed = self._segments_of(self._changes)
+        return Verdict(
+            cuts=tuple(sorted((cuts | changed) - {0})),
+            changed=tuple(sorted(changed)),
+            silent=tuple(int(number) for number in silent),
+            damaged=tuple(sorted(self._segments_of(self._damages))),
+        )
+
+    def _segments_of(self, positions: Sequence[int]) -> set[int]:
+        return {max(0, bisect_right(self._starts, position) - 1) for position in positions}
 
     def _times(self, time_bases: Mapping[int, Fraction]) -> tuple[Seconds, Seconds]:
         """When each segment begins and ends; infinite and never where no packet came."""

@@ -192,7 +192,7 @@ def _build_stbl(lane: Lane, offset_of: Mapping[int, int]) -> bytes:
     base = np.array([offset_of[int(chunk)] for chunk in lane.run_chunk], np.int64)
     tables = [
         boxes.make_full(b"stsd", 0, 0, struct.pack(">I", len(lane.entries)), *lane.entries),
-        _table(b"stts", 0, _run_lengths(lane.duration)),
+        _table(b"stts", 0, _run_lengths(lane.duration), ">u4"),
     ]
     if lane.cts.any():
         tables.append(_table(b"ctts", 1 if (lane.cts < 0).any() else 0, _run_lengths(lane.cts)))
@@ -206,9 +206,9 @@ def _build_stbl(lane: Lane, offset_of: Mapping[int, int]) -> bytes:
     return boxes.make(b"stbl", *tables)
 
 
-def _table(kind: bytes, version: int, rows: Ints) -> bytes:
+def _table(kind: bytes, version: int, rows: Ints, dtype: str = ">i4") -> bytes:
     return boxes.make_full(
-        kind, version, 0, struct.pack(">I", len(rows)), rows.astype(">i4").tobytes()
+        kind, version, 0, struct.pack(">I", len(rows)), rows.astype(dtype).tobytes()
     )
 
 

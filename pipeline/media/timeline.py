@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.media.samples import Span, TrackSamples
-from pipeline.timebase import TS_WRAP_S
+from pipeline.timebase import FAR_S, TS_WRAP_S
 
 # A silent join of this length or less is the source's own timing (packets lost, encoder pause).
 KEPT_PAUSE_S = 0.5
@@ -208,7 +208,7 @@ def _goes_back(span: Span, ends: Mapping[LaneKey, _Ends], shift: Fraction) -> bo
 
 def _as_meant(jump_s: float) -> float:
     """A clock that was set back looks, being unwrapped, as if it had nearly gone round."""
-    period = float(TS_WRAP_S)
+    period = float(FAR_S if jump_s > FAR_S / 2 else TS_WRAP_S)
     return jump_s - period if jump_s > period / 2 else jump_s
 
 

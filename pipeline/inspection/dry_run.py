@@ -1,0 +1,233 @@
+"""Everything that ``convert`` does with a stream but storing it: the same code, so that both come
+to the same.
+
+Media is held for a few chunks at a time; what stays of each is its sample index.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline import plan, steps
+from pipeline.assemble import Assembly, assemble, check
+from pipeline.begin import FIRST_SEGMENTS, Seen, align, missing
+from pipeline.errors import (
+    MediaInvalid,
+    PlaylistInvalid,
+    SourceError,
+    SourceMissing,
+    SourceUnavailable,
+    VodrayError,
+)
+from pipeline.follow import locate
+from pipeline.jobs import LookJob
+from pipeline.load import Loaded, Loader, references, source_limits
+from pipeline.media.layout import part_number
+from pipeline.media.limits import MediaLimits
+from pipeline.media.probe import StreamSeen, probe
+from pipeline.media.remux import make_input
+from pipeline.media.segments import has_own_init
+from pipeline.media.sniff import Kind
+from pipeline.model import ChunkRecord, ChunkSpec, Part, Segment, Sound, Stretch
+from pipeline.settings import Settings
+from pipeline.source import Presentation, SoundSource, Source
+
+_TRANSFERS = 16
+_MAX_CHUNKS_AT_ONCE = 4
+
+# How many segments are done, and how many there are.
+OnProgress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentSeen:
+    """What one segment turned out to be. ``kind``: None if it could not be had, and ``problem``
+    says why; ``streams``: read by itself, and ``unreadable`` why that was not possible."""
+
+    playlist: int
+    segment: Segment
+    size_bytes: int
+    kind: Kind | None
+    problem: str
+    streams: tuple[StreamSeen, ...] = ()
+    unreadable: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkSeen:
+    spec: ChunkSpec
+    record: ChunkRecord
+    segments: tuple[SegmentSeen, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """``sounds``: aligned; ``problem``: why there would be no recording, and then what was found
+    until then."""
+
+    presentation: Presentation
+    sounds: tuple[Sound, ...] = ()
+    chunks: tuple[ChunkSeen, ...] = ()
+    assembly: Assembly | None = None
+    checks: Mapping[str, Any] | None = None
+    problem: str = ""
+
+
+def dry_run(presentation: Presentation, settings: Settings, on_progress: OnProgress) -> DryRun:
+    """Read and make all of it as it stands."""
+    with ThreadPoolExecutor(_TRANSFERS) as transfers:
+        run = _Run(presentation, settings, transfers, on_progress)
+        try:
+            main = run.first(_located(presentation.playlist.segments, presentation.source))
+        except SourceError as error:
+            return DryRun(presentation=presentation, problem=str(error))
+        sounds = tuple(run.align(sound, main) for sound in presentation.sounds)
+        specs = _plan(presentation, main, sounds)
+        chunks = run.make(specs)
+    return _assembled(DryRun(presentation=presentation, sounds=sounds, chunks=chunks))
+
+
+def _plan(presentation: Presentation, main: Seen, sounds: Sequence[Sound]) -> tuple[ChunkSpec, ...]:
+    listed = [locate(presentation.playlist.segments, presentation.source)]
+    for found in presentation.sounds:
+        segments = found.playlist.segments if found.playlist else ()
+        own = locate(segments, found.source)
+        listed.append(own or [missing(listed[0], 0.0, found.problem)])
+    state = plan.begin(main.look.anchor_s, main.look.bytes_per_s, sounds, main.look.form)
+    return plan.extend(state, listed, ended=True)[1]
+
+
+def _assembled(run: DryRun) -> DryRun:
+    records = [chunk.record for chunk in run.chunks]
+    try:
+        run = replace(run, assembly=assemble(records))
+        assert run.assembly is not None
+        return replace(run, checks=check(run.assembly, records))
+    except VodrayError as error:
+        return replace(run, problem=str(error))
+
+
+class _Run:
+    def __init__(
+        self,
+        presentation: Presentation,
+        settings: Settings,
+        transfers: Executor,
+        on_progress: OnProgress,
+    ) -> None:
+        self._source, self._transfers = presentation.source, transfers
+        self._limits, self._media_limits = source_limits(settings), settings.media_limits
+        self._on_progress = on_progress
+
+    def first(self, segments: Sequence[Segment], source: Source | None = None) -> Seen:
+        """As ``actors.first_look`` does it. Raises ``SourceError``."""
+        source = source or self._source
+        if not segments:
+            raise PlaylistInvalid(f"{source.ref} lists no segments")
+        tools = steps.Tools(threads=self._transfers, gate=nullcontext())
+        problem: SourceError = SourceUnavailable("no segment is listed")
+        for segment in segments:
+            if segment.is_gap:
+                problem = MediaInvalid(segment.gap_reason or "it is marked as missing (EXT-X-GAP)")
+                continue
+            job = LookJob(
+                segment=segment,
+                urls={ref: source.url(ref) for ref in references([segment])},
+                limits=replace(self._limits, attempts=1),
+                media_limits=self._media_limits,
+            )
+            try:
+                return Seen(segment=segment, look=steps.look(job, tools))
+            except (MediaInvalid, SourceMissing, SourceUnavailable) as error:
+                problem = error
+        raise SourceUnavailable(
+            f"None of the first segments of {source.ref} can be read: {problem.message}"
+        )
+
+    def align(self, found: SoundSource, main: Seen) -> Sound:
+        segments = found.playlist.segments if found.playlist else ()
+        try:
+            own = self.first(_located(segments, found.source), found.source)
+        except SourceError:
+            return found.sound
+        return align(found.sound, own, main)
+
+    def make(self, specs: Sequence[ChunkSpec]) -> tuple[ChunkSeen, ...]:
+        """A few at a time; in order."""
+        total = sum(len(stretch.segments) for spec in specs for stretch in _stretches(spec))
+        done = 0
+        made: list[ChunkSeen] = []
+        workers = ThreadPoolExecutor(min(os.cpu_count() or 1, _MAX_CHUNKS_AT_ONCE))
+        try:
+            for chunk in workers.map(self._make, specs):
+                made.append(chunk)
+                done += len(chunk.segments)
+                self._on_progress(done, total)
+        finally:
+            # Whoever interrupts this waits for a chunk at most.
+            workers.shutdown(cancel_futures=True)
+        return tuple(made)
+
+    def _make(self, spec: ChunkSpec) -> ChunkSeen:
+        urls = {ref: self._source.url(ref) for ref in references(spec.every_segment())}
+        loader = Loader(urls, self._limits, self._transfers)
+        loaded = steps.load_chunk(spec, loader)
+        fragments = steps.make_fragments(spec, loaded, loader, self._media_limits)
+        part = staging_key = None
+        if fragments.is_part:
+            number = part_number(spec.index)
+            part = Part(number=number, etag="", size_bytes=fragments.size_bytes)
+        elif fragments.size_bytes:
+            staging_key = str(spec.index)
+        return ChunkSeen(
+            spec=spec,
+            record=fragments.record(part, staging_key, {}),
+            segments=tuple(
+                seen
+                for playlist, (stretch, own) in enumerate(
+                    zip(_stretches(spec), loaded, strict=True)
+                )
+                for seen in self._probe_all(playlist, stretch, own, spec.anchor_s)
+            ),
+        )
+
+    def _probe_all(
+        self, playlist: int, stretch: Stretch, loaded: Sequence[Loaded], anchor_s: int
+    ) -> list[SegmentSeen]:
+        near_s = stretch.start_s
+        found = []
+        for entry in loaded:
+            seen = SegmentSeen(
+                playlist=playlist,
+                segment=entry.segment,
+                size_bytes=entry.bytes_in,
+                kind=entry.media.kind if entry.media else None,
+                problem=entry.problem,
+            )
+            times = {"anchor_s": anchor_s, "near_s": near_s, "shift_s": stretch.shift_s}
+            found.append(_probed(seen, entry, self._media_limits, times))
+            near_s += entry.segment.duration_s
+        return found
+
+
+def _located(segments: Sequence[Segment], source: Source) -> list[Segment]:
+    return locate(segments[:FIRST_SEGMENTS], source)
+
+
+def _stretches(spec: ChunkSpec) -> tuple[Stretch, ...]:
+    return (spec.main, *spec.audio)
+
+
+def _probed(
+    seen: SegmentSeen, entry: Loaded, limits: MediaLimits, times: Mapping[str, float]
+) -> SegmentSeen:
+    if entry.media is None:
+        return seen
+    init = b"" if has_own_init(entry.media.data) else entry.init
+    try:
+        return replace(seen, streams=probe(make_input([entry.media], init, limits=limits, **times)))
+    except MediaInvalid as error:
+        return replace(seen, unreadable=error.message)
