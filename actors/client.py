@@ -55,7 +55,7 @@ class Client:
 
 def start(settings: Settings) -> None:
     """Start the actors that every recording needs, unless the cluster has them already."""
-    _start_pool(detached=True)
+    _start_pool(settings, detached=True)
     ReconcilerActor.options(**_service(names.RECONCILER)).remote(settings)
     if settings.kafka_brokers:
         KafkaActor.options(**_service(names.KAFKA)).remote(
@@ -75,9 +75,9 @@ def stop(grace_s: float = 2.5) -> None:
 
 
 @asynccontextmanager
-async def workers_only(count: int = 0) -> AsyncIterator[None]:
+async def workers_only(settings: Settings, count: int = 0) -> AsyncIterator[None]:
     """Just the workers, for recordings that this process supervises itself."""
-    handle = _start_pool(detached=False, workers=count)
+    handle = _start_pool(settings, detached=False, workers=count)
     try:
         yield
     finally:
@@ -131,11 +131,11 @@ async def record_alone(
         work.cancel()
 
 
-def _start_pool(*, detached: bool, workers: int = 0) -> Any:
+def _start_pool(settings: Settings, *, detached: bool, workers: int = 0) -> Any:
     lifetime = {"lifetime": "detached", "get_if_exists": True} if detached else {}
     return pool.PoolActor.options(
         name=names.POOL, namespace=names.NAMESPACE, **lifetime, **pool.OPTIONS
-    ).remote(workers)
+    ).remote(workers, settings.job_timeout.total_seconds())
 
 
 def _service(name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import structlog
 from actors.fair_queue import Urgency
 from pipeline.errors import JobIsPoison, VodrayError
 from pipeline.jobs import Answer, ChunkJob, Job
-from pipeline.load import MAX_SEGMENT_BYTES, references, source_limits
+from pipeline.load import references, source_limits
 from pipeline.media.layout import part_number
 from pipeline.model import ChunkRecord, ChunkSpec, Upload
 from pipeline.settings import Settings
@@ -24,8 +24,9 @@ Submit = Callable[[Job, str, Urgency], Awaitable[Answer]]
 RENDITION = "source"
 # A job may wait in the queue for long, and its addresses must still be valid when it runs.
 URL_LIFETIME_S = 24 * 3600
+_MAX_PART_BYTES = 5 * 2**30  # of S3
 _STORE_LIMITS = TransferLimits(
-    timeout_s=120.0, attempts=5, retry_delay_s=1.0, max_bytes=MAX_SEGMENT_BYTES
+    timeout_s=120.0, attempts=5, retry_delay_s=1.0, max_bytes=_MAX_PART_BYTES
 )
 _JOB_ATTEMPTS = 3
 _RETRY_DELAY_S = 1.0
@@ -123,5 +124,6 @@ class Dispatcher:
             staging_key=key,
             staging_url=self._results.presign_put(self._bucket, key, expires_s=URL_LIFETIME_S),
             source_limits=source_limits(self._settings),
+            media_limits=self._settings.media_limits,
             store_limits=_STORE_LIMITS,
         )

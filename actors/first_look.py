@@ -46,6 +46,7 @@ class Looker:
                 urls={ref: source.url(ref) for ref in references([segment])},
                 # The chunk's own download tries again; here the next segment does as well.
                 limits=replace(source_limits(self._settings), attempts=1),
+                media_limits=self._settings.media_limits,
             )
             try:
                 answer = await submit_patiently(self._submit, job, self._recording, Urgency.LIVE)

@@ -49,10 +49,11 @@ class _Waiting:
 
 
 class Pool:
-    """Async actor. ``workers``: how many; 0: one per CPU of the cluster, also when it grows."""
+    """Async actor. ``workers``: how many; 0: one per CPU of the cluster, also when it grows.
+    ``job_timeout_s``: a worker that takes longer is killed."""
 
-    def __init__(self, workers: int = 0) -> None:
-        self._fixed = workers
+    def __init__(self, workers: int = 0, job_timeout_s: float = JOB_TIMEOUT_S) -> None:
+        self._fixed, self._job_timeout_s = workers, job_timeout_s
         self._handles: dict[int, Any] = {}
         self._idle: Counter[int] = Counter()
         self._queue: FairQueue[_Waiting] = FairQueue()
@@ -116,10 +117,12 @@ class Pool:
         with actor_errors(f"worker {number}"):
             call = self._handles[number].run.remote(job)
             try:
-                answer: Answer = await asyncio.wait_for(_as_future(call), JOB_TIMEOUT_S)
+                answer: Answer = await asyncio.wait_for(_as_future(call), self._job_timeout_s)
             except TimeoutError as error:
                 ray.kill(self._handles[number], no_restart=False)
-                raise WorkerLost(f"worker {number} took over {JOB_TIMEOUT_S:.0f} s") from error
+                raise WorkerLost(
+                    f"worker {number} took over {self._job_timeout_s:g} s (JOB_TIMEOUT)"
+                ) from error
             return answer
 
     async def _wait_alive(self, number: int) -> None:

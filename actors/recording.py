@@ -83,6 +83,7 @@ def sources_of(recording: Recording, store: ObjectStore, settings: Settings) -> 
             store=store,
             source_bucket=settings.minio_hls_bucket,
             allowed_hosts=settings.allowed_source_hosts,
+            limits=settings.playlist_limits,
         )
 
 

@@ -89,7 +89,12 @@ async def record(
     """Record one source into ``folder`` (or ``results``)."""
     folder.mkdir(exist_ok=True)
     store = results or FolderStore(folder)
-    source = FileSource(playlist) if isinstance(playlist, Path) else playlist
+    settings = settings or quick_settings()
+    source = (
+        FileSource(playlist, limits=settings.playlist_limits)
+        if isinstance(playlist, Path)
+        else playlist
+    )
     catalog = MemoryCatalog(reconnect_window=timedelta(0), profile="copy")
     await catalog.open()
     event = StreamEvent(
@@ -109,7 +114,7 @@ async def record(
         sources=lambda _: [source],
         submit=pool.submit,
         slots=workers,
-        settings=settings or quick_settings(),
+        settings=settings,
         follow=follow,
     )
     started(catalog, accepted.recording_id)

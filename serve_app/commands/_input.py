@@ -19,7 +19,7 @@ def open_input(input_ref: str, settings: "Settings") -> "tuple[Source, bool]":
     scheme = urlsplit(input_ref).scheme
     if scheme in ("http", "https"):
         rules = WebRules(settings.allowed_source_hosts).plus(urlsplit(input_ref).hostname or "")
-        return WebSource(input_ref, rules), True
+        return WebSource(input_ref, rules, settings.playlist_limits), True
     if scheme == "s3":
         bucket = input_ref.removeprefix("s3://").partition("/")[0]
         return open_source(
@@ -27,11 +27,12 @@ def open_input(input_ref: str, settings: "Settings") -> "tuple[Source, bool]":
             store=make_store(settings),
             source_bucket=bucket,
             allowed_hosts=settings.allowed_source_hosts,
+            limits=settings.playlist_limits,
         ), True
     path = Path(input_ref)
     if not path.is_file():
         raise Failure(f"There is no playlist at {input_ref}")
-    return FileSource(path), False
+    return FileSource(path, limits=settings.playlist_limits), False
 
 
 def ranges(numbers: "tuple[int, ...] | list[int]") -> str:

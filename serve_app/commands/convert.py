@@ -92,7 +92,7 @@ async def _convert(
     from serve_app.local_ray import local_ray
 
     with _scratch(output) as folder, local_ray(settings, num_cpus):
-        async with client.workers_only():
+        async with client.workers_only(settings):
             with ProgressLine(input_ref) as line:
                 recording, report = await client.record_alone(
                     source,

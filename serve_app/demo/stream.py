@@ -120,11 +120,12 @@ def read_stream(reference: str, settings: Settings) -> Iterator[Item]:
 def _source(reference: str, settings: Settings) -> Source:
     if urlsplit(reference).scheme in ("http", "https"):
         rules = WebRules(settings.allowed_source_hosts)
-        return WebSource(reference, rules.plus(urlsplit(reference).hostname or ""))
+        rules = rules.plus(urlsplit(reference).hostname or "")
+        return WebSource(reference, rules, settings.playlist_limits)
     path = Path(reference)
     if not path.is_file():
         raise SourceMissing(f"There is no playlist at {reference}")
-    return FileSource(path)
+    return FileSource(path, limits=settings.playlist_limits)
 
 
 def _item(number: int, segment: Segment, source: Source) -> Item:

@@ -18,6 +18,7 @@ from actors.recording import submit_to_pool
 from pipeline.errors import JobIsPoison, MediaInvalid
 from pipeline.jobs import Address, LookJob
 from pipeline.transfer import TransferLimits
+from tests.local_pool import quick_settings
 
 LIMITS = TransferLimits(timeout_s=60.0, attempts=1, retry_delay_s=0.0, max_bytes=2**20)
 
@@ -85,7 +86,7 @@ async def kill_worker() -> None:
 @pytest.mark.timeout(400)
 @pytest.mark.usefixtures("_local_ray")
 async def test_a_job_that_kills_its_workers_is_told_so_and_the_pool_goes_on(origin: str) -> None:
-    async with client.workers_only(1):
+    async with client.workers_only(quick_settings(), 1):
         poison, innocent = submit(f"{origin}/poison", "a"), submit(f"{origin}/innocent", "b")
         assert {await next_asked(), await next_asked()} == {"/poison", "/innocent"}
         await kill_worker()  # Both are done again, each with the worker to itself.
