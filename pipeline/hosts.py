@@ -35,7 +35,7 @@ def canonical(host: str) -> str:
     """As it is looked up: lower case, in ASCII (IDNA), without a last dot, addresses in their
     shortest form. Raises ``ValueError`` for what is no host."""
     name = host.encode("idna").decode("ascii").lower().removesuffix(".")
-    if not name:
+    if not name or name.split() != [name]:
         raise ValueError("no host")
     try:
         return str(ipaddress.ip_address(name))

@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipeline.errors import SettingsError
+from pipeline.hosts import HostAndPort
 from pipeline.media.limits import MAX_PACKETS, MAX_PICTURE_PIXELS, MediaLimits
 from pipeline.media.playlist_text import MAX_PLAYLIST_BYTES, MAX_SEGMENTS, PlaylistLimits
 
@@ -181,8 +182,9 @@ class Settings(BaseSettings):
     @classmethod
     def _hosts_are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for host in value:
-            if "*" in host or not _HOST_AND_PORT.fullmatch(host):
-                raise ValueError(f"{host[:80]!r} is no name or name:port of one host")
+            if "*" in host:
+                raise ValueError(f"{host[:80]!r}: every host is named by itself")
+            HostAndPort.parse(host)
         return value
 
     @field_validator("stream_service_url", "vod_service_url", "auth_jwks_url")

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import load
 from pipeline.model import Status
 from tests import bending
 from tests.hazards.seen import assert_recorded
 from tests.hazards.streams import SMALL
 from tests.hazards.unreliable import unreliable
-from tests.local_pool import Result, record
+from tests.local_pool import Result, quick_settings, record
 from tests.media import FPS
 from tests.media_fixtures import Clips, copy_clip
 
@@ -108,14 +107,12 @@ async def test_a_redirect_is_not_followed(clips: Clips, tmp_path: Path) -> None:
     assert "redirect" in result.recording.gaps[0].reason
 
 
-async def test_a_segment_without_an_end(
-    clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(load, "MAX_SEGMENT_BYTES", 2**20)
+async def test_a_segment_without_an_end(clips: Clips, tmp_path: Path) -> None:
     playlist = copy_clip(clips(FORM), tmp_path / "in")
     with bending.paths(playlist)[1].open("r+b") as file:
         file.truncate(2**33)
-    result = await record(playlist, tmp_path / "out")
+    settings = quick_settings(max_segment_bytes=2**20)
+    result = await record(playlist, tmp_path / "out", settings=settings)
     assert_recorded(result, WITHOUT_MIDDLE, gaps=[(2.0, 2.0)], lost=[1])
     assert "larger" in result.recording.gaps[0].reason
 

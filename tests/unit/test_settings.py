@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import SettingsError
-from pipeline.settings import Settings, load_settings, parse_duration
+from pipeline.load import source_limits
+from pipeline.media.limits import MediaLimits
+from pipeline.media.playlist_text import PlaylistLimits
+from pipeline.settings import Settings, load_settings, parse_duration, parse_size
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +53,55 @@ def test_any_text_is_a_duration_or_refused(text: str) -> None:
     assert isinstance(found, timedelta)
 
 
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("65536", 65536), ("64KiB", 65536), (" 16MiB ", 16 * 2**20), ("1 GiB", 2**30), ("7B", 7)],
+)
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "KiB", "1.5MiB", "-1", "1MB", "1kib", "1e6", "\u0661"])
+def test_other_sizes_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="size"):
+        parse_size(text)
+
+
+def test_limits_reach_those_who_hold_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("MAX_PLAYLIST_BYTES", "64KiB"),
+        ("MAX_PLAYLIST_SEGMENTS", "10"),
+        ("MAX_SEGMENT_BYTES", "1MiB"),
+        ("MAX_PICTURE_PIXELS", "1000"),
+        ("MAX_PACKETS", "100"),
+        ("JOB_TIMEOUT", "1m"),
+    ):
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert settings.playlist_limits == PlaylistLimits(max_bytes=65536, max_segments=10)
+    assert settings.media_limits == MediaLimits(max_pixels=1000, max_packets=100)
+    assert source_limits(settings).max_bytes == 2**20
+    assert settings.job_timeout == timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        *("https://cdn.example", "cdn.example/live", "u@cdn.example"),
+        *("*", "*.example", "a b", "a:x", "a:99999", "a..b"),
+    ],
+)
+def test_what_names_no_host_is_refused(hosts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOWED_SOURCE_HOSTS", f"good.example,{hosts}")
+    with pytest.raises(SettingsError, match="ALLOWED_SOURCE_HOSTS"):
+        load_settings()
+
+
+def test_hosts_that_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOWED_SOURCE_HOSTS", "cdn.example, 10.0.0.7:8080,[::1]:80,b\u00fccher.de")
+    assert len(load_settings().allowed_source_hosts) == 4
+
+
 def test_without_an_environment() -> None:
     settings = load_settings()
     assert (settings.port, settings.minio_bucket, settings.profile) == (8083, "recordings", "copy")
@@ -89,6 +141,13 @@ def test_the_environment_and_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
         ("LOG_LEVEL", "loud"),
         ("RETENTION_DAYS", "0"),
         ("DISK_ALERT_PERCENT", "101"),
+        ("MAX_PLAYLIST_BYTES", "16MB"),
+        ("MAX_PLAYLIST_BYTES", "0"),
+        ("MAX_PLAYLIST_SEGMENTS", "0"),
+        ("MAX_SEGMENT_BYTES", "5GiB"),
+        ("MAX_PICTURE_PIXELS", "8192x8192"),
+        ("MAX_PACKETS", "0"),
+        ("JOB_TIMEOUT", "0s"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(

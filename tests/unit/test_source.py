@@ -140,6 +140,13 @@ def test_endless_playlists_are_not_read_to_their_end(tmp_path: Path) -> None:
         ("http://CDN.example:8080/a", ["cdn.example"]),
         ("https://cdn.example:8443/a", ["cdn.example:8443"]),
         ("http://user:secret@cdn.example/a", ["cdn.example"]),
+        ("http://cdn.example./a", ["cdn.example"]),
+        ("https://cdn.example/a", ["cdn.example:443"]),
+        ("http://cdn.example:080/a", ["cdn.example:80"]),
+        ("http://b\u00fccher.example/a", ["xn--bcher-kva.example"]),
+        ("http://xn--bcher-kva.example/a", ["b\u00fccher.example"]),
+        ("http://[::1]:8080/a", ["[0::1]:8080"]),
+        ("http://127.0.0.1:9000/a", ["127.0.0.1:9000"]),
     ],
 )
 def test_allowed_hosts(url: str, allowed: list[str]) -> None:
@@ -160,11 +167,41 @@ def test_allowed_hosts(url: str, allowed: list[str]) -> None:
         "file://cdn.example:8443/etc/passwd",
         "http:///a",
         "",
+        "http://cdn.example:8443@evil.example/a",
+        "http://evil.example\\@cdn.example.evil.example:8443/a",
+        "http://evil.example%00.cdn.example:8443/a",
+        "http://cdn.example:8443.evil.example/a",
+        "http://cdn..example:8443/a",
+        "http://[cdn.example:8443]/a",
+        "http://cdn.example:99999/a",
+        "http://cdn.example:x/a",
+        "http://cdn.example/a",
+        "http://\u2024/a",
     ],
 )
 def test_other_hosts_and_schemes_are_refused(url: str) -> None:
     with pytest.raises(SourceForbidden):
         WebRules(["cdn.example:8443"]).check(url)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "0", "127.1", "2130706433", "0x7f000001", "0177.0.0.1"),
+        *("[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "\uff11\uff12\uff17.0.0.1"),
+        *("10.0.0.1", "192.168.0.1", "169.254.169.254"),
+        *("localhost", "LOCALHOST.", "metadata.google.internal"),
+    ],
+)
+def test_addresses_of_the_machine_and_its_network_are_read_only_if_named(host: str) -> None:
+    for rules in (WebRules(), WebRules(["cdn.example", "127.0.0.1:9000", "[::1]:9000"])):
+        with pytest.raises(SourceForbidden):
+            rules.check(f"http://{host}:80/a")
+
+
+def test_nobody_typed_a_host() -> None:
+    with pytest.raises(SourceForbidden):
+        WebRules().plus("")
 
 
 def test_a_web_playlist_stays_on_allowed_hosts() -> None:
