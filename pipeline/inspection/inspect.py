@@ -62,7 +62,7 @@ def _verdict(run: DryRun) -> Report:
         "outcome": str(Outcome.FAILED if run.problem else outcome),
         "reason": run.problem or None,
         "gaps": len(gaps),
-        "missing_s": round(sum(gap.duration_s for gap in gaps), 6),
+        "missing_s": round(sum((gap.duration_s for gap in gaps), 0.0), 6),
     }
 
 
@@ -97,7 +97,7 @@ def _describe_segments(run: DryRun) -> list[Report]:
     seen = [entry for chunk in run.chunks for entry in chunk.segments]
     written = _written_uris(run.presentation)
     reports = [chunk.record.report for chunk in run.chunks]
-    lost = {(e["playlist"], e["sequence"]): e["reason"] for r in reports for e in r["lost"]}
+    lost = {(e["playlist"], e["sequence"]): e for r in reports for e in r["lost"]}
     remedies: dict[_Place, list[str]] = {}
     for report in reports:
         for noted in report["remedies"]:
@@ -128,12 +128,13 @@ def _written_uris(presentation: Presentation) -> Mapping[_Place, str]:
 def _describe_segment(
     entry: SegmentSeen,
     uri: str,
-    lost: str | None,
+    lost: Report | None,
     remedies: Sequence[str],
     wrong: tuple[float, float] | None,
 ) -> Report:
     segment, main = entry.segment, entry.streams[0] if entry.streams else None
-    problems = [lost or entry.problem] if lost or entry.problem else []
+    problem = lost["reason"] if lost else entry.problem
+    problems = [problem] if problem else []
     if entry.unreadable and not problems:
         problems.append(f"by itself: {entry.unreadable}")
     if main is not None and main.form.kind == "video" and not main.starts_with_key:
@@ -154,6 +155,6 @@ def _describe_segment(
         "discontinuity": segment.discontinuity,
         "encrypted": segment.key is not None,
         "problems": problems,
-        "action": "left out" if lost is not None else "kept",
+        "action": "kept" if lost is None else "left out" if lost["is_whole"] else "kept in part",
         "remedies": list(dict.fromkeys(remedies)),
     }

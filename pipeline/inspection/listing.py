@@ -55,7 +55,7 @@ def _why(choice: Choice) -> str:
     if len(choice.master.variants) == 1:
         return "the only variant"
     if choice.passed_over:
-        return f"the best that can be read: {len(choice.passed_over)} better ones cannot"
+        return "the best that can be read"
     return "the highest picture, then the highest bandwidth"
 
 

@@ -75,6 +75,7 @@ class _Lane:
         self._clock = clock
         self._time_base = stream.time_base or Fraction(1, 90_000)
         self._map = clock.mapping(self._time_base)
+        self._period = int(TS_WRAP_S / self._time_base) if clock.wraps else 0
         self._packets = 0
         self._is_key = False
         self._end = 0
@@ -88,7 +89,8 @@ class _Lane:
         raw = packet.pts if packet.pts is not None else packet.dts
         if raw is None:
             return
-        self._raw.append(raw)
+        # FFmpeg unwraps by itself near the turn.
+        self._raw.append(raw % self._period if self._period else raw)
         self.stamps.append(self._map(raw))
         self._end = max(self._end, self.stamps[-1] + (packet.duration or 0))
 
@@ -107,7 +109,7 @@ class _Lane:
         )
 
     def _turn(self, stamp: int) -> int:
-        if not self._clock.wraps:
+        if not self._period:
             return 0
         raw = self._raw[self.stamps.index(stamp)]
         moved = (stamp - raw) * self._time_base + self._clock.anchor_s - LEAD_S

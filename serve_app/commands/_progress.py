@@ -1,4 +1,4 @@
-"""Progress of one recording: a bar on a terminal, a plain line now and then otherwise."""
+"""Progress of a command: a bar on a terminal, a plain line now and then otherwise."""
 
 import time
 from types import TracebackType
@@ -11,7 +11,7 @@ _PLAIN_EVERY_S = 5.0
 
 
 class ProgressLine:
-    """Use as a context; ``show`` takes the recording as it stands."""
+    """Use as a context; ``show`` takes the recording as it stands, ``count`` anything."""
 
     def __init__(self, title: str) -> None:
         self._console = Console(stderr=True)
@@ -48,13 +48,12 @@ class ProgressLine:
             f"{recording.status}: {progress.chunks_done} of {progress.chunks_total} chunks, "
             f"{progress.seconds:.0f} of {recording.duration} s"
         )
+        self.count(progress.chunks_done, progress.chunks_total, detail)
+
+    def count(self, done: int, total: int, detail: str) -> None:
+        """``total`` 0: not known yet."""
         if self._bar is not None:
-            self._bar.update(
-                self._task,
-                total=progress.chunks_total or None,
-                completed=progress.chunks_done,
-                detail=detail,
-            )
+            self._bar.update(self._task, total=total or None, completed=done, detail=detail)
         elif time.monotonic() - self._told_s >= _PLAIN_EVERY_S:
             self._told_s = time.monotonic()
             self._console.print(detail, highlight=False)
