@@ -2,10 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from time import sleep
 from typing import Any
 
 from pipeline.source import WebRules, WebSource
@@ -14,7 +15,8 @@ from pipeline.source import WebRules, WebSource
 class Unreliable:
     """Serves ``folder``. ``acts``: what becomes of each request for a file, the last one for ever:
     ``well``, a status, ``short`` (less than promised), ``cut`` (the first half, promised so),
-    ``html``, ``empty``, ``whole`` (Range is ignored), or ``to:URL``. ``asked``: requests by file.
+    ``html``, ``empty``, ``whole`` (Range is ignored), ``slow`` (a byte now and then), or
+    ``to:URL``. ``asked``: requests by file.
     """
 
     def __init__(self, folder: Path, acts: Mapping[str, Sequence[str]]) -> None:
@@ -55,6 +57,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif act == "cut":
             self.answer(200, data[: len(data) // 2])
+        elif act == "slow":
+            self.dribble(data)
         elif not path.is_file():
             self.answer(404, b"no")
         elif "Range" in self.headers and act != "whole":
@@ -63,6 +67,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(206, data[first : last + 1], **{"Content-Range": told})
         else:
             self.answer(200, data)
+
+    def dribble(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        with suppress(OSError):
+            for byte in body:
+                self.wfile.write(bytes([byte]))
+                sleep(0.05)
+        self.close_connection = True
 
     def answer(self, status: int, body: bytes, promised: int | None = None, **head: str) -> None:
         self.send_response(status)
