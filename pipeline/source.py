@@ -39,6 +39,8 @@ DEFAULT_LIMITS = PlaylistLimits()
 _URL_LIFETIME_S = 24 * 3600
 MAX_SOUNDS = 32
 _PORTS = {"http": 80, "https": 443}
+_SHOWN = 200
+_USER = re.compile(r"//[^/?#]*@")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -65,6 +67,14 @@ class Source(Protocol):
 
     def identity(self, ref: str) -> str:
         """What changes with the content of ``ref``, as far as its home tells; may be empty."""
+
+
+def shown_uri(uri: str) -> str:
+    """As a playlist writes it, but for what may be secret: user, query, a key in a ``data:``."""
+    if uri.lower().startswith("data:"):
+        return "data:..."
+    path, query, _ = uri.partition("?")
+    return _USER.sub("//", path)[:_SHOWN] + ("?..." if query else "")
 
 
 @contextmanager
@@ -105,7 +115,9 @@ class S3Source:
             raise SourceForbidden(f"{self.ref} names an object with control characters")
         parts = urlsplit(uri)
         if parts.scheme or parts.netloc or _climbs_out(self._key, uri, path):
-            raise SourceForbidden(f"The playlist {self.ref} points outside its bucket: {uri[:200]}")
+            raise SourceForbidden(
+                f"The playlist {self.ref} points outside its bucket: {shown_uri(uri)}"
+            )
         return f"s3://{self._bucket}{path}"
 
     def url(self, ref: str) -> str:
@@ -166,7 +178,7 @@ class WebRules:
         """The URL itself. Raises ``SourceForbidden`` for a host that is not allowed."""
         parts = urlsplit(url)
         if parts.scheme not in _PORTS:
-            raise SourceForbidden(f"Of {url[:200]} only http and https may be read")
+            raise SourceForbidden(f"Of {shown_uri(url)} only http and https may be read")
         host = canonical(parts.hostname or "")
         asked = {HostAndPort(host, None), HostAndPort(host, parts.port or _PORTS[parts.scheme])}
         if not asked & self._allowed:
@@ -233,7 +245,7 @@ class FileSource:
         target = (self._path.parent / unquote(parts.path)).resolve()
         if parts.scheme or parts.netloc or not target.is_relative_to(self._folder):
             raise SourceForbidden(
-                f"The playlist {self._path} points outside its folder: {uri[:200]}"
+                f"The playlist {self._path} points outside its folder: {shown_uri(uri)}"
             )
         return target.as_uri()
 

@@ -9,14 +9,10 @@ from typing import Any
 from pipeline.assemble import describe_tracks, sum_up_remedies
 from pipeline.gaps import describe_gap
 from pipeline.inspection.dry_run import ChunkSeen, DryRun, OnProgress, SegmentSeen, dry_run
-from pipeline.inspection.listing import (
-    describe_choice,
-    describe_playlists,
-    shown_uri,
-)
+from pipeline.inspection.listing import describe_choice, describe_playlists
 from pipeline.inspection.timing import describe_timeline, wrong_extinf
 from pipeline.settings import Settings
-from pipeline.source import Presentation, Source, open_presentation
+from pipeline.source import Presentation, Source, open_presentation, shown_uri
 
 SCHEMA = 1
 

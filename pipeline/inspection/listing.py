@@ -1,9 +1,5 @@
-"""What the playlists say, and what their segments turned out to be, as JSON. See docs/inspect.md.
+"""What the playlists say, and what their segments turned out to be, as JSON: docs/inspect.md."""
 
-Addresses are shown as they are written, without queries, users and keys: those may be secrets.
-"""
-
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -15,20 +11,9 @@ from pipeline.media.master import AudioRendition, Variant
 from pipeline.media.playlist import MediaPlaylist
 from pipeline.media.probe import StreamForm, StreamSeen
 from pipeline.model import Segment
-from pipeline.source import Choice, Source
+from pipeline.source import Choice, Source, shown_uri
 
 Report = dict[str, Any]
-
-_SHOWN = 200
-_USER = re.compile(r"//[^/?#]*@")
-
-
-def shown_uri(uri: str) -> str:
-    """As written, but for what may be secret."""
-    if uri.lower().startswith("data:"):
-        return "data:..."
-    path, query, _ = uri.partition("?")
-    return _USER.sub("//", path)[:_SHOWN] + ("?..." if query else "")
 
 
 def describe_choice(choice: Choice | None, run: DryRun) -> Report | None:

@@ -280,6 +280,19 @@ def test_unsupported_encryption_is_named(clips: Clips, tmp_path: Path) -> None:
     assert "c2VjcmV0" not in json.dumps(found)
 
 
+def test_no_secret_of_an_address_is_told(clips: Clips, tmp_path: Path) -> None:
+    playlist = copy_clip(clips(replace(SMALL, seconds=6)), tmp_path / "in")
+    bending.edit(playlist, 1, '#EXT-X-KEY:METHOD=AES-128,URI="data:text/plain;base64,c2VjcmV0"')
+    elsewhere = "https://user:passw0rd@cdn.example/seg_00002.ts?token=t0ken"
+    playlist.write_text(playlist.read_text().replace("seg_00002.ts", elsewhere))
+    found = look(playlist)
+    assert [s["action"] for s in found["segments"]] == ["kept", "left out", "left out"]
+    assert "folder: data:..." in found["segments"][1]["problems"][0]
+    assert found["segments"][2]["uri"] == "https://cdn.example/seg_00002.ts?..."
+    for secret in ("passw0rd", "t0ken", "c2VjcmV0"):
+        assert secret not in json.dumps(found)
+
+
 def test_a_master_playlist(clips: Clips, tmp_path: Path) -> None:
     found = look(master(clips, tmp_path / "in"))
     listed = found["master"]
