@@ -38,6 +38,8 @@ _PLAYLIST_TIMEOUT_S = 30.0
 DEFAULT_LIMITS = PlaylistLimits()
 _URL_LIFETIME_S = 24 * 3600
 MAX_SOUNDS = 32
+# Each that cannot be read may take minutes to say so.
+MAX_VARIANTS = 16
 _PORTS = {"http": 80, "https": 443}
 _SHOWN = 200
 _USER = re.compile(r"//[^/?#]*@")
@@ -307,7 +309,7 @@ def open_presentation(source: Source) -> Presentation:
         return Presentation(source=source, playlist=playlist)
     problem: SourceError | None = None
     passed_over: list[tuple[Variant, str]] = []
-    for variant in playlist.ranked():
+    for variant in playlist.ranked()[:MAX_VARIANTS]:
         try:
             main = source.variant(variant.uri)
             found = read_media_playlist(main)

@@ -6,6 +6,7 @@ import queue
 import signal
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -16,7 +17,8 @@ from actors import client, names
 from actors.fair_queue import Urgency
 from actors.recording import submit_to_pool
 from pipeline.errors import JobIsPoison, MediaInvalid
-from pipeline.jobs import Address, LookJob
+from pipeline.jobs import LookJob
+from pipeline.model import Segment
 from pipeline.transfer import TransferLimits
 from tests.local_pool import quick_settings
 
@@ -49,6 +51,9 @@ class Origin(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def origin() -> Iterator[str]:
+    Origin.asked = queue.Queue()
+    Origin.over.clear()
+    Origin.innocent_seen.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), Origin) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -67,7 +72,8 @@ def _local_ray() -> Iterator[None]:
 
 
 def look_at(url: str) -> LookJob:
-    return LookJob(segment=Address(url=url), init=None, limits=LIMITS)
+    segment = Segment(sequence=0, uri=url, duration_s=2.0)
+    return LookJob(segment=segment, urls={url: url}, limits=LIMITS)
 
 
 def submit(url: str, recording: str) -> "asyncio.Future[Any]":
@@ -104,3 +110,14 @@ async def test_a_job_that_kills_its_workers_is_told_so_and_the_pool_goes_on(orig
             await asyncio.wait_for(innocent, 60)
         with pytest.raises(MediaInvalid):
             await asyncio.wait_for(submit(f"{origin}/other", "c"), 60)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("_local_ray")
+async def test_a_job_that_takes_too_long_is_given_up(origin: str) -> None:
+    quick = quick_settings(job_timeout=timedelta(seconds=1))
+    async with client.workers_only(quick, 1):
+        with pytest.raises(JobIsPoison, match="JOB_TIMEOUT"):
+            await submit(f"{origin}/poison", "a")
+        with pytest.raises(MediaInvalid):
+            await asyncio.wait_for(submit(f"{origin}/other", "b"), 60)

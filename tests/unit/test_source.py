@@ -6,10 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import SourceForbidden, SourceMissing, UsageError, VodrayError
-from pipeline.media.playlist import MAX_PLAYLIST_BYTES
+from pipeline.errors import PlaylistInvalid, SourceForbidden, SourceMissing, UsageError, VodrayError
+from pipeline.media.playlist import MAX_PLAYLIST_BYTES, PlaylistLimits
 from pipeline.model import Segment
-from pipeline.source import FileSource, S3Source, WebRules, WebSource, fingerprint, open_source
+from pipeline.source import (
+    MAX_VARIANTS,
+    FileSource,
+    S3Source,
+    Source,
+    WebRules,
+    WebSource,
+    fingerprint,
+    open_presentation,
+    open_source,
+)
 from pipeline.stores.objects_memory import MemoryStore
 
 OUTSIDE = [
@@ -261,3 +271,33 @@ def test_a_fingerprint_changes_with_the_broadcast(store: MemoryStore) -> None:
     assert fingerprint(source, first) == mark
     store.put("live", "key/a.ts", b"another broadcast", "")
     assert fingerprint(source, first) != mark
+
+
+def test_not_every_variant_of_thousands_is_tried(store: MemoryStore) -> None:
+    lines = [f"#EXT-X-STREAM-INF:BANDWIDTH={n}\nv{n}.m3u8" for n in range(1, 5_001)]
+    store.put("live", "key/master.m3u8", "\n".join(["#EXTM3U", *lines]).encode(), "")
+    asked: list[str] = []
+
+    class Watched(S3Source):
+        def variant(self, uri: str) -> Source:
+            asked.append(uri)
+            return super().variant(uri)
+
+    with pytest.raises(SourceMissing):
+        open_presentation(Watched(store, "live", "key/master.m3u8"))
+    assert asked == [f"v{n}.m3u8" for n in range(5_000, 5_000 - MAX_VARIANTS, -1)]
+
+
+def test_limits_hold_for_every_playlist_of_a_source(store: MemoryStore, tmp_path: Path) -> None:
+    limits = PlaylistLimits(max_bytes=2**10)
+    found = S3Source(store, "live", "key/a.m3u8", WebRules(["cdn.example"]), limits)
+    assert found.variant("b.m3u8").limits is limits
+    assert found.variant("http://cdn.example/b.m3u8").limits is limits
+    assert WebSource("http://cdn.example/", WebRules(["cdn.example"]), limits).limits is limits
+    path = tmp_path / "stream.m3u8"
+    path.write_bytes(b"#EXTM3U\n" + b"#" * 2**20)
+    source = FileSource(path, limits=limits)
+    assert len(source.read_playlist()) == 2**10 + 1
+    assert source.variant("b.m3u8").limits is limits
+    with pytest.raises(PlaylistInvalid, match="larger"):
+        open_presentation(source)
