@@ -69,7 +69,7 @@ class Publisher:
         it raises leaves everything as it was.
         """
         begin = time.perf_counter()
-        assembly = await asyncio.to_thread(assemble, records)
+        assembly = await asyncio.to_thread(assemble, records, self._sounds)
         checks = await asyncio.to_thread(check, assembly, records)
         stitched = time.perf_counter()
         whole = await asyncio.to_thread(self._completed_before, assembly, upload)

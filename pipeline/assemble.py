@@ -16,7 +16,7 @@ from pipeline.media.samples import SampleIndex, Span
 from pipeline.media.stitch import Lane
 from pipeline.media.tables import read_tables
 from pipeline.media.timeline import LaneKey, PlacedSpan, lanes, place
-from pipeline.model import ChunkRecord, Gap
+from pipeline.model import ChunkRecord, Gap, Sound
 
 Report = dict[str, Any]
 
@@ -38,14 +38,17 @@ class Assembly:
     sounds: tuple[int, ...]
 
 
-def assemble(records: Sequence[ChunkRecord]) -> Assembly:
-    """``records``: all chunks of one rendition. Raises ``SourceUnavailable`` if all are empty."""
+def assemble(records: Sequence[ChunkRecord], sounds: Sequence[Sound] = ()) -> Assembly:
+    """``records``: all chunks of one rendition; ``sounds``: its playlists of sound alone.
+
+    Raises ``SourceUnavailable`` if all chunks are empty.
+    """
     ordered = sorted(records, key=lambda record: record.index_number)
     placed = place(_spans(ordered))
     numbers = sorted({p.span.playlist for p in placed})
     if not placed:
         raise SourceUnavailable(f"Nothing of the stream could be read: {_first_reason(ordered)}")
-    tracks = stitch.merge(placed)
+    tracks = stitch.merge(placed, sounds)
     layout = lay_out(
         [
             ChunkSize(index=r.index_number, size_bytes=r.size_bytes, is_part=r.part is not None)
@@ -153,7 +156,7 @@ def _spans(records: Sequence[ChunkRecord]) -> Iterator[tuple[int, Span]]:
             broken.discard(span.playlist)
         count = Counter(span.playlist for span in spans)
         for lost in record.report["lost"]:
-            if lost["at_span"] == count[lost["playlist"]]:
+            if lost["breaks"] and lost["at_span"] == count[lost["playlist"]]:
                 broken.add(lost["playlist"])
 
 

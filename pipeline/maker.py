@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from pipeline.errors import MediaInvalid
 from pipeline.load import Loaded
 from pipeline.media.entries import without_bit_rates
@@ -18,12 +20,15 @@ from pipeline.media.interleave import Body
 from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipeline.media.mend import mend
 from pipeline.media.recode import recode
-from pipeline.media.remux import CannotCopy, Input, Remuxed, make_input, remux
+from pipeline.media.remux import LONGEST_STEP_S, CannotCopy, Input, Remuxed, make_input, remux
+from pipeline.media.samples import Span, TrackSamples
 from pipeline.media.segments import has_own_init, has_torn_boxes
 from pipeline.media.sniff import Kind, Media
 from pipeline.media.ts import Tables, read_tables
 from pipeline.model import Segment, Stretch
 
+_FARTHEST_S = 2**33
+_APART_S = 10.0
 # A segment is rarely exactly as long as its playlist says.
 _NOTICED_S = 0.1
 
@@ -66,10 +71,12 @@ class Maker:
     ) -> None:
         self._stretch, self._anchor_s, self._playlist = stretch, anchor_s, playlist
         self._nearby, self._limits = nearby, limits
+        self._loaded: Run = ()
         self.made = Made.nothing()
 
     def make(self, loaded: Run) -> Made:
         near_s = self._stretch.start_s
+        self._loaded = loaded
         self.made.bytes_in = sum(entry.bytes_in for entry in loaded)
         broken = False
         for run in _runs(loaded):
@@ -130,12 +137,12 @@ class Maker:
         except CannotCopy:
             return recode(self._with_neighbours(given, run)), ""
         except MediaInvalid:
-            opening = self._opening(given.kind)
+            opening = self._opening(run)
             if opening is None:
                 raise
             return remux(replace(given, lead=(opening,))), "headers from the run's first segment"
         if made.torn and self._is_last(run):
-            following = self._read(self._stretch.after, given.kind)
+            following = self._beside(run, self._stretch.after)
             if following is not None:
                 made = remux(replace(given, trail=(following.data,)))
         return made, remedy
@@ -143,7 +150,7 @@ class Maker:
     def _rescue(self, run: Run, near_s: float, broken: bool, error: MediaInvalid) -> bool:
         """What is left to try for one segment that cannot be copied."""
         given = self._input(run, near_s)
-        opening = self._opening(given.kind)
+        opening = self._opening(run)
         if opening is not None:
             given = replace(given, lead=(opening,))
         for attempt, remedy in (
@@ -187,19 +194,31 @@ class Maker:
 
     def _with_neighbours(self, given: Input, run: Run) -> Input:
         """Pictures may refer to those before, sound is encoded from before to behind."""
-        before = self._read(self._stretch.before, given.kind) if self._is_first(run) else None
-        after = self._read(self._stretch.after, given.kind) if self._is_last(run) else None
+        before = self._beside(run, self._stretch.before) if self._is_first(run) else None
+        after = self._beside(run, self._stretch.after) if self._is_last(run) else None
         return replace(
             given,
             lead=(before.data,) if before else (),
             trail=(after.data,) if after else (),
         )
 
-    def _opening(self, kind: Kind) -> bytes | None:
-        if kind is not Kind.TS:
+    def _opening(self, run: Run) -> bytes | None:
+        """What the uninterrupted piece of stream begins with that the run is of."""
+        own = run[0].segment
+        if _media(run[0]).kind is not Kind.TS:
             return None
-        found = self._read(self._stretch.opening, kind)
-        return found.data if found else None
+        first = next(entry for entry in self._loaded if entry.segment.era == own.era)
+        found = first.media
+        if not first.segment.discontinuity and self._stretch.opening is not None:
+            found = self._read(self._stretch.opening, Kind.TS)
+        elif first.segment == own:
+            return None
+        return found.data if found is not None and _are_alike(found, _media(run[0])) else None
+
+    def _beside(self, run: Run, segment: Segment | None) -> Media | None:
+        """A segment that the run goes on from or into, if it holds the same streams."""
+        found = self._read(segment, _media(run[0]).kind)
+        return found if found is not None and _are_alike(found, _media(run[0])) else None
 
     def _read(self, segment: Segment | None, kind: Kind) -> Media | None:
         found = self._nearby(segment).media if segment is not None else None
@@ -228,6 +247,9 @@ class Maker:
             self.made.packets += part.packets
             self.made.torn += part.torn
             self.made.undecoded += part.undecoded
+            if part.undecoded_s >= _NOTICED_S:
+                reason = f"{part.undecoded} of its packets cannot be decoded"
+                self._lose(run[0], reason, duration_s=part.undecoded_s)
             self.made.dropped.update(part.dropped)
             self.made.undecodable.update(part.lost)
         recoded = dict.fromkeys(name for part in made for name in part.recoded)
@@ -270,7 +292,7 @@ class Maker:
 
     def _lose_part(self, entry: Loaded, missing_s: float, at_span: int) -> None:
         reason = f"{missing_s:.2f} s of it are missing or damaged"
-        self._lose(entry, reason, duration_s=missing_s, at_span=at_span)
+        self._lose(entry, reason, duration_s=missing_s, at_span=at_span, breaks=True)
 
     def _lose(
         self,
@@ -278,14 +300,17 @@ class Maker:
         reason: str,
         duration_s: float | None = None,
         at_span: int | None = None,
+        breaks: bool = False,
     ) -> None:
-        """All of a segment or, with ``duration_s``, a part of it."""
+        """All of a segment or, with ``duration_s``, a part of it. ``breaks``: the timeline closes
+        up over it."""
         clock = entry.segment.program_date_time
         self.made.lost.append(
             {
                 "sequence": entry.segment.sequence,
                 "duration_s": entry.segment.duration_s if duration_s is None else duration_s,
                 "is_whole": duration_s is None,
+                "breaks": breaks or duration_s is None,
                 "reason": reason,
                 "playlist": self._playlist,
                 "at_span": len(self.made.bodies) if at_span is None else at_span,
@@ -300,9 +325,30 @@ def _body(made: Remuxed) -> Body:
     samples = sum(len(track.size) for track in span.tracks)
     if samples != made.packets or not samples:
         raise MediaInvalid(f"{made.packets} packets went in, but {samples} samples came out")
+    _check_span(span)
     body = made.data[init_bytes:]
     show_from_start(body, span)
     return Body(replace(span, init=without_bit_rates(span.init)), body)
+
+
+def _check_span(span: Span) -> None:
+    """One wrong time must not tear the recording apart. Raises ``MediaInvalid``."""
+    for track in span.tracks:
+        _check_times(track)
+    begin_s = min(track.start_s for track in span.tracks)
+    length_s = max(track.end_s - track.start_s for track in span.tracks)
+    if max(track.start_s for track in span.tracks) - begin_s > length_s + _APART_S:
+        raise MediaInvalid("the times of its pictures and sounds are far apart")
+
+
+def _check_times(track: TrackSamples) -> None:
+    """What sample tables can hold. Raises ``MediaInvalid``."""
+    steps = np.diff(track.dts)
+    longest = LONGEST_STEP_S * track.timescale
+    if (steps <= 0).any() or (steps > longest).any() or (np.abs(track.cts) > longest).any():
+        raise MediaInvalid(f"the times of its {track.kind} make no sense")
+    if not 0 <= int(track.dts[0]) < _FARTHEST_S * track.timescale:
+        raise MediaInvalid(f"the times of its {track.kind} are out of all bounds")
 
 
 def _recode(given: Input) -> list[Remuxed]:
@@ -362,6 +408,14 @@ def _runs(loaded: Run) -> Iterator[list[Loaded]]:
             run.append(entry)
     if run:
         yield run
+
+
+def _are_alike(one: Media, other: Media) -> bool:
+    """Whether one demuxer can read both in one go."""
+    if one.kind is not other.kind:
+        return False
+    first, second = (read_tables(m.data) if m.kind is Kind.TS else None for m in (one, other))
+    return first is None or second is None or first.streams == second.streams
 
 
 def _tables(entry: Loaded) -> Tables | None:

@@ -330,8 +330,9 @@ def open_presentation(source: Source) -> Presentation:
 
 def _open_sound(master: Source, audio: AudioRendition) -> SoundSource:
     sound = Sound(name=audio.name, language=audio.language)
-    source = master.variant(audio.uri or "")
+    source = master
     try:
+        source = master.variant(audio.uri or "")
         return SoundSource(sound=sound, source=source, playlist=read_media_playlist(source))
     except SourceError as error:
         return SoundSource(sound=sound, source=source, playlist=None, problem=error.message)

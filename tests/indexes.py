@@ -108,6 +108,7 @@ def record(
                     "sequence": sequence,
                     "duration_s": 2.0,
                     "is_whole": True,
+                    "breaks": True,
                     "reason": f"segment {sequence} is missing",
                     "at_span": at,
                     "playlist": 0,

@@ -1,7 +1,8 @@
 """Reads the sample index from fragments that FFmpeg's muxer wrote (ISO/IEC 14496-12 8.8)."""
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,6 +91,30 @@ def read_runs(moof: bytes) -> list["Run"]:
         if traf.kind == b"traf"
         for run in read_traf(moof, traf, 0)
     ]
+
+
+def count_samples(segments: Iterable[bytes]) -> Counter[int]:
+    """How many samples the fragments of a source promise, by ``track_ID``; nothing where its boxes
+    are not as they should be."""
+    promised: Counter[int] = Counter()
+    try:
+        with boxes.reading("a fragment"):
+            for segment in segments:
+                for moof in boxes.walk(segment):
+                    if moof.kind == b"moof":
+                        _count_in(segment, moof, promised)
+    except MediaInvalid:
+        return Counter()
+    return promised
+
+
+def _count_in(data: bytes, moof: boxes.Box, promised: "Counter[int]") -> None:
+    for traf in boxes.walk(data, moof.body, moof.end):
+        if traf.kind == b"traf":
+            for trun in boxes.walk(data, traf.body, traf.end):
+                if trun.kind == b"trun":
+                    (count,) = struct.unpack_from(">I", data, trun.body + 4)
+                    promised[_owner(data, traf)] += count
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +244,7 @@ def _inside(data: memoryview, start: int) -> tuple[memoryview, int, int]:
     return data, moof.body, moof.end
 
 
-def _owner(data: memoryview, traf: boxes.Box) -> int:
+def _owner(data: bytes | memoryview, traf: boxes.Box) -> int:
     tfhd = boxes.need(data, "tfhd", traf.body, traf.end)
     return int(struct.unpack_from(">I", data, tfhd.body + 4)[0])
 

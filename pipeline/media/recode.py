@@ -92,6 +92,7 @@ def recode(given: Input, *, everything: bool = False) -> Remuxed:
             torn=sum(lane.torn for lane in lanes.values()),
             recoded=tuple(lane.what for lane in lanes.values() if lane.what),
             undecoded=sum(lane.undecoded for lane in lanes.values()),
+            undecoded_s=max(lane.undecoded_s for lane in lanes.values()),
         )
 
 
@@ -123,6 +124,7 @@ class _Copied:
 
     what = ""
     undecoded = 0
+    undecoded_s = 0.0
 
     def __init__(self, stream: Stream, muxer: Muxer, mapping: TickMapping) -> None:
         self.torn = 0
@@ -174,6 +176,14 @@ class _Pictures:
     @property
     def undecoded(self) -> int:
         return len(self._own) - len(self._shown)
+
+    @property
+    def undecoded_s(self) -> float:
+        times = sorted(self._own)
+        if len(times) < 2:
+            return 0.0
+        step = (times[-1] - times[0]) / (len(times) - 1)
+        return self.undecoded * step * float(self._stream.time_base or 0)
 
     def take(self, packet: "Packet[Stream]", where: int) -> None:
         if where > 0 or (packet.pts is None and packet.dts is None):
@@ -307,11 +317,16 @@ class _Sound:
         self._form: tuple[str, str, int] | None = None
         self._resampler = self._new_resampler()
         self._fifo = _Fifo(channels, self._grid)
+        self._frame_s = 0.0
         self._next: int | None = None
         self._begin: int | None = None  # Number of the first sample that is wanted,
         self._end: int | None = None  # and of the first behind them.
         self._has_lead = self._has_trail = False
         self._packets: list[Packet[Any]] = []
+
+    @property
+    def undecoded_s(self) -> float:
+        return self.undecoded * self._frame_s
 
     def take(self, packet: "Packet[Stream]", where: int) -> None:
         if packet.pts is None and packet.dts is None:
@@ -331,6 +346,7 @@ class _Sound:
             self.undecoded += where == 0
             return
         for frame in frames:
+            self._frame_s = frame.samples / frame.sample_rate
             self._hear(frame)
 
     def finish(self) -> "list[Packet[Any]]":

@@ -4,7 +4,7 @@ FFmpeg's own demuxers and its fragmented-MP4 muxer do the work through PyAV; we 
 move timestamps to recording time and count packets.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,6 +26,7 @@ from pipeline.media.demux import (
     open_media,
     packets_of,
 )
+from pipeline.media.fragments import count_samples
 from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipeline.media.muxing import Muxer
 from pipeline.media.parameters import annex_b, parameter_sets
@@ -115,9 +116,11 @@ class Remuxed:
 
     ``torn``: frames of sound that are left out because their end is missing. ``dropped``, ``lost``:
     see ``Choice``. ``recoded``: streams that are encoded anew, as ``"mp2 -> aac"``; ``undecoded``:
-    their packets that gave nothing. ``cuts``: numbers of segments that do not go on where the one
-    before ended or as it was encoded; ``silent``: of those that gave nothing; ``damaged``: of those
-    with packets that lack bytes. ``changes_inside``: the one segment is encoded anew on the way.
+    their packets that gave nothing, ``undecoded_s``: how long they would have lasted.
+
+    ``cuts``: numbers of segments that do not go on where the one before ended or as it was encoded;
+    ``silent``: of those that gave nothing; ``damaged``: of those with packets that lack bytes.
+    ``changes_inside``: the one segment is encoded otherwise on the way.
     """
 
     data: memoryview
@@ -127,6 +130,7 @@ class Remuxed:
     lost: tuple[str, ...] = ()
     recoded: tuple[str, ...] = ()
     undecoded: int = 0
+    undecoded_s: float = 0.0
     cuts: tuple[int, ...] = ()
     silent: tuple[int, ...] = ()
     damaged: tuple[int, ...] = ()
@@ -165,6 +169,8 @@ def remux(given: Input) -> Remuxed:
             lanes[packet.stream_index].take(packet)
         if not any(lane.taken for lane in lanes.values()):
             raise MediaInvalid("no packet in it")
+        if given.kind is Kind.MP4:
+            _check_promise(choice.kept, lanes, given)
         data = muxer.close()
         verdict = tally.judge({s.index: s.time_base for s in choice.kept if s.time_base})
         ahead, own = len(given.lead), range(len(given.segments))
@@ -183,6 +189,15 @@ def remux(given: Input) -> Remuxed:
             damaged=numbers(verdict.damaged),
             changes_inside=len(given.segments) == 1 and bool(verdict.changed),
         )
+
+
+def _check_promise(kept: Sequence[Stream], lanes: "Mapping[int, CopyLane]", given: Input) -> None:
+    """FFmpeg passes over fragments that it does not understand without a word."""
+    promised = count_samples(given.segments)
+    for stream in kept:
+        lane, count = lanes[stream.index], promised[stream.id]
+        if lane.taken + lane.torn < count:
+            raise MediaInvalid(f"{lane.taken} of {count} {stream.type} samples can be read")
 
 
 class CannotCopy(MediaInvalid):

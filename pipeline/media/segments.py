@@ -26,7 +26,9 @@ def without_torn_end(segment: bytes) -> bytes:
     """MPEG-TS without a last packet that is cut off: it would swallow what follows it."""
     torn = len(segment) % _TS_PACKET_BYTES
     is_ts = len(segment) > _TS_PACKET_BYTES and segment[0] == segment[_TS_PACKET_BYTES] == _TS_SYNC
-    return segment[:-torn] if is_ts and torn else segment
+    # Where bytes lie between packets, the last one may be whole all the same.
+    is_torn = torn and segment[-_TS_PACKET_BYTES] != _TS_SYNC
+    return segment[:-torn] if is_ts and is_torn else segment
 
 
 def has_torn_boxes(segment: bytes) -> bool:

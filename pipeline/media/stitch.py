@@ -17,8 +17,10 @@ import numpy.typing as npt
 
 from pipeline.media import boxes
 from pipeline.media.entries import TrackForm, read_forms
+from pipeline.media.languages import mdhd_language
 from pipeline.media.samples import Ints
 from pipeline.media.timeline import LaneKey, PlacedSpan, lanes, sample_durations
+from pipeline.model import Sound
 
 MOVIE_TIMESCALE = 90_000
 MDAT_HEADER_BYTES = 16
@@ -31,10 +33,14 @@ class Lane:
     """One track of the result: columns of shape ``(n,)``, runs of shape ``(r,)``.
 
     Times in ticks of ``form.timescale`` on the recording's timeline. ``run_offset`` counts within
-    ``run_chunk``'s bytes; ``run_entry`` numbers ``entries`` from 0.
+    ``run_chunk``'s bytes; ``run_entry`` numbers ``entries`` from 0. ``language``: a tag as in RFC
+    5646, empty if only the muxer knows. ``is_alternate``: sound that another one stands for unless
+    it is chosen.
     """
 
     form: TrackForm
+    language: str
+    is_alternate: bool
     entries: tuple[bytes, ...]
     dts: Ints
     cts: Ints
@@ -55,13 +61,22 @@ class Lane:
         return int((self.dts + self.cts + self.duration).max())
 
 
-def merge(placed: Sequence[PlacedSpan]) -> list[Lane]:
-    """All spans' samples per track, video first."""
+def merge(placed: Sequence[PlacedSpan], sounds: Sequence[Sound] = ()) -> list[Lane]:
+    """All spans' samples per track, video first. ``sounds``: the playlists of sound alone."""
     keys = sorted({key for p in placed for key in lanes(p.span)})
-    return [_merge_lane(key, placed) for key in keys]
+    first_sound = next((key for key in keys if key.is_sound), None)
+
+    def language(key: LaneKey) -> str:
+        return sounds[key.playlist - 1].language if 0 < key.playlist <= len(sounds) else ""
+
+    return [
+        _merge_lane(key, placed, language(key), key.is_sound and key != first_sound) for key in keys
+    ]
 
 
-def _merge_lane(lane: LaneKey, placed: Sequence[PlacedSpan]) -> Lane:
+def _merge_lane(
+    lane: LaneKey, placed: Sequence[PlacedSpan], language: str, is_alternate: bool
+) -> Lane:
     entries: list[bytes] = []
     columns: dict[str, list[npt.NDArray[Any]]] = {
         key: []
@@ -100,7 +115,13 @@ def _merge_lane(lane: LaneKey, placed: Sequence[PlacedSpan]) -> Lane:
     assert form is not None
     joined = {key: np.concatenate(parts) for key, parts in columns.items()}
     joined["duration"][:-1] = np.diff(joined["dts"])
-    return Lane(form=form, entries=tuple(entries), **joined)
+    return Lane(
+        form=form,
+        language=language,
+        is_alternate=is_alternate,
+        entries=tuple(entries),
+        **joined,
+    )
 
 
 def _rescale(ticks: Ints, scale: Fraction) -> Ints:
@@ -179,10 +200,16 @@ def _build_trak(
     form = lane.form
     # Layer, volume, matrix and picture size follow the duration in version 0 as in version 1.
     tail = form.tkhd[(8 + 36) if form.tkhd[8] else (8 + 24) :]
-    tkhd = boxes.make_full(b"tkhd", 1, 3, struct.pack(">QQIIQ", 0, 0, track_id, 0, length), tail)
+    flags = 2 if lane.is_alternate else 3
+    tkhd = boxes.make_full(
+        b"tkhd", 1, flags, struct.pack(">QQIIQ", 0, 0, track_id, 0, length), tail
+    )
     media_length = int(lane.dts[-1] - lane.dts[0] + lane.duration[-1])
+    language = form.mdhd_language
+    if lane.language:
+        language = mdhd_language(lane.language) + language[2:]
     mdhd = boxes.make_full(
-        b"mdhd", 1, 0, struct.pack(">QQIQ", 0, 0, form.timescale, media_length), form.mdhd_language
+        b"mdhd", 1, 0, struct.pack(">QQIQ", 0, 0, form.timescale, media_length), language
     )
     minf = boxes.make(b"minf", form.media_header, form.dinf, _build_stbl(lane, offset_of))
     return boxes.make(b"trak", tkhd, edits, boxes.make(b"mdia", mdhd, form.hdlr, minf))

@@ -18,6 +18,9 @@ from pipeline.timebase import FAR_S, TS_WRAP_S
 
 # A silent join of this length or less is the source's own timing (packets lost, encoder pause).
 KEPT_PAUSE_S = 0.5
+_LONGEST_GAP_S = 48 * 3600.0
+# Sound that is farther from all pictures has a clock of its own.
+_BESIDE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +112,12 @@ def _place_followers(
     ends: dict[LaneKey, _Ends] = {}
     for chunk, span in spans:
         placed = by_playlist.setdefault(span.playlist, [])
-        shift = _led_by(chunk, span, led).shift_s
-        if _goes_back(span, ends, shift):
+        leader = _led_by(chunk, span, led)
+        shift = leader.shift_s
+        if _away_s(span, leader.span) > _BESIDE_S:
+            begin = min(map(_begin, leader.span.tracks)) + leader.shift_s
+            shift = _shift_behind(span, ends) if ends else begin - min(map(_begin, span.tracks))
+        elif _goes_back(span, ends, shift):
             shift = _shift_behind(span, ends)
         placed.append(_placed(placed, chunk, span, shift, 0.0))
         _remember(ends, span, shift)
@@ -119,15 +126,16 @@ def _place_followers(
 
 def _led_by(chunk: int, span: Span, led: Sequence[PlacedSpan]) -> PlacedSpan:
     """The span of the leading playlist that was on at the same time."""
-    begin, end = _interval_s(span)
-    middle = (begin + end) / 2
     near = led[bisect_left(led, chunk - 1, key=_chunk) : bisect_right(led, chunk + 1, key=_chunk)]
 
-    def distance(p: PlacedSpan) -> tuple[bool, float]:
-        from_s, to_s = _interval_s(p.span)
-        return p.span.era != span.era, max(from_s - middle, middle - to_s, 0.0)
+    return min(near or led, key=lambda p: (p.span.era != span.era, _away_s(span, p.span)))
 
-    return min(near or led, key=distance)
+
+def _away_s(span: Span, leader: Span) -> float:
+    """From the middle of one to the nearest end of the other, 0 inside."""
+    begin, end = _interval_s(span)
+    from_s, to_s = _interval_s(leader)
+    return max(from_s - (begin + end) / 2, (begin + end) / 2 - to_s, 0.0)
 
 
 def _chunk(p: PlacedSpan) -> int:
@@ -207,8 +215,11 @@ def _goes_back(span: Span, ends: Mapping[LaneKey, _Ends], shift: Fraction) -> bo
 
 
 def _as_meant(jump_s: float) -> float:
-    """A clock that was set back looks, being unwrapped, as if it had nearly gone round."""
-    period = float(FAR_S if jump_s > FAR_S / 2 else TS_WRAP_S)
+    """A clock that was set back looks, being unwrapped, as if it had nearly gone round; and one
+    that jumps by days was set."""
+    period = float(TS_WRAP_S)
+    if jump_s > _LONGEST_GAP_S:
+        return jump_s - FAR_S
     return jump_s - period if jump_s > period / 2 else jump_s
 
 

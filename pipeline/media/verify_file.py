@@ -47,7 +47,11 @@ class Hls:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What was checked. ``hls_ranges`` is None where there is no playlist."""
+    """What was checked. ``hls_ranges`` is None where there is no playlist.
+
+    ``damaged_keyframes``: when those are shown that do not decode without an error, in seconds: as
+    a damaged source has them, or as damage to the file makes them.
+    """
 
     size_bytes: int
     duration_s: float
@@ -55,6 +59,7 @@ class Verdict:
     samples: int
     fragments: int
     keyframes_decoded: int
+    damaged_keyframes: tuple[float, ...]
     hls_ranges: int | None
 
 
@@ -83,7 +88,9 @@ def verify_file(
     verify.check_tables(tables, _truth(tables, fragments), body, end)
     ranges = _check_hls(hls, tables, fragments) if hls is not None else None
     starts = _starts(hls, fragments)
-    decoded = _decode_keyframes(data, tables, starts, on_progress)
+    decoded, damaged = _decode_keyframes(data, tables, starts, on_progress)
+    if damaged and not decoded:
+        raise VerificationFailed(damaged[0].reason)
     return Verdict(
         size_bytes=data.size,
         duration_s=round(max(map(_end_s, tables), default=0.0), 6),
@@ -91,6 +98,7 @@ def verify_file(
         samples=sum(len(table.size) for table in tables),
         fragments=len(fragments),
         keyframes_decoded=decoded,
+        damaged_keyframes=tuple(one.at_s for one in damaged),
         hls_ranges=ranges,
     )
 
@@ -220,9 +228,10 @@ def _timescale(table: TableTrack, first: int, run: Run) -> int:
 
 def _check_hls(hls: Hls, tables: Sequence[TableTrack], fragments: Sequence[_Fragment]) -> int:
     known = {entry for table in tables for entry in table.entries}
+    kinds = {table.kind for table in tables}
     for number, init in enumerate(hls.inits, 1):
         # A track that is declared and never comes is not in moov.
-        if not known & {form.entry for form in read_forms(init)}:
+        if not {form.entry for form in read_forms(init) if form.kind in kinds} <= known:
             raise VerificationFailed(f"HLS init segment {number} describes what moov does not")
     ranges = []
     for playlist in hls.playlists:
@@ -242,13 +251,22 @@ def _starts(hls: Hls | None, fragments: Sequence[_Fragment]) -> list[int]:
     return [s.byte_range.offset for s in main.segments if s.byte_range is not None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Damage:
+    """``at_s``: when the picture is shown."""
+
+    at_s: float
+    reason: str
+
+
 def _decode_keyframes(
     data: Bytes, tables: Sequence[TableTrack], starts: Sequence[int], on_progress: Progress
-) -> int:
+) -> tuple[int, list[_Damage]]:
+    """How many could be decoded, and those that could not."""
     video = next((table for table in tables if table.kind == "video"), None)
     if video is None:
-        return 0
-    decoded = 0
+        return 0, []
+    decoded, damaged = 0, []
     offsets = video.offset.tolist()
     for number, start in enumerate(starts):
         on_progress(number, len(starts))
@@ -256,12 +274,15 @@ def _decode_keyframes(
         behind = starts[number + 1] if number + 1 < len(starts) else data.size
         if at == len(offsets) or offsets[at] >= behind or not video.key[at]:
             continue
-        _decode(data, video, at)
-        decoded += 1
-    return decoded
+        problem = _decode(data, video, at)
+        if problem is None:
+            decoded += 1
+        else:
+            damaged.append(problem)
+    return decoded, damaged
 
 
-def _decode(data: Bytes, video: TableTrack, number: int) -> None:
+def _decode(data: Bytes, video: TableTrack, number: int) -> _Damage | None:
     offset, size = int(video.offset[number]), int(video.size[number])
     if size > _MAX_KEYFRAME_BYTES:
         raise VerificationFailed(f"keyframe at byte {offset} has {size} bytes")
@@ -269,9 +290,9 @@ def _decode(data: Bytes, video: TableTrack, number: int) -> None:
         decode_keyframe(video.entries[int(video.entry[number])], data.read(offset, size))
     except MediaInvalid as error:
         at_s = _shown_s(video, number)
-        raise VerificationFailed(
-            f"keyframe at {at_s:.3f} s (byte {offset}): {error.message}"
-        ) from error
+        reason = f"keyframe at {at_s:.3f} s (byte {offset}): {error.message}"
+        return _Damage(round(at_s, 6), reason)
+    return None
 
 
 def _shown_s(table: TableTrack, number: int) -> float:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.media.playlist import MediaPlaylist
     from pipeline.media.verify_file import Bytes, Hls
 
+EXIT_DAMAGED = 3
 _MAX_INIT_BYTES = 2**20
 _WINDOW_BYTES = 64 * 2**10
 
@@ -30,7 +31,8 @@ def command(file_ref: str, as_json: bool) -> None:
     checked too if it lies beside the MP4, as vodray puts it: NAME.mp4 and NAME/source.m3u8.
 
     \b
-    Exit code: 0 verified, 1 not (one line says what is wrong and where), 2 usage.
+    Exit code: 0 verified, 3 verified but for keyframes that are damaged (in the source already,
+    or since), 1 not verified (one line says what is wrong and where), 2 usage.
 
     \b
     Examples:
@@ -51,12 +53,15 @@ def command(file_ref: str, as_json: bool) -> None:
     if as_json:
         found = {"file": file_ref, "verified": True, **dataclasses.asdict(verdict)}
         click.echo(json.dumps(found, indent=2))
-        return
+        raise click.exceptions.Exit(EXIT_DAMAGED if verdict.damaged_keyframes else 0)
     hls = "no playlist" if verdict.hls_ranges is None else f"{verdict.hls_ranges} HLS ranges"
     click.echo(
         f"{file_ref}: verified, {verdict.duration_s:.3f} s, {verdict.samples} samples in "
         f"{verdict.fragments} fragments, {verdict.keyframes_decoded} keyframes decoded, {hls}"
     )
+    for at_s in verdict.damaged_keyframes:
+        click.echo(f"{file_ref}: the keyframe at {at_s:.3f} s is damaged", err=True)
+    raise click.exceptions.Exit(EXIT_DAMAGED if verdict.damaged_keyframes else 0)
 
 
 class _Home:

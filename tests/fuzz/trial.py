@@ -115,7 +115,7 @@ def _problem_of_completed(result: Result) -> str:
     if report["frames_in"] != report["frames_out"] or not report["frames_out"]:
         return f"{report['frames_in']} frames in, {report['frames_out']} out"
     done = CliRunner().invoke(verify.command, [str(result.mp4), "--json"])
-    if done.exit_code:
+    if done.exit_code not in (0, verify.EXIT_DAMAGED):
         trace = "".join(traceback.format_exception(done.exception)) if done.exception else ""
         return f"vodray verify: {done.output}\n{trace}"
     opened = subprocess.run(

@@ -189,6 +189,17 @@ def test_a_damaged_keyframe(mp4: Path) -> None:
     at = fragments(mp4)[0]
     content = boxes.read_header(data, boxes.read_header(data, at, len(data)).end, len(data)).body
     patch(mp4, content + 900, bytes(1500))
+    done = CliRunner().invoke(main, ["verify", str(mp4)])
+    assert done.exit_code == 3
+    assert "the keyframe at 0.0" in done.stderr
+    assert done.stdout.count("verified") == 1
+
+
+def test_no_keyframe_decodes(mp4: Path) -> None:
+    data = mp4.read_bytes()
+    for at in fragments(mp4):
+        moof = boxes.read_header(data, at, len(data))
+        patch(mp4, boxes.read_header(data, moof.end, len(data)).body, bytes(4000))
     assert_found(mp4, r"keyframe at 0\.\d+ s \(byte \d+\)")
 
 
