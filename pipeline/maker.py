@@ -233,11 +233,13 @@ class Maker:
     def _keep(self, made: Sequence[Remuxed], run: Run, broken: bool, remedy: str) -> None:
         """All of it or, raising ``MediaInvalid``, nothing."""
         bodies = [_body(part) for part in made]
-        first = run[0].segment
+        first, media = run[0].segment, _media(run[0])
+        # Nothing tells when it begins but that it comes behind what was before.
+        is_untimed = media.kind.is_packed and media.stamp is None and self._stretch.start_s > 0
         for number, body in enumerate(bodies):
             span = replace(
                 body.span,
-                discontinuity=bool(number) or first.discontinuity or broken,
+                discontinuity=bool(number) or first.discontinuity or broken or is_untimed,
                 sequence=first.sequence,
                 playlist=self._playlist,
                 era=first.era,

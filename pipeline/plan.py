@@ -18,6 +18,8 @@ from pipeline.model import PLAIN, ChunkSpec, Form, Segment, Sound, Stretch
 # No chunk waits for more media than this, so that progress and live playback keep coming even at
 # very low bit rates.
 MAX_CHUNK_S = 600.0
+# Each of them is a request, and an address in the job.
+MAX_CHUNK_SEGMENTS = 1000
 # A playlist of sound that is farther behind than this does not hold up the pictures.
 MAX_LAG_S = 60.0
 _BATCH_SEGMENTS = 256
@@ -146,7 +148,8 @@ def _full_count(state: PlanState) -> int:
     for count, segment in enumerate(pending[:-1], 1):
         size += _size(state, segment)
         length += segment.duration_s
-        if size >= target_chunk_bytes(state.chunks) or length >= MAX_CHUNK_S:
+        is_full = size >= target_chunk_bytes(state.chunks) or length >= MAX_CHUNK_S
+        if is_full or count >= MAX_CHUNK_SEGMENTS:
             return count
     return 0
 

@@ -5,11 +5,13 @@ What is kept stays as it is.
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import av
+import av.logging
 from av.packet import Packet
 from av.stream import Stream
 
@@ -46,9 +48,10 @@ def mend(given: Input) -> list[Remuxed]:
         lanes = {
             s.index: _Lane(s, clock.mapping(_time_base(s)), untimed=untimed) for s in choice.kept
         }
-        for packet, position in placed_packets(source, choice.kept, given.limits):
-            if position in own:
-                lanes[packet.stream_index].take(packet, given.kind is Kind.MP4)
+        with _errors_are_heard():
+            for packet, position in placed_packets(source, choice.kept, given.limits):
+                if position in own:
+                    lanes[packet.stream_index].take(packet, given.kind is Kind.MP4)
         resets = {lane.resets for lane in lanes.values() if lane.packets}
         if not resets:
             raise MediaInvalid("no packet in it")
@@ -76,6 +79,17 @@ def mend(given: Input) -> list[Remuxed]:
             for number, (data, count) in enumerate(made)
             if count
         ]
+
+
+@contextmanager
+def _errors_are_heard() -> Iterator[None]:
+    """FFmpeg's errors can be captured; without that it says nothing at all."""
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture():
+            yield
+    finally:
+        av.logging.set_level(None)
 
 
 def _time_base(stream: Stream) -> Any:
@@ -147,10 +161,12 @@ class _Lane:
             return True
         context: Any = self.stream.codec_context
         try:
-            context.decode(packet)
+            # What a decoder conceals, another may stop at: both say so.
+            with av.logging.Capture() as complaints:
+                context.decode(packet)
         except av.error.FFmpegError:
             return False
-        return True
+        return not complaints
 
     def _watch_form(self, packet: "Packet[Stream]") -> None:
         name = codec_name(self.stream)

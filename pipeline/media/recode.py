@@ -168,7 +168,7 @@ class _Pictures:
         self._expected: list[int] = []
         self._own: dict[int, tuple[int, bool]] = {}
         self._last: int | None = None
-        self._shown: list[int] = []
+        self._shown: dict[int, None] = {}
         # Some codecs tell the size of their pictures with the first of them.
         self._out: Any = None
         self._packets: list[Packet[Any]] = []
@@ -189,6 +189,8 @@ class _Pictures:
         if where > 0 or (packet.pts is None and packet.dts is None):
             return
         pts, dts = _times(packet, self._mapping)
+        while pts in self._own:  # Some muxers give two pictures one time.
+            pts += 1
         packet.pts, packet.dts = pts, dts
         if where == 0:
             self._own[pts] = (dts, packet.is_keyframe)
@@ -219,10 +221,11 @@ class _Pictures:
         pts = frame.pts if frame.pts is not None else self._expected[0] if self._expected else None
         while self._expected and pts is not None and self._expected[0] <= pts:
             heappop(self._expected)
-        if pts is None or pts not in self._own or (self._last is not None and pts <= self._last):
+        if pts is None or pts not in self._own or pts in self._shown:
             return
-        self._last = pts
-        self._shown.append(pts)
+        # Times that are not in the order of the pictures give way.
+        self._last = pts if self._last is None else max(pts, self._last + 1)
+        self._shown[pts] = None
         if self._out is None:
             self._out = self._muxer.container.add_stream(
                 ENCODABLE[self._target],
@@ -232,7 +235,7 @@ class _Pictures:
             _describe_pictures(self._out.codec_context, self._context, frame, self._stream)
         context = self._out.codec_context
         picture = frame.reformat(width=context.width, height=context.height, format=context.pix_fmt)
-        picture.pts, picture.time_base = pts, context.time_base
+        picture.pts, picture.time_base = self._last, context.time_base
         picture.pict_type = (
             av.video.frame.PictureType.I
             if self._own[pts][1] or len(self._shown) == 1

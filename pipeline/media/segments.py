@@ -27,8 +27,8 @@ def without_torn_end(segment: bytes) -> bytes:
     torn = len(segment) % _TS_PACKET_BYTES
     is_ts = len(segment) > _TS_PACKET_BYTES and segment[0] == segment[_TS_PACKET_BYTES] == _TS_SYNC
     # Where bytes lie between packets, the last one may be whole all the same.
-    is_torn = torn and segment[-_TS_PACKET_BYTES] != _TS_SYNC
-    return segment[:-torn] if is_ts and is_torn else segment
+    is_torn = is_ts and torn and segment[-_TS_PACKET_BYTES] != _TS_SYNC
+    return segment[:-torn] if is_torn else segment
 
 
 def has_torn_boxes(segment: bytes) -> bool:

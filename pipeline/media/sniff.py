@@ -16,6 +16,7 @@ _PACKET_SIZES = (188, 192, 204)  # plain, with time codes (M2TS), with error cor
 _SYNC = 0x47
 _SEARCH_BYTES = 64 * 1024
 _SYNCS_WANTED = 4
+_MAX_TAGS = 100
 _MP4_BOXES = frozenset(
     {
         b"ftyp",
@@ -118,7 +119,9 @@ def _plain_packets(data: bytes, at: int, size: int) -> bytes:
 def _read_id3(data: bytes) -> tuple[int | None, int]:
     """The timestamp that ID3 tags hold (RFC 8216 3.4), and where they end."""
     stamp, at = None, 0
-    while data[at : at + 3] == b"ID3" and len(data) >= at + 10:
+    for _ in range(_MAX_TAGS):
+        if data[at : at + 3] != b"ID3" or len(data) < at + 10:
+            break
         a, b, c, d = data[at + 6 : at + 10]
         end = at + 10 + (a << 21 | b << 14 | c << 7 | d) + (10 if data[at + 5] & 0x10 else 0)
         owner = data.find(_ID3_OWNER, at, min(end, len(data)))
