@@ -36,7 +36,17 @@ def find_gaps(records: Sequence[ChunkRecord], placed: Sequence[PlacedSpan]) -> t
         seams += own
     explained = {gap.start_s for gap in lost}
     jumps = [gap for gap in map(_jump, seams) if gap is not None and gap.start_s not in explained]
-    return tuple(sorted([*lost, *jumps], key=lambda gap: gap.start_s))
+    unseen = _undecodable(records, max((p.end_s() for p in placed), default=begin_s) - begin_s)
+    return tuple(sorted([*unseen, *lost, *jumps], key=lambda gap: gap.start_s))
+
+
+def _undecodable(records: Sequence[ChunkRecord], length_s: float) -> list[Gap]:
+    """Pictures or sound that nothing here can read, of which nothing is in the recording."""
+    names = {name for record in records for name in record.report["undecodable_streams"]}
+    return [
+        Gap(start_s=0.0, duration_s=round(length_s, 6), reason=f"{name} cannot be decoded")
+        for name in sorted(names)
+    ]
 
 
 def describe_gap(gap: Gap) -> dict[str, Any]:

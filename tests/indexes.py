@@ -102,6 +102,7 @@ def record(
         index=SampleIndex(spans=tuple(spans)).pack(),
         report={
             "packets_in": packets,
+            "undecodable_streams": [],
             "border": {"decoded": True, "score": float(index)},
             "lost": [
                 {

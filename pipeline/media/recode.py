@@ -42,7 +42,8 @@ _ENCODERS = {
         "preset": "veryfast",
         "crf": "20",
         "bf": "0",
-        "x264-params": "scenecut=0:keyint=infinite",
+        # Parameter sets before each keyframe: some players know only the first sample entry.
+        "x264-params": "scenecut=0:keyint=infinite:repeat-headers=1",
     },
     "hevc": {
         "preset": "veryfast",
