@@ -207,12 +207,12 @@ class Maker:
         own = run[0].segment
         if _media(run[0]).kind is not Kind.TS:
             return None
-        first = next(entry for entry in self._loaded if entry.segment.era == own.era)
-        found = first.media
-        if not first.segment.discontinuity and self._stretch.opening is not None:
+        same = [entry for entry in self._loaded if entry.segment.era == own.era]
+        if not same[0].segment.discontinuity and self._stretch.opening is not None:
             found = self._read(self._stretch.opening, Kind.TS)
-        elif first.segment == own:
-            return None
+        else:
+            first = next(entry for entry in same if entry.media is not None)
+            found = first.media if first.segment != own else None
         return found.data if found is not None and _are_alike(found, _media(run[0])) else None
 
     def _beside(self, run: Run, segment: Segment | None) -> Media | None:

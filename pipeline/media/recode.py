@@ -42,8 +42,7 @@ _ENCODERS = {
         "preset": "veryfast",
         "crf": "20",
         "bf": "0",
-        # Parameter sets before each keyframe: some players know only the first sample entry.
-        "x264-params": "scenecut=0:keyint=infinite:repeat-headers=1",
+        "x264-params": "scenecut=0:keyint=infinite",
     },
     "hevc": {
         "preset": "veryfast",
@@ -170,8 +169,11 @@ class _Pictures:
         self._own: dict[int, tuple[int, bool]] = {}
         self._last: int | None = None
         self._shown: dict[int, None] = {}
-        # Some codecs tell the size of their pictures with the first of them.
         self._out: Any = None
+        # Some codecs tell the size of their pictures with the first of them; all others have the
+        # first track, as in pieces that are copied.
+        if context.width and context.height:
+            self._begin(context.width, context.height)
         self._packets: list[Packet[Any]] = []
 
     @property
@@ -210,6 +212,15 @@ class _Pictures:
             packet.stream, packet.dts = self._out, min(dts, packet.pts)
         return self._packets
 
+    def _begin(self, width: int, height: int) -> None:
+        self._out = self._muxer.container.add_stream(
+            ENCODABLE[self._target],
+            rate=_rate(self._stream),
+            options=dict(_ENCODERS[self._target]),
+        )
+        encoder = self._out.codec_context
+        _describe_pictures(encoder, self._context, (width, height), self._stream)
+
     def _decode(self, packet: "Packet[Stream] | None") -> None:
         try:
             frames = self._context.decode(packet)
@@ -228,12 +239,7 @@ class _Pictures:
         self._last = pts if self._last is None else max(pts, self._last + 1)
         self._shown[pts] = None
         if self._out is None:
-            self._out = self._muxer.container.add_stream(
-                ENCODABLE[self._target],
-                rate=_rate(self._stream),
-                options=dict(_ENCODERS[self._target]),
-            )
-            _describe_pictures(self._out.codec_context, self._context, frame, self._stream)
+            self._begin(frame.width, frame.height)
         context = self._out.codec_context
         picture = frame.reformat(width=context.width, height=context.height, format=context.pix_fmt)
         picture.pts, picture.time_base = self._last, context.time_base
@@ -250,13 +256,15 @@ def _rate(stream: Stream) -> Fraction:
     return min(Fraction(rate), Fraction(240)) if rate else Fraction(25)
 
 
-def _describe_pictures(target: Any, source: Any, frame: VideoFrame, stream: Stream) -> None:
+def _describe_pictures(target: Any, source: Any, size: tuple[int, int], stream: Stream) -> None:
     """Size, shape and colours as they are; sides that are odd lose a line."""
-    target.width, target.height = frame.width & ~1, frame.height & ~1
+    target.width, target.height = (side & ~1 for side in size)
     if target.width < 2 or target.height < 2:
-        raise MediaInvalid(f"pictures of {frame.width} x {frame.height}")
+        raise MediaInvalid(f"pictures of {size[0]} x {size[1]}")
     if target.name == "libx265":
         target.codec_tag = "hvc1"  # Apple's players take no hev1.
+    # Parameter sets before each keyframe: some players know only the first sample entry.
+    target.flags &= ~int(av.codec.context.Flags.global_header)
     target.pix_fmt = "yuv420p"
     target.time_base = stream.time_base
     target.thread_count = 1

@@ -21,8 +21,9 @@ PART_S = 1
 # No clock of a stream begins at 0, and none may begin before it.
 CLOCK_S = 10
 
-# FFmpeg's options per part. Without B-frames hls.js shows each part exactly where it belongs.
-H264 = ("-c:v", "libx264", "-preset", "veryfast", "-bf", "0")
+# FFmpeg's options per part.
+H264 = ("-c:v", "libx264", "-preset", "veryfast", "-bf", "2")
+HEVC = ("-c:v", "libx265", "-preset", "veryfast", "-x265-params", "log-level=none")
 AV1 = ("-c:v", "libsvtav1", "-preset", "12")
 SMALL, LARGE = ("-s", "128x72"), ("-s", "256x144")
 SOUND = ("-c:a", "aac", "-ac", "2")
@@ -51,10 +52,23 @@ KINDS = {
     ),
     "parameter sets, untagged": Kind(
         parts=(
-            (*H264, *SOUND),
+            # Pictures that are reordered by turns cost a pause: decode times must not go back.
+            (*H264, "-bf", "0", *SOUND),
             (*H264, "-profile:v", "baseline", "-refs", "1", "-r", str(2 * FPS), *SOUND),
-            (*H264, "-flags", "+ildct+ilme", *SOUND),
+            (*H264, "-bf", "0", "-flags", "+ildct+ilme", *SOUND),
         ),
+    ),
+    "resolution, fMP4": Kind(
+        parts=((*H264, *SMALL, *SOUND), (*H264, *LARGE, *SOUND), (*H264, *SMALL, *SOUND)),
+        sizes=_THERE_AND_BACK,
+        container="fmp4",
+        tagged=True,
+    ),
+    "codec of the pictures": Kind(
+        parts=((*H264, *SOUND), (*HEVC, *SOUND), (*H264, *SOUND)), tagged=True
+    ),
+    "codec of the sound": Kind(
+        parts=((*H264, *SOUND), (*H264, "-c:a", "ac3"), (*H264, *SOUND)), tagged=True
     ),
     "AV1 resolution, fMP4": Kind(
         parts=((*AV1, *SMALL, *SOUND), (*AV1, *LARGE, *SOUND), (*AV1, *SMALL, *SOUND)),
