@@ -24,6 +24,7 @@ from pipeline.source import Presentation, SoundSource, Source, fingerprint, open
 from pipeline.stores.catalog import Catalog
 
 _LOOK_EVERY_S = 1.0
+_NOTHING_MORE = MediaPlaylist(segments=(), target_duration_s=0.0, ended=True)
 
 Sources = Callable[[Recording], Iterable[Source]]
 
@@ -176,12 +177,14 @@ def _start_of(found: SoundSource) -> StartOfSound:
 
 
 def _sounds_behind(found: Presentation, planned: Sequence[ChunkSpec]) -> tuple[StartOfSound, ...]:
-    """Those that the recording began with, found again by their names."""
-    by_name = {(s.sound.name, s.sound.language): s for s in found.sounds}
+    """Those that the recording began with, found again by name or else by place. One that is gone
+    has ended."""
+    by_name = {(s.sound.name, s.sound.language): s for s in reversed(found.sounds)}
     starts = []
     for number, begun in enumerate(planned[0].audio):
         assert begun.sound is not None
         now = by_name.get((begun.sound.name, begun.sound.language))
+        now = now or (found.sounds[number] if number < len(found.sounds) else None)
         behind = _behind([chunk.audio[number] for chunk in planned])
         starts.append(
             StartOfSound(
@@ -189,6 +192,7 @@ def _sounds_behind(found: Presentation, planned: Sequence[ChunkSpec]) -> tuple[S
                 source=now.source if now else found.source,
                 first=(),
                 next_sequence=behind,
+                whole=None if now else _NOTHING_MORE,
                 problem="" if now else "its playlist is gone",
             )
         )

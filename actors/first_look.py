@@ -9,7 +9,14 @@ from actors.dispatch import Submit, submit_patiently
 from actors.fair_queue import Urgency
 from actors.find_source import Start
 from pipeline.begin import Seen, align
-from pipeline.errors import MediaInvalid, SourceError, SourceMissing, SourceUnavailable
+from pipeline.errors import (
+    JobIsPoison,
+    MediaInvalid,
+    SourceError,
+    SourceMissing,
+    SourceUnavailable,
+    VodrayError,
+)
 from pipeline.jobs import LookJob
 from pipeline.load import references, source_limits
 from pipeline.media.remux import FirstLook
@@ -36,7 +43,7 @@ class Looker:
         return main.look, tuple(sounds)
 
     async def _first(self, segments: Sequence[Segment], source: Source) -> Seen:
-        problem: SourceError = SourceUnavailable("no segment is listed")
+        problem: VodrayError = SourceUnavailable("no segment is listed")
         for segment in segments:
             if segment.is_gap:
                 problem = MediaInvalid(segment.gap_reason or "it is marked as missing (EXT-X-GAP)")
@@ -50,7 +57,7 @@ class Looker:
             )
             try:
                 answer = await submit_patiently(self._submit, job, self._recording, Urgency.LIVE)
-            except (MediaInvalid, SourceMissing, SourceUnavailable) as error:
+            except (MediaInvalid, SourceMissing, SourceUnavailable, JobIsPoison) as error:
                 problem = error
                 continue
             assert isinstance(answer, FirstLook)

@@ -12,7 +12,7 @@ from actors.dispatch import Dispatcher
 from actors.fair_queue import Urgency
 from actors.find_source import Start, StartOfSound
 from pipeline import plan
-from pipeline.begin import missing
+from pipeline.begin import missing_tail
 from pipeline.errors import SourceError
 from pipeline.follow import Followed, locate, take_new
 from pipeline.media.playlist import MediaPlaylist
@@ -25,6 +25,8 @@ from pipeline.stores.catalog import Catalog
 
 _UNKNOWN_TARGET_S = 2.0
 _REPORT_EVERY_S = 1.0
+# A playlist of sound is gone after so many failures in a row.
+_FAILURES = 5
 
 log = structlog.get_logger()
 
@@ -109,10 +111,12 @@ class Follower:
         What is new comes by playlist, the main one first. The stream has not ended before its
         sound has: the last pictures are waited with.
         """
-        found = [await self._reload(playlist, told) for playlist in (self._main, *self._sounds)]
+        # Side by side: one that hangs must not hold up the others' windows.
+        playlists = (self._main, *self._sounds)
+        found = await asyncio.gather(*(self._reload(playlist, told) for playlist in playlists))
         main = self._main.state
         self._target_s = (main and main.target_duration_s) or self._target_s
-        sound_has_ended = all(sound.has_ended or sound.state is None for sound in self._sounds)
+        sound_has_ended = all(sound.has_ended or sound.is_gone for sound in self._sounds)
         look = Look(
             now_s=time.monotonic(),
             new_segments=sum(map(len, found)),
@@ -130,15 +134,17 @@ class Follower:
         except SourceError as error:
             log.warning("playlist_unreadable", recording=str(self._id), error=str(error))
             playlist.problem = error.message
+            playlist.failures += 1
             return []
 
     def _completed(self, found: list[list[Segment]]) -> list[list[Segment]]:
-        """A playlist of sound of which nothing was ever there is a gap as long as all pictures."""
+        """What a playlist of sound lacks of the pictures' length at the end of all is a gap."""
+        end_s = self._state.known_s + sum(segment.duration_s for segment in found[0])
         completed = [found[0]]
         for sound, feed, new in zip(self._sounds, self._state.feeds[1:], found[1:], strict=True):
-            if not new and not feed.known_s and not self._planned:
-                new = [missing(found[0], self._state.known_s, sound.problem)]
-            completed.append(new)
+            known_s = feed.known_s + sum(segment.duration_s for segment in new)
+            tail = missing_tail(known_s, end_s, self._target_s, sound.problem)
+            completed.append([*new, *tail])
         return completed
 
     async def _dispatch(
@@ -173,6 +179,7 @@ class _Playlist:
     def __init__(self, start: Start | StartOfSound) -> None:
         self.followed = Followed(next_sequence=start.next_sequence)
         self.state: MediaPlaylist | None = None
+        self.failures = 0
         self.problem = start.problem if isinstance(start, StartOfSound) else ""
         self._source, self._whole = start.source, start.whole
 
@@ -180,9 +187,14 @@ class _Playlist:
     def has_ended(self) -> bool:
         return self.state is not None and self.state.ended
 
+    @property
+    def is_gone(self) -> bool:
+        return self.failures >= _FAILURES
+
     def reload(self, may_restart: bool) -> list[Segment]:
         """What is new. Raises ``SourceError``."""
         self.state = None
         self.state = self._whole or read_media_playlist(self._source)
+        self.failures = 0
         self.followed, new = take_new(self.followed, self.state, may_restart=may_restart)
         return locate(new, self._source)

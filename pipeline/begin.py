@@ -1,7 +1,6 @@
 """How a recording begins, as far as that is arithmetic: how many segments are looked at first, on
 which clock each playlist of sound is, what stands for one of which nothing is there."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.media.remux import FirstLook
@@ -12,6 +11,8 @@ from pipeline.timebase import nearest_turn
 FIRST_SEGMENTS = 5
 # Playlists of one presentation share a clock (RFC 8216 6.2.4): one that is farther off has its own.
 _ONE_CLOCK_S = 10.0
+# Sound may end before the pictures by so much.
+_TAIL_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +38,14 @@ def align(sound: Sound, own: Seen, main: Seen) -> Sound:
     return replace(sound, shift_s=round(at_s + later_s - begin_s, 6))
 
 
-def missing(beside: Sequence[Segment], known_s: float, reason: str) -> Segment:
-    """In place of a playlist of sound of which nothing was ever there: a gap as long as all
-    pictures, ``known_s`` and those ``beside``."""
-    length_s = known_s + sum(segment.duration_s for segment in beside)
-    why = reason or "its playlist lists no segments"
-    return Segment(sequence=0, uri="", duration_s=length_s, is_gap=True, gap_reason=why)
+def missing_tail(known_s: float, end_s: float, target_s: float, reason: str) -> list[Segment]:
+    """In place of what a playlist of sound lacks of the pictures' length: a gap, or nothing.
+
+    ``known_s``, ``end_s``: how far the sound and the pictures reach; ``target_s``: how long a
+    segment of them is at most.
+    """
+    short_s = end_s - known_s
+    if known_s and short_s <= max(2 * target_s, _TAIL_S):
+        return []
+    why = reason or "its playlist ends before the pictures"
+    return [Segment(sequence=0, uri="", duration_s=short_s, is_gap=True, gap_reason=why)]

@@ -22,15 +22,16 @@ from pipeline.media.mend import mend
 from pipeline.media.recode import recode
 from pipeline.media.remux import LONGEST_STEP_S, CannotCopy, Input, Remuxed, make_input, remux
 from pipeline.media.samples import Span, TrackSamples
-from pipeline.media.segments import has_own_init, has_torn_boxes
+from pipeline.media.segments import has_own_init, has_torn_boxes, without_torn_end
 from pipeline.media.sniff import Kind, Media
-from pipeline.media.ts import Tables, read_tables
+from pipeline.media.ts import Tables, first_counters, read_tables
 from pipeline.model import Segment, Stretch
 
 _FARTHEST_S = 2**33
 _APART_S = 10.0
 # A segment is rarely exactly as long as its playlist says.
 _NOTICED_S = 0.1
+_INEXACT = 0.1
 
 Nearby = Callable[[Segment], Loaded]
 
@@ -72,6 +73,7 @@ class Maker:
         self._stretch, self._anchor_s, self._playlist = stretch, anchor_s, playlist
         self._nearby, self._limits = nearby, limits
         self._loaded: Run = ()
+        self._near: dict[Segment, Media | None] = {}
         self.made = Made.nothing()
 
     def make(self, loaded: Run) -> Made:
@@ -116,8 +118,9 @@ class Maker:
         made, remedy = self._copy(run, near_s)
         if made.changes_inside:
             raise MediaInvalid("it is encoded otherwise on the way")
-        if made.damaged:
-            return _around(run, made.damaged, damaged=True)
+        damaged = [number for number in made.damaged if not _restarts_behind(run, number)]
+        if damaged:
+            return _around(run, damaged, damaged=True)
         if made.silent and len(run) > 1:
             return _around(run, made.silent, damaged=False)
         if made.cuts:
@@ -159,9 +162,10 @@ class Maker:
             (_recode_all, "encoded anew"),
         ):
             try:
-                before = len(self.made.bodies)
-                self._keep(attempt(given), run, broken, remedy)
-                return self._lose_parts(run[0], before)
+                before, made = len(self.made.bodies), attempt(given)
+                self._keep(made, run, broken, remedy)
+                told_s = sum(part.undecoded_s for part in made)
+                return self._lose_parts(run[0], before, told_s)
             except MediaInvalid:
                 continue
         self._lose(run[0], error.message)
@@ -213,15 +217,23 @@ class Maker:
         else:
             first = next(entry for entry in same if entry.media is not None)
             found = first.media if first.segment != own else None
-        return found.data if found is not None and _are_alike(found, _media(run[0])) else None
+        if found is None or not _are_alike(found, _media(run[0])):
+            return None
+        return without_torn_end(found.data)
 
     def _beside(self, run: Run, segment: Segment | None) -> Media | None:
         """A segment that the run goes on from or into, if it holds the same streams."""
         found = self._read(segment, _media(run[0]).kind)
-        return found if found is not None and _are_alike(found, _media(run[0])) else None
+        if found is None or not _are_alike(found, _media(run[0])):
+            return None
+        return replace(found, data=without_torn_end(found.data))
 
     def _read(self, segment: Segment | None, kind: Kind) -> Media | None:
-        found = self._nearby(segment).media if segment is not None else None
+        if segment is None:
+            return None
+        if segment not in self._near:
+            self._near[segment] = self._nearby(segment).media
+        found = self._near[segment]
         return found if found is not None and found.kind is kind else None
 
     def _is_first(self, run: Run) -> bool:
@@ -265,9 +277,10 @@ class Maker:
             {"remedy": remedy, "playlist": self._playlist, "segments": sequences}
         )
 
-    def _lose_parts(self, entry: Loaded, first: int) -> bool:
+    def _lose_parts(self, entry: Loaded, first: int, told_s: float) -> bool:
         """Tell what is missing before and behind what was kept of a damaged segment, its bodies
-        from number ``first`` on. Returns whether something is missing behind it."""
+        from number ``first`` on. ``told_s`` of it are listed already. Returns whether something is
+        missing behind it."""
         kept = self.made.bodies[first:]
         begin_s = min(track.start_s for track in kept[0].span.tracks)
         length_s = sum(
@@ -275,8 +288,8 @@ class Maker:
             - min(track.start_s for track in body.span.tracks)
             for body in kept
         )
-        missing_s = entry.segment.duration_s - length_s
-        if missing_s < _NOTICED_S:
+        missing_s = entry.segment.duration_s - length_s - told_s
+        if missing_s < max(_NOTICED_S, _INEXACT * entry.segment.duration_s):
             return False
         ahead_s = 0.0
         if first and not kept[0].span.discontinuity:
@@ -410,6 +423,15 @@ def _runs(loaded: Run) -> Iterator[list[Loaded]]:
             run.append(entry)
     if run:
         yield run
+
+
+def _restarts_behind(run: Run, number: int) -> bool:
+    """Whether the continuity counters begin anew with each segment, as packagers write them that
+    make every one by itself: FFmpeg takes that for lost packets at its end."""
+    if number + 1 >= len(run) or _media(run[number]).kind is not Kind.TS:
+        return False
+    own, following = (first_counters(_media(run[n]).data) for n in (number, number + 1))
+    return own == following
 
 
 def _are_alike(one: Media, other: Media) -> bool:

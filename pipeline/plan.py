@@ -40,7 +40,8 @@ class Feed:
 
     def add(self, segments: Sequence[Segment]) -> "Feed":
         length = sum(segment.duration_s for segment in segments)
-        inits = {segment.init for segment in (*self.pending[-1:], *segments)}
+        last = self.pending[-1:] or ((self.before,) if self.before else ())
+        inits = {segment.init for segment in (*last, *segments)}
         in_band = self.form.in_band or len(inits) > 1
         return replace(
             self,

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline import plan, steps
 from pipeline.assemble import Assembly, assemble, check
-from pipeline.begin import FIRST_SEGMENTS, Seen, align, missing
+from pipeline.begin import FIRST_SEGMENTS, Seen, align, missing_tail
 from pipeline.errors import (
     MediaInvalid,
     PlaylistInvalid,
@@ -95,7 +95,9 @@ def _plan(presentation: Presentation, main: Seen, sounds: Sequence[Sound]) -> tu
     for found in presentation.sounds:
         segments = found.playlist.segments if found.playlist else ()
         own = locate(segments, found.source)
-        listed.append(own or [missing(listed[0], 0.0, found.problem)])
+        known_s, end_s = (sum(s.duration_s for s in segments) for segments in (own, listed[0]))
+        target_s = presentation.playlist.target_duration_s
+        listed.append([*own, *missing_tail(known_s, end_s, target_s, found.problem)])
     state = plan.begin(main.look.anchor_s, main.look.bytes_per_s, sounds, main.look.form)
     return plan.extend(state, listed, ended=True)[1]
 

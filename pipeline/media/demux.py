@@ -151,6 +151,9 @@ def media_errors() -> Iterator[None]:
         raise MediaInvalid(f"FFmpeg cannot read it: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise MediaInvalid("FFmpeg cannot read it: metadata is no text") from error
+    except (ValueError, ArithmeticError, LookupError, AssertionError) as error:
+        # PyAV's, about numbers that make no sense: a segment's bytes must cost no more than it.
+        raise MediaInvalid(f"it makes no sense: {type(error).__name__} {error}") from error
 
 
 def _open(kind: Kind, pieces: Sequence[bytes], **options: str) -> InputContainer:

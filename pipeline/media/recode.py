@@ -34,7 +34,7 @@ from pipeline.media.remux import (
     placed_packets,
     to_mp4_form,
 )
-from pipeline.timebase import TickMapping
+from pipeline.timebase import TS_WRAP_S, TickMapping
 
 # Pictures in the order in which they are shown, keyframes where the source has them.
 _ENCODERS = {
@@ -56,6 +56,7 @@ _BITS_PER_CHANNEL = 80_000
 # Timestamps of sound are rounded; a step below this is no pause.
 _STEADY_S = 0.04
 _MAX_SILENCE_S = 30.0
+_SET_BACK_S = 0.5
 
 
 def recode(given: Input, *, everything: bool = False) -> Remuxed:
@@ -80,8 +81,11 @@ def recode(given: Input, *, everything: bool = False) -> Remuxed:
             else:
                 target = _target(given.form.audio, "audio")
                 lanes[stream.index] = _Sound(stream, muxer, mapping, target)
+        steps = _Steps(choice.kept)
         for packet, position in placed_packets(source, choice.kept, given.limits):
             where = -1 if position < own.start else int(position >= own.stop)
+            if where == 0:
+                steps.check(packet)
             lanes[packet.stream_index].take(packet, where)
         written = _write(muxer, list(lanes.values()))
         return Remuxed(
@@ -94,6 +98,24 @@ def recode(given: Input, *, everything: bool = False) -> Remuxed:
             undecoded=sum(lane.undecoded for lane in lanes.values()),
             undecoded_s=max(lane.undecoded_s for lane in lanes.values()),
         )
+
+
+class _Steps:
+    """Refuses a clock that is set back on the way: its pictures would lie among earlier ones."""
+
+    def __init__(self, streams: Sequence[Stream]) -> None:
+        self._last: dict[int, int] = {}
+        self._wrap = {
+            s.index: int(TS_WRAP_S / 2 / s.time_base) for s in streams if s.time_base is not None
+        }
+
+    def check(self, packet: "Packet[Stream]") -> None:
+        if packet.dts is None:
+            return
+        back = self._last.get(packet.stream_index, packet.dts) - packet.dts
+        if 0 < back < self._wrap[packet.stream_index] and back * packet.time_base > _SET_BACK_S:
+            raise MediaInvalid("its clock is set back")
+        self._last[packet.stream_index] = packet.dts
 
 
 def _target(codec: str, kind: str) -> str:
@@ -330,6 +352,7 @@ class _Sound:
         self._resampler = self._new_resampler()
         self._fifo = _Fifo(channels, self._grid)
         self._frame_s = 0.0
+        self._fed = self._foreign = 0
         self._next: int | None = None
         self._begin: int | None = None  # Number of the first sample that is wanted,
         self._end: int | None = None  # and of the first behind them.
@@ -348,8 +371,9 @@ class _Sound:
         at = self._sample(pts)
         if where < 0:
             self._has_lead = True
-        elif where == 0:
-            self._begin = at if self._begin is None else self._begin
+        elif where == 0 and self._begin is None:
+            self._begin = at
+            self._forget_lead(at)
         elif self._end is None:
             self._end, self._has_trail = at, True
         try:
@@ -360,6 +384,16 @@ class _Sound:
         for frame in frames:
             self._frame_s = frame.samples / frame.sample_rate
             self._hear(frame)
+
+    def _forget_lead(self, at: int) -> None:
+        """What was before is no lead if it does not end where this begins."""
+        near = _STEADY_S * self._rate + self._grid
+        if self._next is not None and abs(at - self._next) > near:
+            self._fifo = _Fifo(self._fifo.channels, self._grid)
+            self._next, self._has_lead = None, False
+            # One packet for each frame, behind one that primes the decoder.
+            self._foreign = self._fed + 1
+            self._resampler = self._new_resampler()
 
     def finish(self) -> "list[Packet[Any]]":
         if self._begin is None or self._next is None:
@@ -374,7 +408,7 @@ class _Sound:
         if self._has_lead and first < self._begin:
             first += self._grid
         kept = []
-        for packet in self._packets:
+        for packet in self._packets[self._foreign :]:
             if packet.pts is not None and first <= packet.pts < end:
                 packet.stream, packet.dts = self._out, packet.pts
                 kept.append(packet)
@@ -421,6 +455,7 @@ class _Sound:
             frame.sample_rate = self._rate
             (ready,) = self._packer.resample(frame)
             ready.pts, ready.time_base = at, Fraction(1, self._rate)
+            self._fed += 1
             self._packets += context.encode(ready)
 
 

@@ -7,7 +7,7 @@ the ``moof`` boxes, an HLS player reads the same bytes by ranges.
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from typing import Any
@@ -93,12 +93,16 @@ def _merge_lane(
         )
     }
     form: TrackForm | None = None
+    # The finest one: no two samples may fall on one tick.
+    timescale = max(
+        track.timescale for p in placed if (track := lanes(p.span).get(lane)) is not None
+    )
     for p in placed:
         track = lanes(p.span).get(lane)
         if track is None:
             continue
         own = next(f for f in read_forms(p.span.init) if f.track_id == track.track_id)
-        form = form or own
+        form = form or replace(own, timescale=timescale)
         if own.entry not in entries:
             entries.append(own.entry)
         scale = Fraction(form.timescale, track.timescale)

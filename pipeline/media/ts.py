@@ -32,6 +32,15 @@ def read_tables(data: bytes) -> Tables | None:
     return _read_tables(data[:_USUAL_BYTES]) or _read_tables(data)
 
 
+def first_counters(data: bytes) -> dict[int, int]:
+    """The continuity counter (2.4.3.3) of each PID's first packet near the beginning."""
+    counters: dict[int, int] = {}
+    for row in _rows(data[:_USUAL_BYTES]):
+        if row[3] & 0x10:
+            counters.setdefault(int((row[1] & 0x1F) << 8 | row[2]), int(row[3] & 0xF))
+    return counters
+
+
 def _read_tables(data: bytes) -> Tables | None:
     rows = _rows(data)
     pids = (rows[:, 1].astype(np.int64) & 0x1F) << 8 | rows[:, 2]

@@ -89,7 +89,7 @@ def verify_file(
     ranges = _check_hls(hls, tables, fragments) if hls is not None else None
     starts = _starts(hls, fragments)
     decoded, damaged = _decode_keyframes(data, tables, starts, on_progress)
-    if damaged and not decoded:
+    if len(damaged) > 1 and not decoded:
         raise VerificationFailed(damaged[0].reason)
     return Verdict(
         size_bytes=data.size,
