@@ -184,7 +184,8 @@ def lanes(span: Span) -> dict[LaneKey, TrackSamples]:
 def sample_durations(track: TrackSamples) -> np.ndarray:
     """Ticks from each sample to the next in decode order; the last keeps the usual distance."""
     if len(track.dts) < 2:
-        return track.duration
+        # A lone picture may not say how long it is shown.
+        return np.where(track.duration > 0, track.duration, max(1, track.timescale // 25))
     steps = np.diff(track.dts)
     return np.append(steps, int(np.median(steps[-16:])))
 

@@ -195,14 +195,6 @@ def test_a_damaged_keyframe(mp4: Path) -> None:
     assert done.stdout.count("verified") == 1
 
 
-def test_no_keyframe_decodes(mp4: Path) -> None:
-    data = mp4.read_bytes()
-    for at in fragments(mp4):
-        moof = boxes.read_header(data, at, len(data))
-        patch(mp4, boxes.read_header(data, moof.end, len(data)).body, bytes(4000))
-    assert_found(mp4, r"keyframe at 0\.\d+ s \(byte \d+\)")
-
-
 def test_a_shifted_range_in_the_playlist(mp4: Path) -> None:
     playlist = mp4.with_suffix("") / "source.m3u8"
     shifted = re.sub(
