@@ -374,7 +374,7 @@ class _Sound:
         elif where == 0 and self._begin is None:
             self._begin = at
             self._forget_lead(at)
-        elif self._end is None:
+        elif where > 0 and self._end is None:
             self._end, self._has_trail = at, True
         try:
             frames = self._context.decode(packet)
