@@ -5,30 +5,35 @@ segments as possible: headers from segments nearby, timestamps mended, encoded a
 bad segment costs itself. Each remedy is named in the report with the segments that it was for.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
-
-import numpy as np
 
 from pipeline.errors import MediaInvalid
 from pipeline.load import Loaded
-from pipeline.media.entries import without_bit_rates
-from pipeline.media.fragments import read_fragments, show_from_start
 from pipeline.media.interleave import Body
 from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipeline.media.mend import mend
 from pipeline.media.recode import recode
-from pipeline.media.remux import LONGEST_STEP_S, CannotCopy, Input, Remuxed, make_input, remux
-from pipeline.media.samples import Span, TrackSamples
-from pipeline.media.segments import has_own_init, has_torn_boxes, without_torn_end
+from pipeline.media.remux import CannotCopy, Input, Remuxed, make_input, remux
+from pipeline.media.segments import has_torn_boxes, without_torn_end
 from pipeline.media.sniff import Kind, Media
-from pipeline.media.ts import Tables, first_counters, read_tables
+from pipeline.media.spans import body_of
+from pipeline.media.ts import Tables, read_tables
 from pipeline.model import Segment, Stretch
+from pipeline.runs import (
+    Part,
+    Run,
+    are_alike,
+    around,
+    divide,
+    init_of,
+    length_s,
+    media_of,
+    restarts_behind,
+    split,
+)
 
-_FARTHEST_S = 2**33
-_APART_S = 10.0
 # A segment is rarely exactly as long as its playlist says.
 _NOTICED_S = 0.1
 _INEXACT = 0.1
@@ -55,9 +60,6 @@ class Made:
         return cls([], [], [], set(), set())
 
 
-Run = Sequence[Loaded]
-
-
 class Maker:
     """Makes one stretch. ``nearby``: reads a segment beside it; ``playlist``: see ``Span``."""
 
@@ -81,18 +83,18 @@ class Maker:
         self._loaded = loaded
         self.made.bytes_in = sum(entry.bytes_in for entry in loaded)
         broken = False
-        for run in _runs(loaded):
+        for run in divide(loaded):
             if run[0].problem:
                 self._lose(run[0], run[0].problem)
                 broken = True
             else:
                 broken = self._add_run(run, near_s, broken)
-            near_s += _length_s(run)
+            near_s += length_s(run)
         return self.made
 
     def _add_run(self, run: Run, near_s: float, broken: bool, damaged: bool = False) -> bool:
         """Returns whether media is missing right behind what was added."""
-        parts: Sequence[_Part]
+        parts: Sequence[Part]
         if damaged:
             return self._rescue(run, near_s, broken, MediaInvalid("bytes are missing in it"))
         try:
@@ -101,30 +103,30 @@ class Maker:
             if len(run) == 1:
                 return self._rescue(run, near_s, broken, error)
             # One of them is bad, unknown which.
-            parts = [_Part(run[: len(run) // 2]), _Part(run[len(run) // 2 :])]
+            parts = [Part(run[: len(run) // 2]), Part(run[len(run) // 2 :])]
         if not parts:
             return False
         for part in parts:
             if part.run:
                 broken = self._add_run(part.run, near_s, broken, part.damaged)
-                near_s += _length_s(part.run)
+                near_s += length_s(part.run)
         return broken
 
-    def _add(self, run: Run, near_s: float, broken: bool) -> "Sequence[_Part]":
+    def _add(self, run: Run, near_s: float, broken: bool) -> Sequence[Part]:
         """Add the run as one span; or return its parts, if it can only be added in parts."""
-        torn = [at for at, entry in enumerate(run) if has_torn_boxes(_media(entry).data)]
+        torn = [at for at, entry in enumerate(run) if has_torn_boxes(media_of(entry).data)]
         if torn:
-            return _around(run, torn, damaged=True)
+            return around(run, torn, damaged=True)
         made, remedy = self._copy(run, near_s)
         if made.changes_inside:
             raise MediaInvalid("it is encoded otherwise on the way")
-        damaged = [number for number in made.damaged if not _restarts_behind(run, number)]
+        damaged = [number for number in made.damaged if not restarts_behind(run, number)]
         if damaged:
-            return _around(run, damaged, damaged=True)
+            return around(run, damaged, damaged=True)
         if made.silent and len(run) > 1:
-            return _around(run, made.silent, damaged=False)
+            return around(run, made.silent, damaged=False)
         if made.cuts:
-            return [_Part(part) for part in _split(run, made.cuts)]
+            return [Part(part) for part in split(run, made.cuts)]
         self._keep([made], run, broken, remedy)
         return ()
 
@@ -173,8 +175,8 @@ class Maker:
 
     def _input(self, run: Run, near_s: float) -> Input:
         return make_input(
-            [_media(entry) for entry in run],
-            _init(run[0]),
+            [media_of(entry) for entry in run],
+            init_of(run[0]),
             anchor_s=self._anchor_s,
             near_s=near_s,
             shift_s=self._stretch.shift_s,
@@ -184,13 +186,13 @@ class Maker:
 
     def _missing_tables(self, run: Run) -> Tables | None:
         """Program tables for a run whose media begins before them."""
-        if _media(run[0]).kind is not Kind.TS:
+        if media_of(run[0]).kind is not Kind.TS:
             return None
-        first = read_tables(_media(run[0]).data)
+        first = read_tables(media_of(run[0]).data)
         if first is not None and first.are_first:
             return None
         for entry in run[1:]:
-            first = first or read_tables(_media(entry).data)
+            first = first or read_tables(media_of(entry).data)
         for segment in (self._stretch.before, self._stretch.opening):
             found = self._read(segment, Kind.TS) if first is None else None
             first = read_tables(found.data) if found else first
@@ -209,7 +211,7 @@ class Maker:
     def _opening(self, run: Run) -> bytes | None:
         """What the uninterrupted piece of stream begins with that the run is of."""
         own = run[0].segment
-        if _media(run[0]).kind is not Kind.TS:
+        if media_of(run[0]).kind is not Kind.TS:
             return None
         same = [entry for entry in self._loaded if entry.segment.era == own.era]
         if not same[0].segment.discontinuity and self._stretch.opening is not None:
@@ -217,14 +219,14 @@ class Maker:
         else:
             first = next(entry for entry in same if entry.media is not None)
             found = first.media if first.segment != own else None
-        if found is None or not _are_alike(found, _media(run[0])):
+        if found is None or not are_alike(found, media_of(run[0])):
             return None
         return without_torn_end(found.data)
 
     def _beside(self, run: Run, segment: Segment | None) -> Media | None:
         """A segment that the run goes on from or into, if it holds the same streams."""
-        found = self._read(segment, _media(run[0]).kind)
-        if found is None or not _are_alike(found, _media(run[0])):
+        found = self._read(segment, media_of(run[0]).kind)
+        if found is None or not are_alike(found, media_of(run[0])):
             return None
         return replace(found, data=without_torn_end(found.data))
 
@@ -244,8 +246,8 @@ class Maker:
 
     def _keep(self, made: Sequence[Remuxed], run: Run, broken: bool, remedy: str) -> None:
         """All of it or, raising ``MediaInvalid``, nothing."""
-        bodies = [_body(part) for part in made]
-        first, media = run[0].segment, _media(run[0])
+        bodies = [body_of(part) for part in made]
+        first, media = run[0].segment, media_of(run[0])
         # Nothing tells when it begins but that it comes behind what was before.
         is_untimed = media.kind.is_packed and media.stamp is None and self._stretch.start_s > 0
         for number, body in enumerate(bodies):
@@ -334,131 +336,9 @@ class Maker:
         )
 
 
-def _body(made: Remuxed) -> Body:
-    """Raises ``MediaInvalid`` unless as many samples came out as packets went in."""
-    span, init_bytes = read_fragments(made.data)
-    samples = sum(len(track.size) for track in span.tracks)
-    if samples != made.packets or not samples:
-        raise MediaInvalid(f"{made.packets} packets went in, but {samples} samples came out")
-    _check_span(span)
-    body = made.data[init_bytes:]
-    show_from_start(body, span)
-    return Body(replace(span, init=without_bit_rates(span.init)), body)
-
-
-def _check_span(span: Span) -> None:
-    """One wrong time must not tear the recording apart. Raises ``MediaInvalid``."""
-    for track in span.tracks:
-        _check_times(track)
-    begin_s = min(track.start_s for track in span.tracks)
-    length_s = max(track.end_s - track.start_s for track in span.tracks)
-    if max(track.start_s for track in span.tracks) - begin_s > length_s + _APART_S:
-        raise MediaInvalid("the times of its pictures and sounds are far apart")
-
-
-def _check_times(track: TrackSamples) -> None:
-    """What sample tables can hold. Raises ``MediaInvalid``."""
-    steps = np.diff(track.dts)
-    longest = LONGEST_STEP_S * track.timescale
-    if (steps <= 0).any() or (steps > longest).any() or (np.abs(track.cts) > longest).any():
-        raise MediaInvalid(f"the times of its {track.kind} make no sense")
-    if not 0 <= int(track.dts[0]) < _FARTHEST_S * track.timescale:
-        raise MediaInvalid(f"the times of its {track.kind} are out of all bounds")
-
-
 def _recode(given: Input) -> list[Remuxed]:
     return [recode(given)]
 
 
 def _recode_all(given: Input) -> list[Remuxed]:
     return [recode(given, everything=True)]
-
-
-def _media(entry: Loaded) -> Media:
-    assert entry.media is not None
-    return entry.media
-
-
-def _length_s(run: Run) -> float:
-    return sum(entry.segment.duration_s for entry in run)
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """A part of a run. ``damaged``: it is known that copying it does not do."""
-
-    run: Run
-    damaged: bool = False
-
-
-def _around(run: Run, alone: Sequence[int], *, damaged: bool) -> list[_Part]:
-    """Each of ``alone`` by itself, and what lies between them."""
-    parts: list[_Part] = []
-    at = 0
-    for number in alone:
-        parts += [_Part(run[at:number]), _Part(run[number : number + 1], damaged)]
-        at = number + 1
-    return [part for part in (*parts, _Part(run[at:])) if part.run]
-
-
-def _split(run: Run, cuts: Sequence[int]) -> list[Run]:
-    bounds = [0, *cuts, len(run)]
-    return [run[a:b] for a, b in pairwise(bounds) if a < b]
-
-
-def _runs(loaded: Run) -> Iterator[list[Loaded]]:
-    """Consecutive segments that one demuxer can read in one go; lost ones alone."""
-    run: list[Loaded] = []
-    streams: frozenset[tuple[int, int, int]] | None = None
-    for entry in loaded:
-        tables = _tables(entry)
-        changes = tables is not None and streams is not None and tables.streams != streams
-        if run and (changes or _breaks(run[-1], entry)):
-            yield run
-            run = []
-        streams = tables.streams if tables is not None else streams
-        if entry.problem:
-            yield [entry]
-        else:
-            run.append(entry)
-    if run:
-        yield run
-
-
-def _restarts_behind(run: Run, number: int) -> bool:
-    """Whether the continuity counters begin anew with each segment, as packagers write them that
-    make every one by itself: FFmpeg takes that for lost packets at its end."""
-    if number + 1 >= len(run) or _media(run[number]).kind is not Kind.TS:
-        return False
-    own, following = (first_counters(_media(run[n]).data) for n in (number, number + 1))
-    return own == following
-
-
-def _are_alike(one: Media, other: Media) -> bool:
-    """Whether one demuxer can read both in one go."""
-    if one.kind is not other.kind:
-        return False
-    first, second = (read_tables(m.data) if m.kind is Kind.TS else None for m in (one, other))
-    return first is None or second is None or first.streams == second.streams
-
-
-def _tables(entry: Loaded) -> Tables | None:
-    is_ts = entry.media is not None and entry.media.kind is Kind.TS
-    return read_tables(_media(entry).data) if is_ts else None
-
-
-def _breaks(before: Loaded, entry: Loaded) -> bool:
-    if entry.media is None or before.media is None or entry.segment.discontinuity:
-        return True
-    return (
-        _init(entry) != _init(before)
-        or entry.media.kind is not before.media.kind
-        or entry.media.stamp is not None
-        or has_own_init(entry.media.data)
-    )
-
-
-def _init(entry: Loaded) -> bytes:
-    """The init that it is read with, whatever its playlist says: bytes decide."""
-    media = _media(entry)
-    return b"" if media.kind is not Kind.MP4 or has_own_init(media.data) else entry.init

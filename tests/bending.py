@@ -334,31 +334,3 @@ def boxes(data: bytes, begin: int = 0, end: int | None = None) -> Iterator[tuple
         size = int.from_bytes(data[at : at + 4], "big")
         yield data[at + 4 : at + 8], at, at + size
         at += size
-
-
-def shift_decode_times(data: bytes, ticks_of: Callable[[int], int]) -> bytes:
-    """``tfdt`` of each track moved by ``ticks_of(track)``; versions 0 become what 1 holds."""
-    track = 0
-
-    def remember(box: bytes) -> bytes:
-        nonlocal track
-        track = int.from_bytes(box[12:16], "big")
-        return box
-
-    def move(box: bytes) -> bytes:
-        width = 8 if box[8] else 4
-        time = int.from_bytes(box[12 : 12 + width], "big") + ticks_of(track)
-        return box[:12] + time.to_bytes(width, "big") + box[12 + width :]
-
-    bent = bytearray(data)
-    for kind, start, stop in boxes(data):
-        if kind == b"moof":
-            for inner, begin, end in boxes(data, start + 8, stop):
-                if inner == b"traf":
-                    for name, first, last in boxes(data, begin + 8, end):
-                        box = data[first:last]
-                        if name == b"tfhd":
-                            remember(box)
-                        elif name == b"tfdt":
-                            bent[first:last] = move(box)
-    return bytes(bent)

@@ -19,6 +19,7 @@ from pipeline.media.bombs import MAX_STREAMS, refuse_bombs
 from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipeline.media.segments import Joined
 from pipeline.media.sniff import Kind
+from pipeline.timebase import TickMapping
 
 BUFFER_BYTES = 256 * 1024
 # What MP4 holds and browsers or common players take without conversion.
@@ -122,6 +123,14 @@ def packets_of(
                 yield packet
     except IndexError as error:  # PyAV looks for a stream that it does not know.
         raise LateStream("a stream that nothing declared appears in it") from error
+
+
+def times_of(packet: "Packet[Stream]", mapping: TickMapping) -> tuple[int, int]:
+    pts = packet.pts if packet.pts is not None else packet.dts
+    dts = packet.dts if packet.dts is not None else packet.pts
+    assert pts is not None
+    assert dts is not None
+    return mapping(pts), mapping(dts)
 
 
 def describe(stream: Stream) -> str:

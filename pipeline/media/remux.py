@@ -207,10 +207,17 @@ class CannotCopy(MediaInvalid):
 def form_of(streams: Sequence[Stream]) -> Form:
     """What a recording that begins with these streams is made to."""
     names = {}
+    sound: Any = None
     for stream in reversed(streams):
         name = codec_name(stream)
         names[stream.type] = name if name in COPYABLE else ANYWHERE[stream.type]
-    return Form(video=names.get("video", ""), audio=names.get("audio", ""))
+        sound = stream.codec_context if stream.type == "audio" else sound
+    return Form(
+        video=names.get("video", ""),
+        audio=names.get("audio", ""),
+        audio_rate=sound.sample_rate if sound else 0,
+        audio_channels=sound.layout.nb_channels if sound else 0,
+    )
 
 
 def is_copied(stream: Stream, form: Form) -> bool:

@@ -1,0 +1,209 @@
+"""Sound decoded and encoded anew, on one grid of frames over the whole recording."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.packet import Packet
+from av.stream import Stream
+
+from pipeline.errors import MediaInvalid
+from pipeline.media.demux import ENCODABLE, codec_name, times_of
+from pipeline.media.muxing import Muxer
+from pipeline.model import Form
+from pipeline.timebase import TickMapping
+
+_AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 8_000)
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+_BITS_PER_CHANNEL = 80_000
+# Timestamps of sound are rounded; a step below this is no pause.
+_STEADY_S = 0.04
+_MAX_SILENCE_S = 30.0
+
+
+@dataclass(slots=True)
+class _Fifo:
+    """Samples that are not encoded yet, shape ``(channels, n)``. ``at``: the number of the first on
+    the recording's own count."""
+
+    channels: int
+    grid: int
+    at: int = 0
+    parts: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    length: int = 0
+
+    def add(self, samples: npt.NDArray[np.float32]) -> None:
+        self.parts.append(samples)
+        self.length += samples.shape[1]
+
+    def frames(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+        """Whole frames of the grid."""
+        if self.length < self.grid:
+            return
+        joined = np.concatenate(self.parts, axis=1)
+        whole = self.length - self.length % self.grid
+        for first in range(0, whole, self.grid):
+            yield self.at + first, np.ascontiguousarray(joined[:, first : first + self.grid])
+        self.parts, self.length, self.at = [joined[:, whole:]], self.length - whole, self.at + whole
+
+
+class Sound:
+    """Decodes, and encodes on the grid."""
+
+    torn = 0
+
+    def __init__(
+        self, stream: Stream, muxer: Muxer, mapping: TickMapping, target: str, form: Form
+    ) -> None:
+        context: Any = stream.codec_context
+        assert stream.time_base is not None
+        self._mapping, self._context, self._time_base = mapping, context, stream.time_base
+        self.what = f"{codec_name(stream)} -> {target}"
+        self.undecoded = 0
+        # As the recording's own sound: players do not take another rate on the way.
+        rate_hz = form.audio_rate or context.sample_rate
+        self._rate = min(_rates(target), key=lambda rate: abs(rate - rate_hz))
+        layout = _LAYOUTS.get(form.audio_channels or context.layout.nb_channels, "stereo")
+        if target == "mp3" and layout == "5.1":
+            layout = "stereo"
+        self._out: Any = muxer.container.add_stream(
+            ENCODABLE[target], rate=self._rate, layout=layout
+        )
+        encoder: Any = self._out.codec_context
+        channels = encoder.layout.nb_channels
+        encoder.bit_rate = _BITS_PER_CHANNEL * channels
+        encoder.time_base = Fraction(1, self._rate)
+        encoder.format = _sample_format(encoder)
+        encoder.open()
+        self._packer = AudioResampler(encoder.format, encoder.layout, self._rate)
+        # Opus gives its frames their size by their length.
+        self._grid = encoder.frame_size or self._rate // 50
+        self._form: tuple[str, str, int] | None = None
+        self._resampler = self._new_resampler()
+        self._fifo = _Fifo(channels, self._grid)
+        self._frame_s = 0.0
+        self._fed = self._foreign = 0
+        self._next: int | None = None
+        self._begin: int | None = None  # Number of the first sample that is wanted,
+        self._end: int | None = None  # and of the first behind them.
+        self._has_lead = self._has_trail = False
+        self._packets: list[Packet[Any]] = []
+
+    @property
+    def undecoded_s(self) -> float:
+        return self.undecoded * self._frame_s
+
+    def take(self, packet: "Packet[Stream]", where: int) -> None:
+        if packet.pts is None and packet.dts is None:
+            return
+        pts, _ = times_of(packet, self._mapping)
+        packet.pts = packet.dts = pts
+        at = self._sample(pts)
+        if where < 0:
+            self._has_lead = True
+        elif where == 0 and self._begin is None:
+            self._begin = at
+            self._forget_lead(at)
+        elif where > 0 and self._end is None:
+            self._end, self._has_trail = at, True
+        try:
+            frames = self._context.decode(packet)
+        except av.error.FFmpegError:
+            self.undecoded += where == 0
+            return
+        for frame in frames:
+            self._frame_s = frame.samples / frame.sample_rate
+            self._hear(frame)
+
+    def _forget_lead(self, at: int) -> None:
+        """What was before is no lead if it does not end where this begins."""
+        near = _STEADY_S * self._rate + self._grid
+        if self._next is not None and abs(at - self._next) > near:
+            self._fifo = _Fifo(self._fifo.channels, self._grid)
+            self._next, self._has_lead = None, False
+            # One packet for each frame, behind one that primes the decoder.
+            self._foreign = self._fed + 1
+            self._resampler = self._new_resampler()
+
+    def finish(self) -> "list[Packet[Any]]":
+        if self._begin is None or self._next is None:
+            return []
+        for piece in self._resampler.resample(None):
+            self._append(piece.to_ndarray().astype(np.float32))
+        end = self._next if self._end is None else self._end
+        self._append(np.zeros((self._fifo.channels, -self._fifo.length % self._grid), np.float32))
+        self._encode()
+        self._packets += self._out.codec_context.encode(None)
+        first = self._begin - self._begin % self._grid
+        if self._has_lead and first < self._begin:
+            first += self._grid
+        kept = []
+        for packet in self._packets[self._foreign :]:
+            if packet.pts is not None and first <= packet.pts < end:
+                packet.stream, packet.dts = self._out, packet.pts
+                kept.append(packet)
+        return kept
+
+    def _new_resampler(self) -> AudioResampler:
+        """One for each form that the source takes on."""
+        return AudioResampler("fltp", self._out.codec_context.layout.name, self._rate)
+
+    def _sample(self, ticks: int) -> int:
+        return round(ticks * self._time_base * self._rate)
+
+    def _hear(self, frame: AudioFrame) -> None:
+        at = self._sample(frame.pts) if frame.pts is not None else self._next
+        frame.pts = None
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if form != self._form:
+            self._form, self._resampler = form, self._new_resampler()
+        resampled = self._resampler.resample(frame)
+        pieces = [piece.to_ndarray().astype(np.float32) for piece in resampled]
+        if at is None or not pieces:
+            return
+        if self._next is None:
+            self._next = self._fifo.at = at - at % self._grid
+            self._append(np.zeros((self._fifo.channels, at % self._grid), np.float32))
+        pause = at - self._next
+        if pause > _MAX_SILENCE_S * self._rate:
+            raise MediaInvalid("its sound pauses for too long")
+        if pause > _STEADY_S * self._rate:
+            self._append(np.zeros((self._fifo.channels, pause), np.float32))
+        for samples in pieces:
+            self._append(samples)
+        self._encode()
+
+    def _append(self, samples: npt.NDArray[np.float32]) -> None:
+        self._fifo.add(samples)
+        assert self._next is not None
+        self._next += samples.shape[1]
+
+    def _encode(self) -> None:
+        for at, samples in self._fifo.frames():
+            context = self._out.codec_context
+            frame = AudioFrame.from_ndarray(samples, format="fltp", layout=context.layout.name)
+            frame.sample_rate = self._rate
+            (ready,) = self._packer.resample(frame)
+            ready.pts, ready.time_base = at, Fraction(1, self._rate)
+            self._fed += 1
+            self._packets += context.encode(ready)
+
+
+def _rates(codec: str) -> tuple[int, ...]:
+    """Sampling rates that the codec takes."""
+    if codec == "aac":
+        return _AAC_RATES
+    return (48_000,) if codec == "opus" else (48_000, 44_100, 32_000)
+
+
+def _sample_format(context: Any) -> Any:
+    """Of those that the encoder takes, the one that needs least conversion."""
+    names = [form.name for form in context.codec.audio_formats or ()]
+    best = next((name for name in ("fltp", "flt", "s16p", "s16") if name in names), "fltp")
+    return av.AudioFormat(best)
