@@ -206,8 +206,11 @@ class Segment:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
     """What a playlist's media is made to, by what it begins with: codecs by FFmpeg's names, empty
-    where it has none; sampling rate in Hz and number of channels of the first sound. ``in_band``: parameter sets are put before each keyframe, since they change
-    on the way and some players know only the first sample entry."""
+    where it has none; sampling rate in Hz and number of channels of the first sound.
+
+    ``in_band``: parameter sets are put before each keyframe, since they change on the way and some
+    players know only the first sample entry.
+    """
 
     video: str = ""
     audio: str = ""
