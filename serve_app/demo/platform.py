@@ -30,11 +30,13 @@ class Platform:
     def publish(self, key: str, items: Iterable[Item], pause_s: float, *, ended: bool) -> int:
         """Segment first, playlist after, as an encoder does; returns how many segments."""
         lines: list[str] = []
-        longest, count, inits = 1, 0, set()
+        longest, count = 1, 0
+        there: set[str] = set()
         for item in items:
-            if item.init is not None and item.init[0] not in inits:
-                inits.add(item.init[0])
-                self._put(f"{key}/{item.init[0]}", item.init[1], "video/mp4")
+            for name, data in item.beside:
+                if name not in there:
+                    there.add(name)
+                    self._put(f"{key}/{name}", data, "application/octet-stream")
             if item.data:
                 self._put(f"{key}/{item.name}", item.data, "video/mp2t")
             lines += [*item.tags, item.name]

@@ -1,6 +1,7 @@
 """The demo's stream: a moving test picture with a beep every second, as HLS in a folder; or the
 user's own playlist, copied segment by segment."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,8 +14,8 @@ from av.container import OutputContainer
 from av.filter import Graph
 from av.video.frame import PictureType
 
-from pipeline.errors import SourceError, SourceMissing
-from pipeline.model import Segment
+from pipeline.errors import SourceError, SourceMissing, Unsupported
+from pipeline.model import ByteRange, Segment, SegmentKey
 from pipeline.settings import Settings
 from pipeline.source import FileSource, Source, WebRules, WebSource, open_presentation
 from pipeline.transfer import TransferLimits, fetch
@@ -25,13 +26,13 @@ _LIMITS = TransferLimits(timeout_s=60.0, attempts=3, retry_delay_s=1.0, max_byte
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One segment ready to be published: its file name, bytes (none: it is missing), and the lines
-    before its URI."""
+    """One segment ready to be published: its file name, its bytes (none: it is missing), the lines
+    before its URI, and the inits and keys that these name."""
 
     name: str
     data: bytes
     tags: tuple[str, ...]
-    init: tuple[str, bytes] | None = None
+    beside: tuple[tuple[str, bytes], ...] = ()
 
 
 def make_stream(folder: Path, seconds: int) -> Path:
@@ -106,7 +107,12 @@ def _graph(*filters: tuple[str, str]) -> Iterator[Any]:
 
 def check_input(reference: str, settings: Settings) -> None:
     """Raise the ``VodrayError`` that says why this playlist cannot be read."""
-    open_presentation(_source(reference, settings))
+    found = open_presentation(_source(reference, settings))
+    if found.sounds:
+        raise Unsupported(
+            f"{reference} keeps sound in playlists of its own, which the demo does not play",
+            "vodray convert records it",
+        )
 
 
 def read_stream(reference: str, settings: Settings) -> Iterator[Item]:
@@ -129,27 +135,46 @@ def _source(reference: str, settings: Settings) -> Source:
 
 
 def _item(number: int, segment: Segment, source: Source) -> Item:
-    url = source.url(source.resolve(segment.uri))
-    suffix = Path(urlsplit(url).path).suffix[:8] or ".ts"
+    copied = _Copied(source)
     tags = ["#EXT-X-DISCONTINUITY"] if segment.discontinuity else []
-    init = None
     if segment.init is not None:
-        data = fetch(
-            source.url(source.resolve(segment.init.uri)),
-            byte_range=segment.init.byte_range,
-            limits=_LIMITS,
-        )
-        name = f"init-{abs(hash(data)) % 10**8:08d}.mp4"
-        init = (name, data)
+        tags.append(copied.key_tag(segment.init.key))
+        name = copied.file(segment.init.uri, segment.init.byte_range, ".mp4")
         tags.append(f'#EXT-X-MAP:URI="{name}"')
     try:
-        data = fetch(url, byte_range=segment.byte_range, limits=_LIMITS)
+        tags.append(copied.key_tag(segment.key))
+        data = copied.read(segment.uri, segment.byte_range)
     except SourceError:
         # The platform lists it all the same; what becomes of it is for vodray to tell.
         data = b""
+    suffix = Path(urlsplit(source.url(source.resolve(segment.uri))).path).suffix[:8] or ".ts"
     return Item(
         name=f"segment-{number:05d}{suffix}",
-        init=init,
+        beside=tuple(copied.files.items()),
         data=data,
         tags=(*tags, f"#EXTINF:{segment.duration_s:.6f},"),
     )
+
+
+class _Copied:
+    """What is copied for one segment. ``files``: by the name that each gets."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.files: dict[str, bytes] = {}
+
+    def read(self, uri: str, byte_range: ByteRange | None) -> bytes:
+        url = self._source.url(self._source.resolve(uri))
+        return fetch(url, byte_range=byte_range, limits=_LIMITS)
+
+    def file(self, uri: str, byte_range: ByteRange | None, suffix: str) -> str:
+        data = self.read(uri, byte_range)
+        name = f"{hashlib.sha256(data).hexdigest()[:16]}{suffix}"
+        self.files[name] = data
+        return name
+
+    def key_tag(self, key: SegmentKey | None) -> str:
+        if key is None:
+            return "#EXT-X-KEY:METHOD=NONE"
+        iv = f",IV=0x{key.iv}" if key.iv else ""
+        return f'#EXT-X-KEY:METHOD=AES-128,URI="{self.file(key.uri, None, ".key")}"{iv}'
