@@ -206,9 +206,9 @@ def _truth(
 def _decoded_as_in(table: TableTrack, first: int, run: Run, timescale: int) -> Run:
     """The run with the decode times of ``moov``: in fragments all samples are decoded later by one
     time, and shown at the same."""
-    if first >= len(table.cts) or timescale != table.timescale:
+    if first >= len(table.cts):
         return run
-    later = int(table.cts[first] - run.cts[0])
+    later = round(int(table.cts[first]) * timescale / table.timescale) - int(run.cts[0])
     return replace(run, dts=run.dts - later, cts=run.cts + later)
 
 
@@ -225,12 +225,7 @@ def _timescale(table: TableTrack, first: int, run: Run) -> int:
 
 
 def _check_hls(hls: Hls, tables: Sequence[TableTrack], fragments: Sequence[_Fragment]) -> int:
-    known = {entry for table in tables for entry in table.entries}
-    kinds = {table.kind for table in tables}
-    for number, init in enumerate(hls.inits, 1):
-        # A track that is declared and never comes is not in moov.
-        if not {form.entry for form in read_forms(init) if form.kind in kinds} <= known:
-            raise VerificationFailed(f"HLS init segment {number} describes what moov does not")
+    _check_inits(hls, tables, fragments)
     ranges = []
     for playlist in hls.playlists:
         for segment in playlist.segments:
@@ -239,6 +234,40 @@ def _check_hls(hls: Hls, tables: Sequence[TableTrack], fragments: Sequence[_Frag
             offset = segment.byte_range.offset
             ranges.append((offset, offset + segment.byte_range.length))
     return verify.check_ranges(sorted(ranges), [(f.start, f.end) for f in fragments])
+
+
+def _check_inits(hls: Hls, tables: Sequence[TableTrack], fragments: Sequence[_Fragment]) -> None:
+    """Each init segment describes the samples that it is for, as ``moov`` does."""
+    segments = [segment for playlist in hls.playlists for segment in playlist.segments]
+    uris = list(dict.fromkeys(s.init.uri for s in segments if s.init is not None))
+    described = [{form.entry for form in read_forms(init)} for init in hls.inits]
+    starts, used = [fragment.start for fragment in fragments], _entries_used(tables, fragments)
+    for segment in segments:
+        if segment.init is None or segment.byte_range is None:
+            continue
+        number = uris.index(segment.init.uri)
+        first = segment.byte_range.offset
+        own = slice(
+            bisect_left(starts, first), bisect_left(starts, first + segment.byte_range.length)
+        )
+        if not set().union(*used[own]) <= described[number]:
+            raise VerificationFailed(
+                f"HLS init segment {number + 1} does not describe what moov does"
+            )
+
+
+def _entries_used(tables: Sequence[TableTrack], fragments: Sequence[_Fragment]) -> list[set[bytes]]:
+    """The sample entries of each fragment's samples."""
+    taken = [0] * len(tables)
+    used = []
+    for fragment in fragments:
+        entries = set()
+        for track, run in fragment.runs:
+            table = tables[track]
+            entries.add(table.entries[int(table.entry[taken[track]])])
+            taken[track] += len(run.size)
+        used.append(entries)
+    return used
 
 
 def _starts(hls: Hls | None, fragments: Sequence[_Fragment]) -> list[int]:

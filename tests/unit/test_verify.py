@@ -223,7 +223,7 @@ def test_an_init_segment_of_another_stream(mp4: Path) -> None:
     data = init.read_bytes()
     at = data.index(b"avcC") + 6
     init.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
-    assert_found(mp4, "init segment 1 describes what moov does not")
+    assert_found(mp4, "init segment 1 does not describe what moov does")
     init.unlink()
     assert_found(mp4, "source.init.mp4 is not beside its playlist")
 
