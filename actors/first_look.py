@@ -1,14 +1,13 @@
 """The first look at a stream's media: where its clocks stand, how many bytes a second it has."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import structlog
 
 from actors.dispatch import Submit, submit_patiently
 from actors.fair_queue import Urgency
 from actors.find_source import Start
-from pipeline.begin import Seen, align
+from pipeline.begin import Seen, align, look_job
 from pipeline.errors import (
     JobIsPoison,
     MediaInvalid,
@@ -17,8 +16,6 @@ from pipeline.errors import (
     SourceUnavailable,
     VodrayError,
 )
-from pipeline.jobs import LookJob
-from pipeline.load import references, source_limits
 from pipeline.media.remux import FirstLook
 from pipeline.model import Segment, Sound
 from pipeline.settings import Settings
@@ -48,13 +45,7 @@ class Looker:
             if segment.is_gap:
                 problem = MediaInvalid(segment.gap_reason or "it is marked as missing (EXT-X-GAP)")
                 continue
-            job = LookJob(
-                segment=segment,
-                urls={ref: source.url(ref) for ref in references([segment])},
-                # The chunk's own download tries again; here the next segment does as well.
-                limits=replace(source_limits(self._settings), attempts=1),
-                media_limits=self._settings.media_limits,
-            )
+            job = look_job(segment, source, self._settings)
             try:
                 answer = await submit_patiently(self._submit, job, self._recording, Urgency.LIVE)
             except (MediaInvalid, SourceMissing, SourceUnavailable, JobIsPoison) as error:

@@ -3,8 +3,12 @@ which clock each playlist of sound is, what stands for one of which nothing is t
 
 from dataclasses import dataclass, replace
 
+from pipeline.jobs import LookJob
+from pipeline.load import references, source_limits
 from pipeline.media.remux import FirstLook
 from pipeline.model import Segment, Sound
+from pipeline.settings import Settings
+from pipeline.source import Source
 from pipeline.timebase import nearest_turn
 
 # So many segments are looked at until one can be read.
@@ -13,6 +17,16 @@ FIRST_SEGMENTS = 5
 _ONE_CLOCK_S = 10.0
 # Sound may end before the pictures by so much.
 _TAIL_S = 10.0
+
+
+def look_job(segment: Segment, source: Source, settings: Settings) -> LookJob:
+    """Tried once: where it cannot be read, the next segment is looked at."""
+    return LookJob(
+        segment=segment,
+        urls={ref: source.url(ref) for ref in references([segment])},
+        limits=replace(source_limits(settings), attempts=1),
+        media_limits=settings.media_limits,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

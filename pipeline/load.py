@@ -5,7 +5,7 @@ One bad segment costs itself: why it cannot be had is told, not raised.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from pipeline.errors import MediaInvalid, SourceError
@@ -45,7 +45,7 @@ _Resource = tuple[str, ByteRange | None]
 class Loader:
     """Reads by URLs that need no key. ``urls``: by reference, of everything that may be asked for.
 
-    Each resource is fetched once, on the threads of ``executor``.
+    Inits and keys are fetched once; everything on the threads of ``executor``.
     """
 
     def __init__(self, urls: Mapping[str, str], limits: TransferLimits, executor: Executor) -> None:
@@ -115,12 +115,7 @@ class Loader:
     def _fetch(self, uri: str, byte_range: ByteRange | None, limit: int | None = None) -> bytes:
         limits = self._limits
         if limit is not None:
-            limits = TransferLimits(
-                timeout_s=limits.timeout_s,
-                attempts=limits.attempts,
-                retry_delay_s=limits.retry_delay_s,
-                max_bytes=limit,
-            )
+            limits = replace(limits, max_bytes=limit)
         return fetch(self._urls[uri], byte_range=byte_range, limits=limits)
 
 

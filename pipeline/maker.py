@@ -204,7 +204,7 @@ class Maker:
         after = self._beside(run, self._stretch.after) if self._is_last(run) else None
         return replace(
             given,
-            lead=(before.data,) if before else (),
+            lead=(before.data,) if before else given.lead,
             trail=(after.data,) if after else (),
         )
 

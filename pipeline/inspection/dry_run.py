@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline import plan, steps
 from pipeline.assemble import Assembly, assemble, check
-from pipeline.begin import FIRST_SEGMENTS, Seen, align, missing_tail
+from pipeline.begin import FIRST_SEGMENTS, Seen, align, look_job, missing_tail
 from pipeline.errors import (
     MediaInvalid,
     PlaylistInvalid,
@@ -23,7 +23,6 @@ from pipeline.errors import (
     VodrayError,
 )
 from pipeline.follow import locate
-from pipeline.jobs import LookJob
 from pipeline.load import Loaded, Loader, references, source_limits
 from pipeline.media.layout import part_number
 from pipeline.media.limits import MediaLimits
@@ -121,6 +120,7 @@ class _Run:
         on_progress: OnProgress,
     ) -> None:
         self._source, self._transfers = presentation.source, transfers
+        self._settings = settings
         self._limits, self._media_limits = source_limits(settings), settings.media_limits
         self._on_progress = on_progress
 
@@ -135,14 +135,9 @@ class _Run:
             if segment.is_gap:
                 problem = MediaInvalid(segment.gap_reason or "it is marked as missing (EXT-X-GAP)")
                 continue
-            job = LookJob(
-                segment=segment,
-                urls={ref: source.url(ref) for ref in references([segment])},
-                limits=replace(self._limits, attempts=1),
-                media_limits=self._media_limits,
-            )
             try:
-                return Seen(segment=segment, look=steps.look(job, tools))
+                look = steps.look(look_job(segment, source, self._settings), tools)
+                return Seen(segment=segment, look=look)
             except (MediaInvalid, SourceMissing, SourceUnavailable) as error:
                 problem = error
         raise SourceUnavailable(

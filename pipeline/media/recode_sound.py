@@ -92,7 +92,7 @@ class Sound:
         self._next: int | None = None
         self._begin: int | None = None  # Number of the first sample that is wanted,
         self._end: int | None = None  # and of the first behind them.
-        self._has_lead = self._has_trail = False
+        self._has_lead = False
         self._packets: list[Packet[Any]] = []
 
     @property
@@ -111,7 +111,7 @@ class Sound:
             self._begin = at
             self._forget_lead(at)
         elif where > 0 and self._end is None:
-            self._end, self._has_trail = at, True
+            self._end = at
         try:
             frames = self._context.decode(packet)
         except av.error.FFmpegError:

@@ -47,7 +47,7 @@ class Input:
 
     ``lead`` and ``trail`` are read before and behind them, but their packets are not wanted.
     ``anchor_s``, ``near_s``, ``shift_s``: see ``Clock`` and ``Stretch``; ``form``: what the
-    recording is made to; ``thorough``: see ``open_media``.
+    recording is made to.
     """
 
     kind: Kind
@@ -60,7 +60,6 @@ class Input:
     near_s: float
     shift_s: float = 0.0
     form: Form = PLAIN
-    thorough: bool = False
     limits: MediaLimits = DEFAULT_LIMITS
 
     @property
@@ -74,9 +73,7 @@ class Input:
         return (self.init, *self.lead, *self.segments, *self.trail)
 
     def open(self, *, thorough: bool = False) -> AbstractContextManager[InputContainer]:
-        return open_media(
-            self.kind, self.pieces, limits=self.limits, thorough=thorough or self.thorough
-        )
+        return open_media(self.kind, self.pieces, limits=self.limits, thorough=thorough)
 
     def clock(self) -> Clock:
         """Where nothing in packed audio tells the time, the playlist's durations have to."""
