@@ -6,6 +6,7 @@ bad segment costs itself. Each remedy is named in the report with the segments t
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -148,8 +149,10 @@ class Maker:
             return remux(replace(given, lead=(opening,))), "headers from the run's first segment"
         if made.torn and self._is_last(run):
             following = self._beside(run, self._stretch.after)
-            if following is not None:
-                made = remux(replace(given, trail=(following.data,)))
+            # What comes next may be damaged: that costs no more than the torn frame.
+            with suppress(MediaInvalid):
+                if following is not None:
+                    made = remux(replace(given, trail=(following.data,)))
         return made, remedy
 
     def _rescue(self, run: Run, near_s: float, broken: bool, error: MediaInvalid) -> bool:

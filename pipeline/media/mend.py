@@ -25,6 +25,7 @@ from pipeline.media.remux import (
     Remuxed,
     adts_form,
     copy_of,
+    is_adts,
     is_torn_adts,
     placed_packets,
     refuse_to_copy,
@@ -64,7 +65,7 @@ def mend(given: Input) -> list[Remuxed]:
             for lane in lanes.values():
                 lane.part(changes_s)
         made = [
-            _mux([(lane, lane.epoch(number)) for lane in lanes.values()])
+            _mux([(lane, lane.epoch(number)) for lane in lanes.values()], given)
             for number in range(max(lane.resets for lane in lanes.values()) + 1)
         ]
         torn = sum(lane.torn for lane in lanes.values())
@@ -171,7 +172,7 @@ class _Lane:
     def _watch_form(self, packet: "Packet[Stream]") -> None:
         name = codec_name(self.stream)
         form = b""
-        if name == "aac" and not self.stream.codec_context.extradata and packet.size >= _ADTS_BYTES:
+        if is_adts(self.stream) and packet.size >= _ADTS_BYTES:
             form = adts_form(packet)
         elif name in ("h264", "hevc") and packet.is_keyframe:
             form = parameter_sets(name, packet)
@@ -199,13 +200,17 @@ class _Lane:
         packet.dts, packet.pts = dts, max(dts, pts)
 
 
-def _mux(lanes: "Sequence[tuple[_Lane, list[Packet[Any]]]]") -> tuple[memoryview, int]:
+def _mux(
+    lanes: "Sequence[tuple[_Lane, list[Packet[Any]]]]", given: Input
+) -> tuple[memoryview, int]:
     used = [(lane, packets) for lane, packets in lanes if packets]
     if not used:
         return memoryview(b""), 0
     muxer = Muxer([lane.stream.type for lane, _ in used])
     try:
-        ready = [packet for lane, packets in used for packet in _formed(lane, packets, muxer)]
+        ready = [
+            packet for lane, packets in used for packet in _formed(lane, packets, muxer, given)
+        ]
         ready.sort(key=lambda packet: (packet.dts or 0) * float(packet.time_base))
         for packet in ready:
             muxer.mux(packet)
@@ -214,15 +219,18 @@ def _mux(lanes: "Sequence[tuple[_Lane, list[Packet[Any]]]]") -> tuple[memoryview
         muxer.abandon()
 
 
-def _formed(lane: _Lane, packets: "Sequence[Packet[Any]]", muxer: Muxer) -> "list[Packet[Any]]":
-    out, to_mp4 = copy_of(lane.stream, muxer.container), to_mp4_form(lane.stream)
+def _formed(
+    lane: _Lane, packets: "Sequence[Packet[Any]]", muxer: Muxer, given: Input
+) -> "list[Packet[Any]]":
+    out, with_headers = copy_of(lane.stream, muxer.container), is_adts(lane.stream)
+    to_mp4 = to_mp4_form(lane.stream, out, given)
     formed = []
     for packet in packets:
         if to_mp4 is None:
             formed.append(packet)
             continue
         try:
-            if is_torn_adts(packet):
+            if with_headers and is_torn_adts(packet):
                 lane.torn += 1
                 continue
             formed += to_mp4.filter(packet)

@@ -22,6 +22,7 @@ from pipeline.media.remux import (
     Input,
     Remuxed,
     copy_of,
+    is_adts,
     is_copied,
     is_torn_adts,
     placed_packets,
@@ -47,7 +48,7 @@ def recode(given: Input, *, everything: bool = False) -> Remuxed:
             assert stream.time_base is not None
             mapping = clock.mapping(stream.time_base)
             if is_copied(stream, given.form) and not everything:
-                lanes[stream.index] = _Copied(stream, muxer, mapping)
+                lanes[stream.index] = _Copied(stream, muxer, mapping, given)
             elif stream.type == "video":
                 target = _target(given.form.video, "video")
                 lanes[stream.index] = Pictures(stream, muxer, mapping, target)
@@ -121,15 +122,16 @@ class _Copied:
     undecoded = 0
     undecoded_s = 0.0
 
-    def __init__(self, stream: Stream, muxer: Muxer, mapping: TickMapping) -> None:
+    def __init__(self, stream: Stream, muxer: Muxer, mapping: TickMapping, given: Input) -> None:
         self.torn = 0
         self._mapping, self._packets = mapping, []  # type: tuple[TickMapping, list[Packet[Any]]]
-        self._out, self._filter = copy_of(stream, muxer.container), to_mp4_form(stream)
+        self._out, self._is_adts = copy_of(stream, muxer.container), is_adts(stream)
+        self._filter = to_mp4_form(stream, self._out, given)
 
     def take(self, packet: "Packet[Stream]", where: int) -> None:
         if where or (packet.pts is None and packet.dts is None):
             return
-        if self._filter is not None and is_torn_adts(packet):
+        if self._is_adts and is_torn_adts(packet):
             self.torn += 1
             return
         packet.pts, packet.dts = times_of(packet, self._mapping)

@@ -292,11 +292,8 @@ class CopyLane:
         self._to_recording_time = clock.mapping(stream.time_base)
         self._last_dts, self._longest_step = 0, int(LONGEST_STEP_S / stream.time_base)
         self.out = copy_of(stream, muxer.container)
-        self._filter = to_mp4_form(stream)
+        self._filter, self._is_adts = to_mp4_form(stream, self.out, given), is_adts(stream)
         name = codec_name(stream)
-        self._is_adts = name == "aac" and self._filter is not None
-        if given.kind is Kind.MP4 and given.form.in_band and self._filter is None:
-            self._filter = put_in_band(stream, self.out)
         self._codec = name if name in ("h264", "hevc") else None
         self._form = b""
         # Packed audio of one frame has no time at all.
@@ -363,17 +360,22 @@ def copy_of(stream: Stream, target: OutputContainer) -> Stream:
     return out
 
 
-def to_mp4_form(stream: Stream) -> BitStreamFilterContext | None:
-    """What AAC with ADTS headers needs; None for everything else."""
-    is_adts = codec_name(stream) == "aac" and not stream.codec_context.extradata
-    return BitStreamFilterContext("aac_adtstoasc", stream) if is_adts else None
+def is_adts(stream: Stream) -> bool:
+    """AAC whose frames carry ADTS headers."""
+    return codec_name(stream) == "aac" and not stream.codec_context.extradata
 
 
-def put_in_band(stream: Stream, out: Stream) -> BitStreamFilterContext | None:
-    """A filter that puts the parameter sets of H.264 before each keyframe, as MPEG-TS has them:
-    Chromium knows only the first of several sample entries. None for everything else."""
-    extradata = stream.codec_context.extradata
-    if codec_name(stream) != "h264" or not extradata or extradata[0] != 1:
+def to_mp4_form(stream: Stream, out: Stream, given: Input) -> BitStreamFilterContext | None:
+    """A filter for what cannot go into ``out`` as it is, None for everything else.
+
+    Parameter sets of H.264 are put before each keyframe where the recording's form asks for it, as
+    MPEG-TS has them: Chromium knows only the first of several sample entries.
+    """
+    if is_adts(stream):
+        return BitStreamFilterContext("aac_adtstoasc", stream)
+    extradata = stream.codec_context.extradata or b""
+    is_avcc = codec_name(stream) == "h264" and extradata[:1] == b"\1"
+    if given.kind is not Kind.MP4 or not given.form.in_band or not is_avcc:
         return None
     out.codec_context.extradata = annex_b(extradata)
     return BitStreamFilterContext("h264_mp4toannexb", stream)
