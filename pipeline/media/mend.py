@@ -68,6 +68,8 @@ def mend(given: Input) -> list[Remuxed]:
             _mux([(lane, lane.epoch(number)) for lane in lanes.values()], given)
             for number in range(max(lane.resets for lane in lanes.values()) + 1)
         ]
+        if not any(count for _, count in made):
+            raise MediaInvalid("no packet of it can be kept")
         torn = sum(lane.torn for lane in lanes.values())
         return [
             Remuxed(
