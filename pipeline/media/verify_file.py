@@ -1,39 +1,28 @@
 """Judges a finished MP4 of ours by nothing but its bytes, and the HLS playlist beside it if there.
 
-Reads the head, walks over the fragments inside the outer ``mdat`` by reading their ``moof`` boxes
-only, and decodes keyframes. Memory is bounded whatever the file claims.
+Walks over the fragments inside the outer ``mdat`` (``walk``), holds ``moov`` against them, and
+decodes keyframes. Memory is bounded whatever the file claims.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from pipeline.errors import MediaInvalid, VerificationFailed
 from pipeline.media import boxes, verify
 from pipeline.media.entries import read_forms
-from pipeline.media.fragments import Run, join_runs, read_runs
+from pipeline.media.fragments import Run, join_runs
 from pipeline.media.images import decode_keyframe
 from pipeline.media.playlist import MediaPlaylist
-from pipeline.media.samples import TrackSamples
 from pipeline.media.tables import TableTrack, read_tables
+from pipeline.media.verify_times import timescales
+from pipeline.media.walk import Bytes, Fragment, Offsets, PlacedRun, Progress, runs_by_track, walk
 
 MAX_MOOV_BYTES = 256 * 2**20
-_MAX_MOOF_BYTES = 16 * 2**20
 _MAX_KEYFRAME_BYTES = 64 * 2**20
 _MAX_FTYP_BYTES = 64 * 2**10
-
-Progress = Callable[[int, int], None]
-
-
-class Bytes(Protocol):
-    """A file or object. ``read`` gives fewer bytes where it ends."""
-
-    size: int
-
-    def read(self, offset: int, length: int) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +52,6 @@ class Verdict:
     hls_ranges: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fragment:
-    """``moof`` at ``start`` with its ``mdat`` up to ``end``; ``runs``: by number of the track."""
-
-    start: int
-    end: int
-    runs: tuple[tuple[int, Run], ...]
-
-
 def verify_file(
     data: Bytes, hls: Hls | None, on_progress: Progress = lambda _done, _all: None
 ) -> Verdict:
@@ -84,9 +64,11 @@ def verify_file(
         raise VerificationFailed(f"moov: {error.message}") from error
     if end != data.size:
         raise VerificationFailed(f"the file has {data.size} bytes, its mdat ends at byte {end}")
-    fragments = _Walk(data, tables, on_progress).fragments(body, end)
-    verify.check_tables(tables, _truth(tables, fragments), body, end)
-    ranges = _check_hls(hls, tables, fragments) if hls is not None else None
+    fragments = walk(data, tables, body, end, on_progress)
+    ranges = _check_ranges(hls, fragments) if hls is not None else None
+    inits = _inits(hls, fragments) if hls is not None else {}
+    _check_inits(tables, fragments, inits)
+    verify.check_tables(tables, _truth(tables, fragments, inits), body, end)
     starts = _starts(hls, fragments)
     decoded, damaged = _decode_keyframes(data, tables, starts, on_progress)
     return Verdict(
@@ -120,112 +102,38 @@ def _read_head(data: Bytes) -> bytes:
     return head
 
 
-class _Walk:
-    """Goes over the fragments and finds out which track each run of samples belongs to."""
-
-    def __init__(self, data: Bytes, tables: Sequence[TableTrack], on_progress: Progress) -> None:
-        self._data, self._on_progress = data, on_progress
-        # Fragments of one muxer have numbers of their own: what names a track is where it points.
-        self._offsets = [table.offset for table in tables]
-        self._next = [0] * len(tables)
-
-    def fragments(self, body: int, end: int) -> list[_Fragment]:
-        found: list[_Fragment] = []
-        at = body
-        while at < end:
-            self._on_progress(at, end)
-            box = self._header(at, end)
-            if box.kind == b"moof":
-                fragment = self._fragment(at, box.end, end)
-                found.append(fragment)
-                at = fragment.end
-            elif box.kind == b"free":
-                at += box.end
-            else:
-                raise VerificationFailed(f"byte {at}: {box.kind!r} where a fragment should begin")
-        return found
-
-    def _header(self, at: int, end: int) -> boxes.Box:
-        try:
-            return boxes.read_header(self._data.read(at, 16), 0, end - at)
-        except MediaInvalid as error:
-            raise VerificationFailed(f"byte {at}: {error.message}") from error
-
-    def _fragment(self, at: int, moof_bytes: int, end: int) -> _Fragment:
-        if moof_bytes > _MAX_MOOF_BYTES:
-            raise VerificationFailed(f"byte {at}: moof of {moof_bytes} bytes")
-        mdat = self._header(at + moof_bytes, end)
-        if mdat.kind != b"mdat":
-            raise VerificationFailed(f"byte {at + moof_bytes}: {mdat.kind!r} behind a moof")
-        try:
-            runs = read_runs(self._data.read(at, moof_bytes))
-        except MediaInvalid as error:
-            raise VerificationFailed(f"fragment at byte {at}: {error.message}") from error
-        first, behind = at + moof_bytes + mdat.body, at + moof_bytes + mdat.end
-        numbered = []
-        for run in runs:
-            begin = at + run.offset
-            if begin < first or begin + int(run.size.sum()) > behind:
-                raise VerificationFailed(f"fragment at byte {at} points outside its mdat")
-            numbered.append((self._track(begin, len(run.size), at), run))
-        return _Fragment(start=at, end=behind, runs=tuple(numbered))
-
-    def _track(self, offset: int, count: int, at: int) -> int:
-        for track, offsets in enumerate(self._offsets):
-            number = self._next[track]
-            if number < len(offsets) and int(offsets[number]) == offset:
-                self._next[track] += count
-                return track
-        raise VerificationFailed(
-            f"fragment at byte {at}: no track of moov has its next sample at byte {offset}"
-        )
-
-
 def _truth(
-    tables: Sequence[TableTrack], fragments: Sequence[_Fragment]
+    tables: Sequence[TableTrack], fragments: Sequence[Fragment], inits: Mapping[int, bytes]
 ) -> list[verify.FragmentSamples]:
-    """The samples by track of ``moov``; each fragment may have been moved by a time of its own."""
-    samples: list[list[tuple[int, int, TrackSamples]]] = [[] for _ in tables]
-    taken = [0] * len(tables)
-    for number, fragment in enumerate(fragments):
-        for track, run in fragment.runs:
-            table, first = tables[track], taken[track]
-            taken[track] += len(run.size)
-            scale = _timescale(table, first, run)
-            joined = join_runs(track, scale, table.kind, [_decoded_as_in(table, first, run, scale)])
-            samples[track].append((number, fragment.start, joined))
-    for table, found in zip(tables, samples, strict=True):
-        if not found:
-            raise VerificationFailed(f"no fragment holds samples of the {table.kind} track")
-    return [
-        verify.fragment_samples(table.kind, found)
-        for table, found in zip(tables, samples, strict=True)
-    ]
+    """The samples by track of ``moov``, in its order; each fragment may have been moved by a time
+    of its own."""
+    truth = []
+    for track, (table, own) in enumerate(
+        zip(tables, runs_by_track(tables, fragments), strict=True)
+    ):
+        scales = timescales(table, own, [inits.get(f.start) for f, _ in own])
+        found = [
+            (
+                fragment.number,
+                fragment.start,
+                join_runs(track, scale, table.kind, [_decoded_as_in(table, placed, scale)]),
+            )
+            for (fragment, placed), scale in zip(own, scales, strict=True)
+        ]
+        truth.append(verify.fragment_samples(table.kind, found))
+    return truth
 
 
-def _decoded_as_in(table: TableTrack, first: int, run: Run, timescale: int) -> Run:
+def _decoded_as_in(table: TableTrack, placed: PlacedRun, timescale: int) -> Run:
     """The run with the decode times of ``moov``: in fragments all samples are decoded later by one
     time, and shown at the same."""
-    if first >= len(table.cts):
-        return run
-    later = round(int(table.cts[first]) * timescale / table.timescale) - int(run.cts[0])
+    run = placed.run
+    shown = round(int(table.cts[placed.first]) * timescale / table.timescale)
+    later = shown - int(run.cts[0])
     return replace(run, dts=run.dts - later, cts=run.cts + later)
 
 
-def _timescale(table: TableTrack, first: int, run: Run) -> int:
-    """The run's own time scale: the track's, unless the source changed it on the way."""
-    last = first + len(run.size) - 1
-    in_run = int(run.dts[-1] - run.dts[0])
-    if last >= len(table.dts) or not in_run:
-        return table.timescale
-    in_table = int(table.dts[last] - table.dts[first])
-    implied = round(table.timescale * in_run / in_table) if in_table > 0 else table.timescale
-    is_other = abs(implied - table.timescale) > table.timescale / 100
-    return implied if is_other else table.timescale
-
-
-def _check_hls(hls: Hls, tables: Sequence[TableTrack], fragments: Sequence[_Fragment]) -> int:
-    _check_inits(hls, tables, fragments)
+def _check_ranges(hls: Hls, fragments: Sequence[Fragment]) -> int:
     ranges = []
     for playlist in hls.playlists:
         for segment in playlist.segments:
@@ -236,46 +144,47 @@ def _check_hls(hls: Hls, tables: Sequence[TableTrack], fragments: Sequence[_Frag
     return verify.check_ranges(sorted(ranges), [(f.start, f.end) for f in fragments])
 
 
-def _check_inits(hls: Hls, tables: Sequence[TableTrack], fragments: Sequence[_Fragment]) -> None:
-    """Each init segment describes the samples that it is for, as ``moov`` does."""
+def _inits(hls: Hls, fragments: Sequence[Fragment]) -> dict[int, bytes]:
+    """The init segment of each fragment, by where that begins."""
     segments = [segment for playlist in hls.playlists for segment in playlist.segments]
-    uris = list(dict.fromkeys(s.init.uri for s in segments if s.init is not None))
-    described = [{form.entry for form in read_forms(init)} for init in hls.inits]
-    starts, used = [fragment.start for fragment in fragments], _entries_used(tables, fragments)
+    uris = dict.fromkeys(s.init.uri for s in segments if s.init is not None)
+    init_of = dict(zip(uris, hls.inits, strict=True))
+    starts, found = [fragment.start for fragment in fragments], {}
     for segment in segments:
         if segment.init is None or segment.byte_range is None:
             continue
-        number = uris.index(segment.init.uri)
         first = segment.byte_range.offset
         own = slice(
             bisect_left(starts, first), bisect_left(starts, first + segment.byte_range.length)
         )
-        if not set().union(*used[own]) <= described[number]:
-            raise VerificationFailed(
-                f"HLS init segment {number + 1} does not describe what moov does"
-            )
+        found.update(dict.fromkeys(starts[own], init_of[segment.init.uri]))
+    return found
 
 
-def _entries_used(tables: Sequence[TableTrack], fragments: Sequence[_Fragment]) -> list[set[bytes]]:
-    """The sample entries of each fragment's samples."""
-    taken = [0] * len(tables)
-    used = []
+def _check_inits(
+    tables: Sequence[TableTrack], fragments: Sequence[Fragment], inits: Mapping[int, bytes]
+) -> None:
+    """Each init segment describes the samples that it is for, as ``moov`` does."""
+    numbers = {init: number for number, init in enumerate(dict.fromkeys(inits.values()), 1)}
+    described = {init: {form.entry for form in read_forms(init)} for init in numbers}
     for fragment in fragments:
-        entries = set()
-        for track, run in fragment.runs:
-            table = tables[track]
-            entries.add(table.entries[int(table.entry[taken[track]])])
-            taken[track] += len(run.size)
-        used.append(entries)
-    return used
+        init = inits.get(fragment.start)
+        if init is None:
+            continue
+        for placed in fragment.runs:
+            table = tables[placed.track]
+            if table.entries[int(table.entry[placed.first])] not in described[init]:
+                raise VerificationFailed(
+                    f"HLS init segment {numbers[init]} does not describe what moov does"
+                )
 
 
-def _starts(hls: Hls | None, fragments: Sequence[_Fragment]) -> list[int]:
+def _starts(hls: Hls | None, fragments: Sequence[Fragment]) -> list[int]:
     """Where playback may begin: at HLS segments, else at every fragment."""
     if hls is None:
         return [fragment.start for fragment in fragments]
     main = hls.playlists[0]
-    return [s.byte_range.offset for s in main.segments if s.byte_range is not None]
+    return sorted(s.byte_range.offset for s in main.segments if s.byte_range is not None)
 
 
 def _decode_keyframes(
@@ -286,18 +195,18 @@ def _decode_keyframes(
     if video is None:
         return 0, []
     decoded, damaged = 0, []
-    offsets = video.offset.tolist()
+    offsets = Offsets(video.offset)
     for number, start in enumerate(starts):
         on_progress(number, len(starts))
-        at = bisect_left(offsets, start)
+        at = offsets.next_from(start)
         behind = starts[number + 1] if number + 1 < len(starts) else data.size
-        if at == len(offsets) or offsets[at] >= behind or not video.key[at]:
+        if at is None or video.offset[at] >= behind or not video.key[at]:
             continue
         if _decodes(data, video, at):
             decoded += 1
         else:
             damaged.append(round(_shown_s(video, at), 6))
-    return decoded, damaged
+    return decoded, sorted(damaged)
 
 
 def _decodes(data: Bytes, video: TableTrack, number: int) -> bool:
