@@ -20,6 +20,7 @@ from pipeline.media.demux import choose_streams, codec_name
 from pipeline.media.muxing import Muxer
 from pipeline.media.parameters import parameter_sets
 from pipeline.media.remux import (
+    LONGEST_AHEAD_S,
     LONGEST_STEP_S,
     Input,
     Remuxed,
@@ -199,7 +200,10 @@ class _Lane:
         elif self._last is not None:
             self._step = dts - self._last
         self._last = dts
-        packet.dts, packet.pts = dts, max(dts, pts)
+        is_shown_late = (pts - dts) * unit > LONGEST_AHEAD_S
+        packet.dts, packet.pts = dts, dts if is_shown_late else max(dts, pts)
+        if (packet.duration or 0) * unit > LONGEST_STEP_S:
+            packet.duration = 0
 
 
 def _mux(

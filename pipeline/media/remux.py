@@ -38,6 +38,9 @@ from pipeline.timebase import Clock
 
 # FFmpeg's muxer ends the process over a step of more than 2**31 ticks; no pause is that long.
 LONGEST_STEP_S = 3600
+# From when a picture is decoded to when it is shown: at most 16 pictures (ITU-T H.264 A.3.1), be
+# each of them shown for seconds.
+LONGEST_AHEAD_S = 60
 _STAMP_HZ = 90_000
 
 

@@ -8,7 +8,7 @@ from pipeline.errors import MediaInvalid
 from pipeline.media.entries import without_bit_rates
 from pipeline.media.fragments import read_fragments, show_from_start
 from pipeline.media.interleave import Body
-from pipeline.media.remux import LONGEST_STEP_S, Remuxed
+from pipeline.media.remux import LONGEST_AHEAD_S, LONGEST_STEP_S, Remuxed
 from pipeline.media.samples import Span, TrackSamples
 
 _FARTHEST_S = 2**33
@@ -40,8 +40,9 @@ def _check_span(span: Span) -> None:
 def _check_times(track: TrackSamples) -> None:
     """What sample tables can hold. Raises ``MediaInvalid``."""
     steps = np.diff(track.dts)
-    longest = LONGEST_STEP_S * track.timescale
-    if (steps <= 0).any() or (steps > longest).any() or (np.abs(track.cts) > longest).any():
+    longest, ahead = LONGEST_STEP_S * track.timescale, LONGEST_AHEAD_S * track.timescale
+    is_long = (steps > longest).any() or (track.duration > longest).any()
+    if (steps <= 0).any() or is_long or (np.abs(track.cts) > ahead).any():
         raise MediaInvalid(f"the times of its {track.kind} make no sense")
     if not 0 <= int(track.dts[0]) < _FARTHEST_S * track.timescale:
         raise MediaInvalid(f"the times of its {track.kind} are out of all bounds")
