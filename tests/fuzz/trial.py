@@ -130,11 +130,13 @@ def _problem_of_completed(result: Result) -> str:
 
 
 def _problem_of_neighbours(case: Case, sound: Sound, result: Result) -> str:
-    """Where only segments are damaged, and not all of them, the others are recorded."""
+    """Where only segments are damaged, the others are recorded that are without damage, if any."""
     numbers = sound.numbers
-    if not case.damaged <= numbers.keys() or not numbers.keys() - case.damaged:
+    if not case.damaged <= numbers.keys():
         return ""
     damaged = {numbers[name] for name in case.damaged}
+    if set(numbers.values()) <= damaged | sound.lost:
+        return ""
     if result.recording.status is not Status.COMPLETED:
         return f"all is lost for {sorted(damaged)}: {result.recording.error}"
     more = _lost(result) - damaged - sound.lost
