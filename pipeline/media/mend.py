@@ -21,13 +21,13 @@ from pipeline.media.muxing import Muxer
 from pipeline.media.parameters import parameter_sets
 from pipeline.media.remux import (
     LONGEST_AHEAD_S,
-    LONGEST_STEP_S,
     Input,
     Remuxed,
     adts_form,
     copy_of,
     is_adts,
     is_torn_adts,
+    longest_step,
     placed_packets,
     refuse_to_copy,
     to_mp4_form,
@@ -142,9 +142,10 @@ class _Lane:
         """All of it on one clock: where it starts anew it goes on instead."""
         self.resets = 0
         shift, last = 0, None
+        longest = longest_step(_time_base(self.stream))
         for number, (_, packet) in enumerate(self.packets):
             dts, pts = packet.dts or 0, packet.pts or 0
-            if last is not None and dts + shift <= last:
+            if last is not None and not 0 < dts + shift - last <= longest:
                 shift = last + self._step - dts
             packet.dts, packet.pts = dts + shift, pts + shift
             last = dts + shift
@@ -189,20 +190,20 @@ class _Lane:
     def _follow(self, packet: "Packet[Stream]") -> None:
         """Let decode times grow, and pictures be shown no sooner than they are decoded."""
         dts, pts = packet.dts or 0, packet.pts or 0
-        unit = float(_time_base(self.stream))
+        unit, longest = float(_time_base(self.stream)), longest_step(_time_base(self.stream))
         if self._last is not None and dts <= self._last:
             if (self._last - dts) * unit > _RESET_S:
                 self.resets += 1
             else:
                 dts = self._last + 1
-        elif self._last is not None and (dts - self._last) * unit > LONGEST_STEP_S:
+        elif self._last is not None and dts - self._last > longest:
             self.resets += 1
         elif self._last is not None:
             self._step = dts - self._last
         self._last = dts
         is_shown_late = (pts - dts) * unit > LONGEST_AHEAD_S
         packet.dts, packet.pts = dts, dts if is_shown_late else max(dts, pts)
-        if (packet.duration or 0) * unit > LONGEST_STEP_S:
+        if (packet.duration or 0) > longest:
             packet.duration = 0
 
 

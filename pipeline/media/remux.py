@@ -36,8 +36,10 @@ from pipeline.media.ts import read_tables
 from pipeline.model import PLAIN, Form
 from pipeline.timebase import Clock
 
-# FFmpeg's muxer ends the process over a step of more than 2**31 ticks; no pause is that long.
+# No pause is longer.
 LONGEST_STEP_S = 3600
+# FFmpeg's muxer ends the process over a longer one.
+_LONGEST_STEP_TICKS = 2**31 - 1
 # From when a picture is decoded to when it is shown: at most 16 pictures (ITU-T H.264 A.3.1), be
 # each of them shown for seconds.
 LONGEST_AHEAD_S = 60
@@ -293,7 +295,7 @@ class CopyLane:
         self._index, self._note, self._mux = stream.index, tally.note, muxer.mux
         self._changed, self._damaged, self._at = tally.changed, tally.damaged, 0
         self._to_recording_time = clock.mapping(stream.time_base)
-        self._last_dts, self._longest_step = 0, int(LONGEST_STEP_S / stream.time_base)
+        self._last_dts, self._longest_step = 0, longest_step(stream.time_base)
         self.out = copy_of(stream, muxer.container)
         self._filter, self._is_adts = to_mp4_form(stream, self.out, given), is_adts(stream)
         name = codec_name(stream)
@@ -352,6 +354,11 @@ class CopyLane:
         if form and self._form and form != self._form:
             self._changed(self._at)
         self._form = form or self._form
+
+
+def longest_step(time_base: Fraction) -> int:
+    """How many ticks may lie between two packets of a stream."""
+    return min(int(LONGEST_STEP_S / time_base), _LONGEST_STEP_TICKS)
 
 
 def copy_of(stream: Stream, target: OutputContainer) -> Stream:
