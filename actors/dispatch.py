@@ -125,5 +125,6 @@ class Dispatcher:
             staging_url=self._results.presign_put(self._bucket, key, expires_s=URL_LIFETIME_S),
             source_limits=source_limits(self._settings),
             media_limits=self._settings.media_limits,
+            fills_gaps=self._settings.fills_gaps,
             store_limits=_STORE_LIMITS,
         )

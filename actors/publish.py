@@ -23,17 +23,27 @@ from actors.dispatch import (
 )
 from actors.fair_queue import Urgency
 from pipeline.assemble import (
+    Arrangement,
     Assembly,
+    arrange,
     assemble,
     check,
     describe_tracks,
     poster_span,
     sum_up_remedies,
 )
-from pipeline.errors import BucketMissing, ObjectMissing, VerificationFailed, VodrayError
+from pipeline.errors import (
+    BucketMissing,
+    JobIsPoison,
+    ObjectMissing,
+    VerificationFailed,
+    VodrayError,
+)
+from pipeline.filling import plan_fillers
 from pipeline.gaps import describe_gap
-from pipeline.jobs import Address, JoinJob, PosterJob
+from pipeline.jobs import Address, FillJob, JoinJob, PosterJob
 from pipeline.media import hls
+from pipeline.media.filler import Blank
 from pipeline.media.layout import Joined
 from pipeline.model import ByteRange, ChunkRecord, Part, Recording, Rendition, Sound, Upload
 from pipeline.stores.catalog import Completion
@@ -44,19 +54,21 @@ log = structlog.get_logger()
 
 
 class Publisher:
-    """Publishes one recording: its object name is claimed, all its chunks are in the ledger."""
+    """Publishes one recording: its object name is claimed, all its chunks are in the ledger.
+    ``keep_time``: what is missing is filled (``GAP_POLICY``)."""
 
     def __init__(
         self,
         recording: Recording,
         *,
         sounds: Sequence[Sound],
+        keep_time: bool,
         results: ObjectStore,
         bucket: str,
         submit: Submit,
     ) -> None:
         assert recording.object_name is not None
-        self._sounds = sounds
+        self._sounds, self._keep_time = sounds, keep_time
         self._recording, self._name = recording, recording.object_name
         self._results, self._bucket, self._submit = results, bucket, submit
 
@@ -69,12 +81,15 @@ class Publisher:
         it raises leaves everything as it was.
         """
         begin = time.perf_counter()
-        assembly = await asyncio.to_thread(assemble, records, self._sounds)
-        checks = await asyncio.to_thread(check, assembly, records)
+        arrangement = await asyncio.to_thread(arrange, records, keep_time=self._keep_time)
+        fillers = await self._fill(arrangement)
+        assembly = await asyncio.to_thread(assemble, arrangement, self._sounds, fillers)
+        everything = [*records, *fillers]
+        checks = await asyncio.to_thread(check, assembly, everything)
         stitched = time.perf_counter()
         whole = await asyncio.to_thread(self._completed_before, assembly, upload)
         if whole is None:
-            parts = await self._parts(assembly, records, upload)
+            parts = await self._parts(assembly, everything, upload)
             await seal()
             whole = await asyncio.to_thread(self._complete, assembly, parts, upload)
         checks["object_bytes"] = whole.size_bytes
@@ -97,6 +112,32 @@ class Publisher:
             thumbnail_path=poster.get("file_path"),
             renditions=(rendition,),
         ), report
+
+    async def _fill(self, arrangement: Arrangement) -> list[ChunkRecord]:
+        """Black and silence for what is left open; a hole that cannot be filled stays one."""
+        first = max(record.index_number for record in arrangement.records) + 1
+        planned = plan_fillers(arrangement.holes, first)
+        made = await asyncio.gather(*(self._filler(index, blanks) for index, blanks in planned))
+        return [record for record in made if record is not None]
+
+    async def _filler(self, index: int, blanks: Sequence[Blank]) -> ChunkRecord | None:
+        key = f"{staging_prefix(self._recording.id)}{RENDITION}/{index:06d}"
+        job = FillJob(
+            index=index,
+            blanks=tuple(blanks),
+            staging_key=key,
+            staging_url=self._results.presign_put(self._bucket, key, expires_s=URL_LIFETIME_S),
+            limits=store_limits(),
+        )
+        try:
+            record = await submit_patiently(
+                self._submit, job, str(self._recording.id), Urgency.FINISH
+            )
+        except JobIsPoison as error:
+            log.warning("filler_failed", recording=str(self._recording.id), error=str(error))
+            return None
+        assert isinstance(record, ChunkRecord)
+        return record
 
     async def _parts(
         self, assembly: Assembly, records: Sequence[ChunkRecord], upload: Upload
@@ -255,8 +296,9 @@ class Publisher:
             "segments": sum(len(r.report["segments"]) for r in records),
             "segments_lost": sum(lost["is_whole"] for r in records for lost in r.report["lost"]),
             "frames_in": checks["packets_in"],
-            "frames_out": checks["samples_out"],
+            "frames_out": checks["samples_out"] - checks["filler_packets"],
             "duration_s": round(assembly.duration_s, 6),
+            "filled_s": round(assembly.filled_s, 6),
             "tracks": describe_tracks(assembly),
             "gaps": [describe_gap(gap) for gap in assembly.gaps],
             "dropped_streams": sorted({d for r in records for d in r.report["dropped_streams"]}),

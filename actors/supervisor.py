@@ -7,6 +7,7 @@ ledger and does only what is missing. No media bytes come here.
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
@@ -150,7 +151,8 @@ class Supervisor:
                 look, sounds = await looker.look(start)
                 if planned:
                     return start, plan.resume(look.bytes_per_s, planned)
-                return start, plan.begin(look.anchor_s, look.bytes_per_s, sounds, look.form)
+                form = replace(look.form, in_band=self._settings.fills_gaps)
+                return start, plan.begin(look.anchor_s, look.bytes_per_s, sounds, form)
             except SourceUnavailable:
                 if planned:
                     return start, plan.resume(_UNKNOWN_BYTES_PER_S, planned)
@@ -191,6 +193,7 @@ class Supervisor:
         """Raises ``Conflict`` if the stream has come back."""
         publisher = Publisher(
             recording,
+            keep_time=self._settings.fills_gaps,
             sounds=[stretch.sound or Sound() for stretch in planned[0].audio] if planned else [],
             results=self._results,
             bucket=self._bucket,

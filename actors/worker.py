@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from pipeline import steps
-from pipeline.jobs import Answer, ChunkJob, Job, JoinJob, LookJob, PosterJob
+from pipeline.jobs import Answer, ChunkJob, FillJob, Job, JoinJob, LookJob, PosterJob
 
 SLOTS = 2
 _TRANSFERS = 4
@@ -34,6 +34,8 @@ class Worker:
                 return steps.make_chunk(job, self._tools)
             case LookJob():
                 return steps.look(job, self._tools)
+            case FillJob():
+                return steps.make_fill(job, self._tools)
             case JoinJob():
                 return steps.join_part(job, self._tools)
             case PosterJob():

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.errors import SourceUnavailable, VerificationFailed
+from pipeline.filling import insert_fillers
 from pipeline.gaps import find_gaps
 from pipeline.media import hls, stitch, verify
+from pipeline.media.holes import Hole, find_holes
 from pipeline.media.layout import ChunkSize, Layout, lay_out
 from pipeline.media.samples import SampleIndex, Span
 from pipeline.media.stitch import Lane
 from pipeline.media.tables import read_tables
-from pipeline.media.timeline import LaneKey, PlacedSpan, lanes, place
+from pipeline.media.timeline import MOST_OPEN_S, LaneKey, PlacedSpan, lanes, leading_playlist, place
 from pipeline.model import ChunkRecord, Gap, Sound
 
 Report = dict[str, Any]
@@ -24,7 +26,8 @@ Report = dict[str, Any]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembly:
     """Everything about the result but its media bytes. ``object_offset``: per chunk;
-    ``playlists``: the main one first, then those of sound alone, in ``sounds`` by their number."""
+    ``playlists``: the main one first, then those of sound alone, in ``sounds`` by their number;
+    ``filled_s``: how much of it is black and silence."""
 
     placed: tuple[PlacedSpan, ...]
     tracks: tuple[Lane, ...]
@@ -36,31 +39,53 @@ class Assembly:
     duration_s: float
     size_bytes: int
     sounds: tuple[int, ...]
+    filled_s: float
 
 
-def assemble(records: Sequence[ChunkRecord], sounds: Sequence[Sound] = ()) -> Assembly:
-    """``records``: all chunks of one rendition; ``sounds``: its playlists of sound alone.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrangement:
+    """All spans of the source on the timeline, and what is left open between them."""
 
-    Raises ``SourceUnavailable`` if all chunks are empty.
-    """
-    ordered = sorted(records, key=lambda record: record.index_number)
-    placed = place(_spans(ordered))
-    numbers = sorted({p.span.playlist for p in placed})
-    if not placed:
+    records: tuple[ChunkRecord, ...]
+    placed: tuple[PlacedSpan, ...]
+    holes: tuple[Hole, ...] = ()
+
+
+def arrange(records: Sequence[ChunkRecord], *, keep_time: bool = False) -> Arrangement:
+    """``records``: all chunks of one rendition. ``keep_time``: leave open what is missing instead
+    of closing up over it. Raises ``SourceUnavailable`` if all chunks are empty."""
+    ordered = tuple(sorted(records, key=lambda record: record.index_number))
+    spans = list(_spans(ordered))
+    if not any(span.tracks for _, span in spans):
         raise SourceUnavailable(f"Nothing of the stream could be read: {_first_reason(ordered)}")
+    if not keep_time:
+        return Arrangement(records=ordered, placed=tuple(place(spans)))
+    missing_s = _missing_s(ordered, [span for _, span in spans])
+    placed = tuple(place(spans, missing_s))
+    # Too much is not left open.
+    before_s = missing_s[0] if placed[0].shift_s else 0.0
+    behind_s = missing_s[-1] if missing_s[-1] <= MOST_OPEN_S else 0.0
+    holes = tuple(find_holes(placed, before_s, behind_s))
+    return Arrangement(records=ordered, placed=placed, holes=holes)
+
+
+def assemble(
+    arrangement: Arrangement,
+    sounds: Sequence[Sound] = (),
+    fillers: Sequence[ChunkRecord] = (),
+) -> Assembly:
+    """``sounds``: the playlists of sound alone; ``fillers``: what goes into the holes."""
+    placed = insert_fillers(arrangement.placed, arrangement.holes, fillers)
+    numbers = sorted({p.span.playlist for p in placed})
     tracks = stitch.merge(placed, sounds)
     layout = lay_out(
-        [
-            ChunkSize(index=r.index_number, size_bytes=r.size_bytes, is_part=r.part is not None)
-            for r in ordered
-            if r.size_bytes
-        ],
-        stitch.head_bytes(tracks),
+        _sizes(arrangement.records), stitch.head_bytes(tracks), fillers=_sizes(fillers)
     )
     head = stitch.build_head(tracks, layout.offset, layout.body_bytes)
     object_offset = {chunk: len(head) + at for chunk, at in layout.offset.items()}
     return Assembly(
         placed=tuple(placed),
+        filled_s=_filled_s(placed),
         tracks=tuple(tracks),
         layout=layout,
         head=head,
@@ -70,22 +95,59 @@ def assemble(records: Sequence[ChunkRecord], sounds: Sequence[Sound] = ()) -> As
             for number in numbers
         ),
         sounds=tuple(numbers[1:]),
-        gaps=find_gaps(ordered, placed),
+        gaps=find_gaps(arrangement.records, placed),
         duration_s=float(stitch.duration_s(tracks)),
         size_bytes=len(head) + layout.body_bytes,
     )
 
 
+def _sizes(records: Sequence[ChunkRecord]) -> list[ChunkSize]:
+    return [
+        ChunkSize(index=r.index_number, size_bytes=r.size_bytes, is_part=r.part is not None)
+        for r in records
+        if r.size_bytes
+    ]
+
+
+def _missing_s(records: Sequence[ChunkRecord], spans: Sequence[Span]) -> list[float]:
+    """What was lost, and is not filled, before each span of the leading playlist and behind the
+    last one."""
+    leader = leading_playlist(spans)
+    missing_s = [0.0] * (sum(span.playlist == leader for span in spans) + 1)
+    first = 0
+    for record in records:
+        own = [s for s in SampleIndex.unpack(record.index).spans if s.playlist == leader]
+        # Losses count the source's own spans.
+        numbers = [first + number for number, span in enumerate(own) if not span.is_filler]
+        first += len(own)
+        for lost in record.report["lost"]:
+            if lost["playlist"] == leader and lost["breaks"] and not lost["is_filled"]:
+                missing_s[[*numbers, first][lost["at_span"]]] += lost["duration_s"]
+    return missing_s
+
+
+def _filled_s(placed: Sequence[PlacedSpan]) -> float:
+    """Of the leading playlist."""
+    leader = leading_playlist(p.span for p in placed)
+    fillers = (p for p in placed if p.span.is_filler and p.span.playlist == leader)
+    return sum(p.end_s() - p.start_s() for p in fillers)
+
+
 def check(assembly: Assembly, records: Sequence[ChunkRecord]) -> Report:
-    """Hold the head and the playlist against the fragments. Raises ``VerificationFailed``."""
+    """Hold the head and the playlist against the fragments of all chunks, fillers included. Raises
+    ``VerificationFailed``."""
     tables, body, size = read_tables(assembly.head)
     if size != assembly.size_bytes or body != len(assembly.head):
         raise VerificationFailed(f"mdat ends at {size}, the object at {assembly.size_bytes}")
     truth = [verify.fragment_samples(kind, tracks) for kind, tracks in _tracks_by_lane(assembly)]
     counted = verify.check_tables(tables, truth, body, size)
     packets = sum(record.report["packets_in"] for record in records)
-    if packets != counted["samples"]:
-        raise VerificationFailed(f"{packets} packets came in, {counted['samples']} samples go out")
+    fillers = sum(record.report["filler_packets"] for record in records)
+    if packets + fillers != counted["samples"]:
+        raise VerificationFailed(
+            f"{packets} packets came in and {fillers} fill gaps, "
+            f"{counted['samples']} samples go out"
+        )
     ranges = sorted(
         (s.offset, s.offset + s.length)
         for playlist in assembly.playlists
@@ -94,6 +156,7 @@ def check(assembly: Assembly, records: Sequence[ChunkRecord]) -> Report:
     borders = [record.report["border"] for record in records if record.size_bytes]
     return {
         "packets_in": packets,
+        "filler_packets": fillers,
         "samples_out": counted["samples"],
         "tables": "match fragments",
         "timeline": "monotonic",
@@ -138,7 +201,11 @@ def poster_span(assembly: Assembly, records: Sequence[ChunkRecord]) -> tuple[int
     """``(chunk, span)`` whose first picture has most to see, None without pictures."""
     scores = {r.index_number: r.report["border"].get("score", -1.0) for r in records}
     best = max(
-        (p for p in assembly.placed if any(t.kind == "video" for t in p.span.tracks)),
+        (
+            p
+            for p in assembly.placed
+            if not p.span.is_filler and any(t.kind == "video" for t in p.span.tracks)
+        ),
         key=lambda p: (scores.get(p.chunk, -1.0), -p.chunk),
         default=None,
     )
@@ -154,7 +221,7 @@ def _spans(records: Sequence[ChunkRecord]) -> Iterator[tuple[int, Span]]:
             is_broken = span.discontinuity or span.playlist in broken
             yield record.index_number, replace(span, discontinuity=is_broken)
             broken.discard(span.playlist)
-        count = Counter(span.playlist for span in spans)
+        count = Counter(span.playlist for span in spans if not span.is_filler)
         for lost in record.report["lost"]:
             if lost["breaks"] and lost["at_span"] == count[lost["playlist"]]:
                 broken.add(lost["playlist"])

@@ -1,7 +1,7 @@
-"""What is missing from a recording, where on its timeline, and why (``GAP_POLICY=cut``).
+"""What is missing from a recording, where on its timeline, and why.
 
-Lost segments lie where the timeline closed up over them; a jump of the source's clock that no lost
-segment explains is a gap as well.
+Lost segments lie where the timeline closed up over them, or left their time open; a jump of the
+source's clock that no lost segment explains is a gap as well.
 """
 
 from bisect import bisect_left
@@ -12,6 +12,8 @@ from typing import Any
 
 from pipeline.media.timeline import PlacedSpan
 from pipeline.model import ChunkRecord, Gap
+
+CLOCK_JUMPS = "the source's clock jumps ahead"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +26,13 @@ class _Seam:
     placed: PlacedSpan
 
 
-def find_gaps(records: Sequence[ChunkRecord], placed: Sequence[PlacedSpan]) -> tuple[Gap, ...]:
-    """All gaps in order; ``records`` in order of their chunks."""
+def find_gaps(records: Sequence[ChunkRecord], shown: Sequence[PlacedSpan]) -> tuple[Gap, ...]:
+    """All gaps in order; ``records`` in order of their chunks; ``shown``: what fills gaps
+    included."""
     lost: list[Gap] = []
     seams: list[_Seam] = []
-    begin_s = min((p.start_s() for p in placed), default=0.0)
+    begin_s = min((p.start_s() for p in shown), default=0.0)
+    placed = [p for p in shown if not p.span.is_filler]
     playlists = {lost["playlist"] for record in records for lost in record.report["lost"]}
     for playlist in sorted(playlists | {p.span.playlist for p in placed}):
         own, end_s = _seams([p for p in placed if p.span.playlist == playlist], begin_s)
@@ -117,6 +121,6 @@ def _jump(seam: _Seam) -> Gap | None:
     return Gap(
         start_s=round(seam.at_s, 6),
         duration_s=round(p.jump_s, 6),
-        reason="the source's clock jumps ahead",
+        reason=CLOCK_JUMPS,
         segments=(p.span.sequence,),
     )

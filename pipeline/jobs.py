@@ -7,6 +7,7 @@ checked). One type per kind of work.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.media.filler import Blank
 from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipeline.media.remux import FirstLook
 from pipeline.model import ByteRange, ChunkRecord, ChunkSpec, Part, Segment
@@ -39,7 +40,7 @@ class ChunkJob:
     """Make a chunk's fragments and put them where they belong. Answer: ``ChunkRecord``.
 
     ``urls``: by reference, of everything that the chunk names. ``part_url`` is None for a chunk
-    that must wait in ``staging_url`` whatever its size.
+    that must wait in ``staging_url`` whatever its size. ``fills_gaps``: see ``pipeline.filling``.
     """
 
     chunk: ChunkSpec
@@ -51,6 +52,21 @@ class ChunkJob:
     source_limits: TransferLimits
     store_limits: TransferLimits
     media_limits: MediaLimits
+    fills_gaps: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FillJob:
+    """Make black and silence for holes between chunks, as a chunk that waits in ``staging_url``.
+    Answer: ``ChunkRecord``; its report's ``filled`` numbers the blanks that could be made, one span
+    each.
+    """
+
+    index: int
+    blanks: tuple[Blank, ...]
+    staging_key: str
+    staging_url: str
+    limits: TransferLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,5 +91,5 @@ class PosterJob:
     limits: TransferLimits
 
 
-Job = LookJob | ChunkJob | JoinJob | PosterJob
+Job = LookJob | ChunkJob | FillJob | JoinJob | PosterJob
 Answer = FirstLook | ChunkRecord | Part | int

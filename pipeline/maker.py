@@ -44,7 +44,8 @@ Nearby = Callable[[Segment], Loaded]
 
 @dataclass(slots=True)
 class Made:
-    """What became of a stretch. ``lost`` and ``remedies`` are JSON; ``dropped``: see ``Choice``."""
+    """What became of a stretch. ``lost`` and ``remedies`` are JSON; ``dropped``: see ``Choice``;
+    ``filler_packets``: black and silence among ``bodies``, not counted in ``packets``."""
 
     bodies: list[Body]
     lost: list[dict[str, Any]]
@@ -55,6 +56,7 @@ class Made:
     packets: int = 0
     torn: int = 0
     undecoded: int = 0
+    filler_packets: int = 0
 
     @classmethod
     def nothing(cls) -> "Made":
@@ -335,6 +337,7 @@ class Maker:
                 "playlist": self._playlist,
                 "at_span": len(self.made.bodies) if at_span is None else at_span,
                 "wall_clock": clock and clock.isoformat(),
+                "is_filled": False,
             }
         )
 

@@ -228,6 +228,10 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def fills_gaps(self) -> bool:
+        return self.gap_policy == "fill"
+
+    @property
     def playlist_limits(self) -> PlaylistLimits:
         return PlaylistLimits(
             max_bytes=self.max_playlist_bytes, max_segments=self.max_playlist_segments

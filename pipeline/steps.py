@@ -7,18 +7,20 @@ what cannot be read is left out and named in the chunk's report.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from pipeline.errors import MediaInvalid
-from pipeline.jobs import Address, ChunkJob, JoinJob, LookJob, PosterJob
+from pipeline.filling import fill_inside
+from pipeline.jobs import Address, ChunkJob, FillJob, JoinJob, LookJob, PosterJob
 from pipeline.load import Loaded, Loader
 from pipeline.maker import Made, Maker
 from pipeline.media import boxes, images
 from pipeline.media.entries import read_forms
-from pipeline.media.interleave import interleave
+from pipeline.media.filler import Blank, make_filler
+from pipeline.media.interleave import Body, interleave
 from pipeline.media.layout import MIN_PART_BYTES
 from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipeline.media.remux import FirstLook, first_look, make_input
@@ -49,6 +51,38 @@ def look(job: LookJob, tools: Tools) -> FirstLook:
     )
 
 
+def make_fill(job: FillJob, tools: Tools) -> ChunkRecord:
+    with tools.gate:
+        record, pieces = fill_chunk(job.index, job.blanks)
+    if not pieces:
+        return record
+    store(job.staging_url, pieces, limits=job.limits)
+    return replace(record, staging_key=job.staging_key)
+
+
+def fill_chunk(index: int, blanks: Sequence[Blank]) -> tuple[ChunkRecord, list[memoryview]]:
+    """Black and silence as a chunk that is stored nowhere yet, and its bytes. What cannot be made
+    is left out: its time stays empty."""
+    bodies: list[Body] = []
+    filled: list[int] = []
+    for blank in blanks:
+        with suppress(MediaInvalid):
+            bodies.append(make_filler(blank))
+            filled.append(blank.hole)
+    samples = sum(len(track.size) for body in bodies for track in body.span.tracks)
+    spans, pieces = interleave([bodies])
+    report = {"packets_in": 0, "filler_packets": samples, "border": {}, "filled": filled}
+    record = ChunkRecord(
+        index_number=index,
+        size_bytes=sum(map(len, pieces)),
+        part=None,
+        staging_key=None,
+        index=SampleIndex(spans=tuple(spans)).pack(),
+        report=report,
+    )
+    return record, pieces
+
+
 def join_part(job: JoinJob, tools: Tools) -> Part:
     """Upload one part made of a head, staged chunks and padding."""
     staged = tools.threads.map(partial(_fetch, limits=job.limits), job.staged)
@@ -73,7 +107,9 @@ def make_chunk(job: ChunkJob, tools: Tools) -> ChunkRecord:
     with timings.of("download"):
         loaded = load_chunk(job.chunk, loader)
     with timings.of("waiting"), tools.gate, timings.of("media"):
-        fragments = make_fragments(job.chunk, loaded, loader, job.media_limits)
+        fragments = make_fragments(
+            job.chunk, loaded, loader, job.media_limits, fills_gaps=job.fills_gaps
+        )
     part = staging_key = None
     with timings.of("upload"):
         if job.part_url is not None and fragments.is_part:
@@ -145,6 +181,8 @@ def make_fragments(
     loaded: Sequence[Sequence[Loaded]],
     loader: Loader,
     limits: MediaLimits = DEFAULT_LIMITS,
+    *,
+    fills_gaps: bool = False,
 ) -> Fragments:
     """``loaded``: as ``load_chunk`` returns them; ``loader`` reads what is needed besides."""
     made = [
@@ -159,6 +197,8 @@ def make_fragments(
             zip((chunk.main, *chunk.audio), loaded, strict=True)
         )
     ]
+    if fills_gaps:
+        fill_inside(made, is_first=chunk.index == 0)
     spans, pieces = interleave([of_playlist.bodies for of_playlist in made])
     border = _decode_border(spans, pieces, limits)
     return Fragments(chunk=chunk, made=made, spans=spans, pieces=pieces, border=border)
@@ -171,6 +211,7 @@ def _report(chunk: ChunkSpec, made: Sequence[Made]) -> dict[str, Any]:
         "bytes_in": sum(m.bytes_in for m in made),
         "packets_in": sum(m.packets for m in made),
         "samples_out": sum(len(t.size) for m in made for b in m.bodies for t in b.span.tracks),
+        "filler_packets": sum(m.filler_packets for m in made),
         "torn_packets": sum(m.torn for m in made),
         "undecoded_packets": sum(m.undecoded for m in made),
         "lost": [lost for m in made for lost in m.lost],
@@ -204,7 +245,8 @@ def _decode_border(
 ) -> dict[str, Any]:
     """Decode the first keyframe of the first fragment, from the bytes that will be uploaded, found
     and described by what its index and its sample entry say."""
-    span = next((span for span in spans if any(t.kind == "video" for t in span.tracks)), None)
+    own = (span for span in spans if not span.is_filler)
+    span = next((span for span in own if any(t.kind == "video" for t in span.tracks)), None)
     if span is None:
         return {"decoded": None}
     video = next(track for track in span.tracks if track.kind == "video")

@@ -102,6 +102,7 @@ def record(
         index=SampleIndex(spans=tuple(spans)).pack(),
         report={
             "packets_in": packets,
+            "filler_packets": 0,
             "undecodable_streams": [],
             "border": {"decoded": True, "score": float(index)},
             "lost": [
@@ -114,6 +115,7 @@ def record(
                     "at_span": at,
                     "playlist": 0,
                     "wall_clock": None,
+                    "is_filled": False,
                 }
                 for sequence, at in lost
             ],

@@ -13,7 +13,7 @@ from typing import Any
 from actors.fair_queue import Urgency
 from actors.supervisor import Supervisor
 from pipeline import steps
-from pipeline.jobs import Answer, ChunkJob, Job, JoinJob, LookJob, PosterJob
+from pipeline.jobs import Answer, ChunkJob, FillJob, Job, JoinJob, LookJob, PosterJob
 from pipeline.model import EventKind, Origin, Recording, StreamEvent
 from pipeline.settings import Settings
 from pipeline.source import FileSource, Source
@@ -44,6 +44,8 @@ class LocalPool:
                 return steps.make_chunk(job, self._tools)
             case LookJob():
                 return steps.look(job, self._tools)
+            case FillJob():
+                return steps.make_fill(job, self._tools)
             case JoinJob():
                 return steps.join_part(job, self._tools)
             case PosterJob():

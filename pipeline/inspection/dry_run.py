@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline import plan, steps
-from pipeline.assemble import Assembly, assemble, check
+from pipeline.assemble import Assembly, arrange, assemble, check
 from pipeline.begin import FIRST_SEGMENTS, Seen, align, look_job, missing_tail
 from pipeline.errors import (
     MediaInvalid,
@@ -22,6 +22,7 @@ from pipeline.errors import (
     SourceUnavailable,
     VodrayError,
 )
+from pipeline.filling import plan_fillers
 from pipeline.follow import locate
 from pipeline.load import Loaded, Loader, references, source_limits
 from pipeline.media.layout import part_number
@@ -84,12 +85,15 @@ def dry_run(presentation: Presentation, settings: Settings, on_progress: OnProgr
         except SourceError as error:
             return DryRun(presentation=presentation, problem=str(error))
         sounds = tuple(run.align(sound, main) for sound in presentation.sounds)
-        specs = _plan(presentation, main, sounds)
+        specs = _plan(presentation, main, sounds, settings)
         chunks = run.make(specs)
-    return _assembled(DryRun(presentation=presentation, sounds=sounds, chunks=chunks))
+    made = DryRun(presentation=presentation, sounds=sounds, chunks=chunks)
+    return _assembled(made, settings)
 
 
-def _plan(presentation: Presentation, main: Seen, sounds: Sequence[Sound]) -> tuple[ChunkSpec, ...]:
+def _plan(
+    presentation: Presentation, main: Seen, sounds: Sequence[Sound], settings: Settings
+) -> tuple[ChunkSpec, ...]:
     listed = [locate(presentation.playlist.segments, presentation.source)]
     for found in presentation.sounds:
         segments = found.playlist.segments if found.playlist else ()
@@ -97,16 +101,20 @@ def _plan(presentation: Presentation, main: Seen, sounds: Sequence[Sound]) -> tu
         known_s, end_s = (sum(s.duration_s for s in segments) for segments in (own, listed[0]))
         target_s = presentation.playlist.target_duration_s
         listed.append([*own, *missing_tail(known_s, end_s, target_s, found.problem)])
-    state = plan.begin(main.look.anchor_s, main.look.bytes_per_s, sounds, main.look.form)
+    form = replace(main.look.form, in_band=settings.fills_gaps)
+    state = plan.begin(main.look.anchor_s, main.look.bytes_per_s, sounds, form)
     return plan.extend(state, listed, ended=True)[1]
 
 
-def _assembled(run: DryRun) -> DryRun:
+def _assembled(run: DryRun, settings: Settings) -> DryRun:
     records = [chunk.record for chunk in run.chunks]
     try:
-        run = replace(run, assembly=assemble(records))
-        assert run.assembly is not None
-        return replace(run, checks=check(run.assembly, records))
+        arrangement = arrange(records, keep_time=settings.fills_gaps)
+        planned = plan_fillers(arrangement.holes, len(records))
+        fillers = [steps.fill_chunk(index, blanks)[0] for index, blanks in planned]
+        assembly = assemble(arrangement, fillers=fillers)
+        run = replace(run, assembly=assembly)
+        return replace(run, checks=check(assembly, [*records, *fillers]))
     except VodrayError as error:
         return replace(run, problem=str(error))
 
@@ -172,7 +180,9 @@ class _Run:
         urls = {ref: self._source.url(ref) for ref in references(spec.every_segment())}
         loader = Loader(urls, self._limits, self._transfers)
         loaded = steps.load_chunk(spec, loader)
-        fragments = steps.make_fragments(spec, loaded, loader, self._media_limits)
+        fragments = steps.make_fragments(
+            spec, loaded, loader, self._media_limits, fills_gaps=self._settings.fills_gaps
+        )
         part = staging_key = None
         if fragments.is_part:
             number = part_number(spec.index)

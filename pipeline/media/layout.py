@@ -64,11 +64,19 @@ class Layout:
     body_bytes: int
 
 
-def lay_out(chunks: Sequence[ChunkSize], head_bytes: int) -> Layout:
-    """``chunks`` in order, empty ones left out; ``head_bytes``: size of what precedes chunk 0."""
+def lay_out(
+    chunks: Sequence[ChunkSize], head_bytes: int, fillers: Sequence[ChunkSize] = ()
+) -> Layout:
+    """``chunks`` in order, empty ones left out; ``head_bytes``: size of the head. ``fillers`` lie
+    in front of all chunks, in part 1: Chromium loses the sound of a plain MP4 for good where it
+    would have to go on from the file's end."""
     offset: dict[int, int] = {}
     joined: list[Joined] = []
     at = 0
+    for filler in fillers:
+        offset[filler.index] = at
+        at += filler.size_bytes
+    head_bytes += at
     for group, is_last in _groups(chunks):
         for chunk in group:
             offset[chunk.index] = at
@@ -81,7 +89,7 @@ def lay_out(chunks: Sequence[ChunkSize], head_bytes: int) -> Layout:
         joined.append(
             Joined(
                 number=1 if is_head else part_number(group[0].index),
-                chunks=tuple(chunk.index for chunk in group),
+                chunks=tuple(c.index for c in ([*fillers, *group] if is_head else group)),
                 padding=padding,
             )
         )

@@ -15,7 +15,7 @@ from pipeline.media.muxing import Muxer
 from pipeline.timebase import TickMapping
 
 # Pictures in the order in which they are shown, keyframes where the source has them.
-_ENCODERS = {
+ENCODERS = {
     "h264": {
         "preset": "veryfast",
         "crf": "20",
@@ -92,10 +92,10 @@ class Pictures:
         self._out = self._muxer.container.add_stream(
             ENCODABLE[self._target],
             rate=_rate(self._stream),
-            options=dict(_ENCODERS[self._target]),
+            options=dict(ENCODERS[self._target]),
         )
         encoder = self._out.codec_context
-        _describe_pictures(encoder, self._context, (width, height), self._stream)
+        describe_pictures(encoder, self._context, (width, height), self._stream)
 
     def _decode(self, packet: "Packet[Stream] | None") -> None:
         try:
@@ -132,7 +132,7 @@ def _rate(stream: Stream) -> Fraction:
     return min(Fraction(rate), Fraction(240)) if rate else Fraction(25)
 
 
-def _describe_pictures(target: Any, source: Any, size: tuple[int, int], stream: Stream) -> None:
+def describe_pictures(target: Any, source: Any, size: tuple[int, int], stream: Stream) -> None:
     """Size, shape and colours as they are; sides that are odd lose a line."""
     target.width, target.height = (side & ~1 for side in size)
     if target.width < 2 or target.height < 2:

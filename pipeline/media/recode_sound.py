@@ -67,21 +67,15 @@ class Sound:
         self.what = f"{codec_name(stream)} -> {target}"
         self.undecoded = 0
         # As the recording's own sound: players do not take another rate on the way.
-        rate_hz = form.audio_rate or context.sample_rate
-        self._rate = min(_rates(target), key=lambda rate: abs(rate - rate_hz))
-        layout = _LAYOUTS.get(form.audio_channels or context.layout.nb_channels, "stereo")
-        if target == "mp3" and layout == "5.1":
-            layout = "stereo"
-        self._out: Any = muxer.container.add_stream(
-            ENCODABLE[target], rate=self._rate, layout=layout
+        self._out, self._packer = open_sound(
+            muxer,
+            target,
+            form.audio_rate or context.sample_rate,
+            form.audio_channels or context.layout.nb_channels,
         )
         encoder: Any = self._out.codec_context
         channels = encoder.layout.nb_channels
-        encoder.bit_rate = _BITS_PER_CHANNEL * channels
-        encoder.time_base = Fraction(1, self._rate)
-        encoder.format = _sample_format(encoder)
-        encoder.open()
-        self._packer = AudioResampler(encoder.format, encoder.layout, self._rate)
+        self._rate: int = encoder.sample_rate
         # Opus gives its frames their size by their length.
         self._grid = encoder.frame_size or self._rate // 50
         self._form: tuple[str, str, int] | None = None
@@ -193,6 +187,22 @@ class Sound:
             ready.pts, ready.time_base = at, Fraction(1, self._rate)
             self._fed += 1
             self._packets += context.encode(ready)
+
+
+def open_sound(muxer: Muxer, codec: str, rate_hz: int, channels: int) -> tuple[Any, AudioResampler]:
+    """A stream of the muxer whose encoder is open, with the rate and the channels next to those
+    given; and what brings planar floats into its format."""
+    rate = min(_rates(codec), key=lambda taken: abs(taken - rate_hz))
+    layout = _LAYOUTS.get(channels, "stereo")
+    if codec == "mp3" and layout == "5.1":
+        layout = "stereo"
+    out: Any = muxer.container.add_stream(ENCODABLE[codec], rate=rate, layout=layout)
+    encoder: Any = out.codec_context
+    encoder.bit_rate = _BITS_PER_CHANNEL * encoder.layout.nb_channels
+    encoder.time_base = Fraction(1, rate)
+    encoder.format = _sample_format(encoder)
+    encoder.open()
+    return out, AudioResampler(encoder.format, encoder.layout, rate)
 
 
 def _rates(codec: str) -> tuple[int, ...]:

@@ -58,6 +58,7 @@ class Span:
     and ``moov`` that describe it. ``discontinuity``: the source marked one before it, or media
     before it is missing. ``sequence``: its first segment's media sequence number. ``playlist``: 0
     for the main one, ``n`` for the ``n``-th of sound alone; ``era``: see ``Segment``.
+    ``is_filler``: black and silence of ours.
     """
 
     init: bytes
@@ -68,6 +69,7 @@ class Span:
     sequence: int
     playlist: int = 0
     era: int = 0
+    is_filler: bool = False
 
     @property
     def fragment_end(self) -> Ints:
@@ -105,6 +107,7 @@ class SampleIndex:
                     "sequence": span.sequence,
                     "playlist": span.playlist,
                     "era": span.era,
+                    "filler": span.is_filler,
                     "fragments": len(span.fragment_offset),
                     "tracks": [
                         [t.track_id, t.timescale, t.kind, len(t.size), len(t.run_count)]
@@ -168,4 +171,5 @@ def _unpack_span(reader: _Reader, head: Mapping[str, Any]) -> Span:
         sequence=head["sequence"],
         playlist=head["playlist"],
         era=head["era"],
+        is_filler=head["filler"],
     )

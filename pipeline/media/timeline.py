@@ -19,6 +19,10 @@ from pipeline.timebase import FAR_S, TS_WRAP_S
 # A silent join of this length or less is the source's own timing (packets lost, encoder pause).
 KEPT_PAUSE_S = 0.5
 _LONGEST_GAP_S = 48 * 3600.0
+# Of what a playlist claims: its durations are rounded, and some are only meant.
+_UNSURE = 0.25
+# In one recording: one wrong timestamp must not fill a day with nothing.
+MOST_OPEN_S = 12 * 3600.0
 # Sound that is farther from all pictures has a clock of its own.
 _BESIDE_S = 60.0
 
@@ -46,6 +50,18 @@ class PlacedSpan:
     def end_s(self) -> float:
         return max(track.end_s for track in self.span.tracks) + float(self.shift_s)
 
+    def decoded_from_s(self) -> Fraction:
+        return min(map(_begin, self.span.tracks)) + self.shift_s
+
+    def shown_from_s(self) -> Fraction:
+        """When its first picture is shown, or sound alone begins."""
+        tracks = lanes(self.span)
+        return _shown_begin(tracks[min(tracks)]) + self.shift_s
+
+    def over_s(self) -> Fraction:
+        """When all of it is decoded and shown."""
+        return max(max(_end(t), _shown_end(t)) for t in self.span.tracks) + self.shift_s
+
 
 class LaneKey(NamedTuple):
     """What a track is to a player, whatever id the muxer gave it in a span: sortable, pictures
@@ -56,36 +72,80 @@ class LaneKey(NamedTuple):
     number: int
 
 
-def place(spans: Iterable[tuple[int, Span]]) -> list[PlacedSpan]:
+def place(
+    spans: Iterable[tuple[int, Span]], missing_s: Sequence[float] | None = None
+) -> list[PlacedSpan]:
     """``(chunk, span)`` in order -> where each goes. Spans without samples are left out.
 
     The main playlist decides; those of sound alone move with the pictures of their era and time.
+    ``missing_s``: how much media was lost before each span of the main playlist, to leave that time
+    open; without it the timeline closes up.
     """
     numbered = [(chunk, span) for chunk, span in spans if span.tracks]
-    leader = min((span.playlist for _, span in numbered), default=0)
+    leader = leading_playlist(span for _, span in numbered)
     others = [entry for entry in numbered if entry[1].playlist != leader]
-    led = _place_leader([entry for entry in numbered if entry[1].playlist == leader], others)
+    own = [entry for entry in numbered if entry[1].playlist == leader]
+    led = _place_leader(own, others, _Openings(missing_s) if missing_s is not None else None)
     followers = _place_followers(others, led)
     order = {id(span): number for number, (_, span) in enumerate(numbered)}
     return sorted([*led, *followers], key=lambda p: order[id(p.span)])
 
 
+def leading_playlist(spans: Iterable[Span]) -> int:
+    """The main one, unless nothing of it could be kept."""
+    return min((span.playlist for span in spans if span.tracks), default=0)
+
+
 def _place_leader(
-    spans: Sequence[tuple[int, Span]], others: Sequence[tuple[int, Span]]
+    spans: Sequence[tuple[int, Span]],
+    others: Sequence[tuple[int, Span]],
+    openings: "_Openings | None",
 ) -> list[PlacedSpan]:
     placed: list[PlacedSpan] = []
     ends: dict[LaneKey, _Ends] = {}
-    shift = Fraction(0)
-    for chunk, span in spans:
+    shift = openings.before(0, 0.0, is_marked=True) if openings and spans else Fraction(0)
+    for number, (chunk, span) in enumerate(spans):
         jump = _jump_s(span, ends, shift)
-        closes = bool(ends) and (_goes_back(span, ends, shift) or _is_break(span, jump))
-        if closes and jump > 0 and _is_heard(placed[-1], chunk, span, others):
-            closes = False
-        if closes:
-            shift = _shift_behind(span, ends)
-        placed.append(_placed(placed, chunk, span, shift, _as_meant(jump) if closes else 0.0))
+        is_marked = span.discontinuity and not _joins_filler(placed, span)
+        is_break = jump > KEPT_PAUSE_S or (is_marked and jump != 0.0)
+        closes = bool(ends) and (_goes_back(span, ends, shift) or is_break)
+        is_heard = closes and jump > 0 and _is_heard(placed[-1], chunk, span, others)
+        open_s = Fraction(0)
+        if openings and ends and not is_heard:
+            jumps_s = jump if closes else 0.0
+            open_s = openings.before(number, jumps_s, is_marked=span.discontinuity)
+        keeps_clock = is_heard or (closes and open_s == Fraction(jump))
+        if (closes or open_s) and not keeps_clock:
+            shift = _shift_behind(span, ends) + open_s
+        is_jump = closes and not is_heard
+        placed.append(_placed(placed, chunk, span, shift, _as_meant(jump) if is_jump else 0.0))
         _remember(ends, span, shift)
     return placed
+
+
+def _joins_filler(placed: Sequence[PlacedSpan], span: Span) -> bool:
+    """What fills a gap is as long as it: rounding must not close it up."""
+    return span.is_filler or (bool(placed) and placed[-1].span.is_filler)
+
+
+class _Openings:
+    """How much time is left open for lost media: what the source's clock tells, if that agrees with
+    what the playlist claims; else what the playlist claims."""
+
+    def __init__(self, missing_s: Sequence[float]) -> None:
+        self._missing_s, self._left_s = missing_s, MOST_OPEN_S
+
+    def before(self, number: int, jump_s: float, *, is_marked: bool) -> Fraction:
+        """Before span ``number`` of the main playlist, where the clock jumps by ``jump_s``."""
+        lost_s = self._missing_s[number]
+        if not lost_s and is_marked:
+            return Fraction(0)
+        agrees = abs(jump_s - lost_s) <= max(KEPT_PAUSE_S, _UNSURE * lost_s)
+        open_s = jump_s if jump_s > 0 and (agrees or not lost_s) else lost_s
+        if open_s > self._left_s:
+            return Fraction(0)
+        self._left_s -= open_s
+        return Fraction(open_s)
 
 
 def _is_heard(
@@ -190,8 +250,29 @@ def sample_durations(track: TrackSamples) -> np.ndarray:
     return np.append(steps, int(np.median(steps[-16:])))
 
 
-def _is_break(span: Span, jump: float) -> bool:
-    return jump > KEPT_PAUSE_S or (span.discontinuity and jump != 0.0)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartAndEnd:
+    """Of one track of a placed span: when it begins to be decoded and to be shown, when it ends to
+    be decoded, and when all of it is over."""
+
+    track_id: int
+    decoded: Fraction
+    shown: Fraction
+    decoded_end: Fraction
+    over: Fraction
+
+
+def starts_and_ends(p: PlacedSpan) -> dict[LaneKey, StartAndEnd]:
+    return {
+        lane: StartAndEnd(
+            track_id=track.track_id,
+            decoded=_begin(track) + p.shift_s,
+            shown=_shown_begin(track) + p.shift_s,
+            decoded_end=_end(track) + p.shift_s,
+            over=max(_end(track), _shown_end(track)) + p.shift_s,
+        )
+        for lane, track in lanes(p.span).items()
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

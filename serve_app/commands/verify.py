@@ -14,7 +14,8 @@ from serve_app.commands._errors import Failure, Misuse
 
 if TYPE_CHECKING:
     from pipeline.media.playlist import MediaPlaylist
-    from pipeline.media.verify_file import Bytes, Hls
+    from pipeline.media.verify_file import Hls
+    from pipeline.media.walk import Bytes
 
 EXIT_DAMAGED = 3
 _MAX_INIT_BYTES = 2**20

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page
 
+from tests.bending import paths
 from tests.browser.test_playback import Opener, Vod, open_file, open_hls
-from tests.local_pool import Result, record
+from tests.local_pool import Result, quick_settings, record
 from tests.media import FPS, Form, ffmpeg, frame_numbers, make_hls
 from tests.range_server import served
 
@@ -34,13 +35,15 @@ HEARD = 0.01
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
     """``parts``: FFmpeg's options for each second. ``tagged``: with EXT-X-DISCONTINUITY between
-    them. ``sizes``: of the pictures, by part. ``sounds``: which parts have sound."""
+    them. ``sizes``: of the pictures, by part. ``sounds``: which parts have sound. ``lost``:
+    parts that are missing, and filled."""
 
     parts: Sequence[Sequence[str]]
     container: str = "mpegts"
     tagged: bool = False
     sizes: Sequence[tuple[int, int]] = ((128, 72),) * 3
     sounds: Sequence[bool] = (True,) * 3
+    lost: Sequence[int] = ()
 
 
 _THERE_AND_BACK = ((128, 72), (256, 144), (128, 72))
@@ -76,6 +79,17 @@ KINDS = {
         container="fmp4",
         tagged=True,
     ),
+}
+KINDS |= {
+    f"a gap that is filled, {container}": Kind(
+        # In a file of three seconds Chromium plays the sound of another one.
+        parts=((*H264, *SOUND),) * 7,
+        sizes=((128, 72),) * 7,
+        sounds=(True,) * 3 + (False,) + (True,) * 3,
+        container=container,
+        lost=(3,),
+    )
+    for container in ("mpegts", "fmp4")
 }
 # hls.js knows the tracks of the first part alone.
 FILE_ONLY = {
@@ -152,9 +166,14 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str
 
 
 def _record(kind: Kind, folder: Path, servers: ExitStack) -> Changing:
-    result = asyncio.run(record(make_changing(folder / "stream", kind), folder / "out"))
+    playlist = make_changing(folder / "stream", kind)
+    listed = paths(playlist)
+    for number in kind.lost:
+        listed[number].unlink()
+    settings = quick_settings(gap_policy="fill" if kind.lost else "cut")
+    result = asyncio.run(record(playlist, folder / "out", settings=settings))
     assert result.recording.status == "completed", result.recording.error
-    assert not result.recording.gaps
+    assert len(result.recording.gaps) == len(kind.lost)
     shutil.copy(Path(__file__).parent / "player.html", result.folder)
     vod = Vod(
         url=servers.enter_context(served(result.folder)),
@@ -173,7 +192,7 @@ async def changing(name: str, recorded: Callable[[str], Changing]) -> Changing:
 
 def _numbers(kind: Kind) -> list[int]:
     """Those on the pictures of the parts that have any."""
-    seen = [number for number, size in enumerate(kind.sizes) if any(size)]
+    seen = [n for n, size in enumerate(kind.sizes) if any(size) and n not in kind.lost]
     return [n for part in seen for n in range(part * PART_S * FPS, (part + 1) * PART_S * FPS)]
 
 
@@ -222,7 +241,8 @@ async def _check_part(changing: Changing, page: Page, part: int) -> None:
     shown = await page.evaluate("at => numberAt(at)", at_s)
     size = changing.kind.sizes[part]
     if any(size):
-        assert abs(shown - int(at_s * FPS)) <= 1
+        number = 0 if part in changing.kind.lost else int(at_s * FPS)
+        assert abs(shown - number) <= 1
         assert await page.evaluate("[video.videoWidth, video.videoHeight]") == list(size)
     loudness = await page.evaluate("loudness(0.2)")
     assert (loudness > HEARD) is changing.kind.sounds[part], loudness

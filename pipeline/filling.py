@@ -1,0 +1,169 @@
+"""``GAP_POLICY=fill``: black and silence for what the timeline leaves open.
+
+A gap inside a chunk, or at its edge, is filled by whoever makes the chunk: the filler lies where it
+is shown, as Chromium needs it, which drops sound that lies before what it has heard. What is open
+between chunks is seen when all of them are there: these fillers are chunks that the ledger does not
+know, lie in front of all others, and are made again if whoever publishes dies.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from fractions import Fraction
+from math import ceil
+
+from pipeline.errors import MediaInvalid
+from pipeline.gaps import CLOCK_JUMPS
+from pipeline.maker import Made
+from pipeline.media.filler import Blank, make_filler
+from pipeline.media.holes import Edge, Hole, find_holes
+from pipeline.media.samples import SampleIndex
+from pipeline.media.timeline import PlacedSpan, place
+from pipeline.model import ChunkRecord
+
+# What a worker makes, and holds, at a time.
+_CHUNK_S = 3600
+
+
+def fill_inside(made: Sequence[Made], *, is_first: bool) -> None:
+    """Put fillers among the bodies of a chunk, its main playlist first. ``is_first``: the recording
+    begins with it. What cannot be filled here
+    is left to whoever places the chunk."""
+    main = made[0]
+    if not main.bodies:
+        return
+    placed = place(
+        [(0, body.span) for of_playlist in made for body in of_playlist.bodies],
+        _missing_s(main, len(main.bodies)),
+    )
+    holes = _holes_inside(placed, main, is_first)
+    if sum(hole.length_s for hole in holes) > _CHUNK_S:
+        return
+    for hole in reversed(holes):
+        _fill_inside(made, placed, hole)
+
+
+def _missing_s(main: Made, spans: int) -> list[float]:
+    missing_s = [0.0] * (spans + 1)
+    for lost in main.lost:
+        if lost["breaks"]:
+            missing_s[lost["at_span"]] += lost["duration_s"]
+    return missing_s
+
+
+def _holes_inside(placed: Sequence[PlacedSpan], main: Made, is_first: bool) -> list[Hole]:
+    """Other playlists' segments are cut elsewhere: at the chunk's edges nobody knows theirs."""
+    missing_s = _missing_s(main, len(main.bodies))
+    holes = find_holes(placed, missing_s[0], missing_s[-1], is_first=is_first)
+    return [hole for hole in holes if hole.is_between or hole.beside.span.playlist == 0]
+
+
+def _fill_inside(made: Sequence[Made], placed: Sequence[PlacedSpan], hole: Hole) -> None:
+    own = made[hole.beside.span.playlist]
+    at = sum(p.span.playlist == hole.beside.span.playlist for p in placed[: hole.number])
+    (blank,) = _blanks([hole])
+    with suppress(MediaInvalid):
+        filler = make_filler(blank)
+        own.bodies.insert(at, filler)
+        own.filler_packets += sum(len(track.size) for track in filler.span.tracks)
+        if own is made[0]:
+            _note_filled(own, placed, hole, at)
+
+
+def _note_filled(main: Made, placed: Sequence[PlacedSpan], hole: Hole, at: int) -> None:
+    explained = [lost for lost in main.lost if lost["breaks"] and lost["at_span"] == at]
+    for lost in explained:
+        lost["is_filled"] = True
+    if not explained and not placed[hole.number].span.discontinuity:
+        main.lost.append(
+            {
+                "sequence": placed[hole.number].span.sequence,
+                "duration_s": round(placed[hole.number].jump_s or float(hole.length_s), 6),
+                "is_whole": False,
+                "breaks": False,
+                "reason": CLOCK_JUMPS,
+                "playlist": 0,
+                "at_span": at,
+                "wall_clock": None,
+                "is_filled": True,
+            }
+        )
+
+
+def plan_fillers(holes: Sequence[Hole], first_index: int) -> Iterator[tuple[int, list[Blank]]]:
+    """``(chunk, what to make)``, chunks numbered from ``first_index`` on."""
+    chunk: list[Blank] = []
+    length_s = Fraction(0)
+    index = first_index
+    for blank in _blanks(holes):
+        if chunk and length_s + blank.length_s > _CHUNK_S:
+            yield index, chunk
+            index, chunk, length_s = index + 1, [], Fraction(0)
+        chunk.append(blank)
+        length_s += blank.length_s
+    if chunk:
+        yield index, chunk
+
+
+def _blanks(holes: Sequence[Hole]) -> Iterator[Blank]:
+    for number, hole in enumerate(holes):
+        span, shift = hole.beside.span, _shift_s(hole)
+        pieces = max(1, ceil(hole.length_s / _CHUNK_S))
+        for piece in range(pieces):
+            begin = hole.start_s + piece * _CHUNK_S
+            edges = [
+                Edge(
+                    track_id=edge.track_id,
+                    start_s=max(edge.start_s, begin) - shift,
+                    until_s=(edge.until_s if last else begin + _CHUNK_S) - shift,
+                    shown_s=(edge.shown_s if last else begin + _CHUNK_S) - shift,
+                )
+                for last in [piece == pieces - 1]
+                for edge in hole.edges
+                if not last or max(edge.start_s, begin) < edge.until_s
+            ]
+            yield Blank(
+                hole=number,
+                init=span.init,
+                tracks=tuple(edges),
+                playlist=span.playlist,
+                era=span.era,
+                sequence=span.sequence,
+            )
+
+
+def _shift_s(hole: Hole) -> Fraction:
+    """The filler goes on with the clock of the media beside it, as long as that is one."""
+    return hole.beside.shift_s if hole.start_s >= hole.beside.shift_s else Fraction(0)
+
+
+def insert_fillers(
+    placed: Sequence[PlacedSpan], holes: Sequence[Hole], fillers: Sequence[ChunkRecord]
+) -> list[PlacedSpan]:
+    """All in the order in which it is shown, by playlist."""
+    made: dict[int, list[PlacedSpan]] = {}
+    for record in fillers:
+        spans = SampleIndex.unpack(record.index).spans
+        for number, span in zip(record.report["filled"], spans, strict=True):
+            made.setdefault(number, []).append(
+                PlacedSpan(
+                    chunk=record.index_number,
+                    span=span,
+                    shift_s=_shift_s(holes[number]),
+                    jump_s=0.0,
+                    new_run=True,
+                )
+            )
+    before: dict[int, list[PlacedSpan]] = {}
+    for number, hole in enumerate(holes):
+        before.setdefault(hole.number, []).extend(made.get(number, ()))
+    return list(_merged(placed, before))
+
+
+def _merged(
+    placed: Sequence[PlacedSpan], before: Mapping[int, Sequence[PlacedSpan]]
+) -> Iterator[PlacedSpan]:
+    for number, p in enumerate(placed):
+        yield from before.get(number, ())
+        yield replace(p, new_run=True) if before.get(number) else p
+    yield from before.get(len(placed), ())
