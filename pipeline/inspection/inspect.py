@@ -59,6 +59,7 @@ def _verdict(run: DryRun) -> Report:
         "reason": run.problem or None,
         "gaps": len(gaps),
         "missing_s": round(sum((gap.duration_s for gap in gaps), 0.0), 6),
+        "filled_s": round(run.assembly.filled_s, 6) if run.assembly else 0.0,
     }
 
 

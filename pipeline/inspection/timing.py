@@ -84,12 +84,14 @@ def _event(
 
 
 def _placed_events(
-    placed: Sequence[PlacedSpan], seen: Sequence[SegmentSeen], behind_lost: set[tuple[int, int]]
+    shown: Sequence[PlacedSpan], seen: Sequence[SegmentSeen], behind_lost: set[tuple[int, int]]
 ) -> Iterator[Report]:
     marked = {(e.playlist, e.segment.sequence) for e in seen if e.segment.discontinuity}
-    begin_s = min((p.start_s() for p in placed), default=0.0)
+    begin_s = min((p.start_s() for p in shown), default=0.0)
     inits: dict[int, bytes] = {}
-    for p in placed:
+    for p in shown:
+        if p.span.is_filler:
+            continue
         place = (p.span.playlist, p.span.sequence)
         at_s, is_marked = p.start_s() - begin_s, place in marked
         if p.jump_s:

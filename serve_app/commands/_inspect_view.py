@@ -72,7 +72,8 @@ def _result(found: Report) -> str:
     if result is None or verdict["reason"]:
         return ""
     missing = f", {verdict['missing_s']:.3f} s missing" if verdict["gaps"] else ""
-    return f"({result['duration_s']:.3f} s, {size(result['size_bytes'])}{missing})"
+    filled = f", {verdict['filled_s']:.3f} s filled" if verdict["filled_s"] else ""
+    return f"({result['duration_s']:.3f} s, {size(result['size_bytes'])}{missing}{filled})"
 
 
 # --- what is there -----------------------------------------------------------------------------

@@ -37,8 +37,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatch, "_RETRY_DELAY_S", 0.0)
 
 
-def look(playlist: Path) -> dict[str, Any]:
-    return inspect(FileSource(playlist), quick_settings(), lambda _done, _total: None)
+def look(playlist: Path, gap_policy: str = "cut") -> dict[str, Any]:
+    settings = quick_settings(gap_policy=gap_policy)
+    return inspect(FileSource(playlist), settings, lambda _done, _total: None)
 
 
 # --- streams -----------------------------------------------------------------------------------
@@ -163,14 +164,16 @@ STREAMS: dict[str, tuple[Make, str]] = {
 }
 
 
+@pytest.mark.parametrize("gap_policy", ["cut", "fill"])
 @pytest.mark.parametrize(("make", "outcome"), STREAMS.values(), ids=STREAMS.keys())
 async def test_it_agrees_with_a_recording(
-    make: Make, outcome: str, clips: Clips, tmp_path: Path
+    make: Make, outcome: str, gap_policy: str, clips: Clips, tmp_path: Path
 ) -> None:
     playlist = make(clips, tmp_path / "in")
-    result = await record(playlist, tmp_path / "out")
+    settings = quick_settings(gap_policy=gap_policy)
+    result = await record(playlist, tmp_path / "out", settings=settings)
     recording, report = result.recording, result.report
-    found = look(playlist)
+    found = look(playlist, gap_policy)
     assert found["verdict"]["outcome"] == outcome
     assert found["verdict"]["reason"] == recording.error
     assert recording.status == ("failed" if outcome == "failed" else "completed")
@@ -178,6 +181,7 @@ async def test_it_agrees_with_a_recording(
     if outcome == "failed":
         assert found["result"] is None
         return
+    assert found["verdict"]["filled_s"] == report["filled_s"]
     assert found["remedies"] == report["remedies"]
     assert found["result"]["tracks"] == report["tracks"]
     assert found["result"]["duration_s"] == report["duration_s"]
