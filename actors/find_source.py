@@ -39,20 +39,20 @@ class StartOfSound:
     source: Source
     first: tuple[Segment, ...]
     next_sequence: int | None
-    whole: MediaPlaylist | None = None
+    found: MediaPlaylist | None = None
     problem: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """``first``: the segments that the recording begins with, made absolute. ``next_sequence``:
-    the media sequence number to go on with, None if nothing more can come. ``whole``: the playlist
-    that was found, if it says itself that it is complete. ``dropped``: see ``Presentation``."""
+    the media sequence number to go on with, None if nothing more can come. ``found``: the playlist
+    as it was found: a live one has moved on since. ``dropped``: see ``Presentation``."""
 
     source: Source
     first: tuple[Segment, ...]
     next_sequence: int | None
-    whole: MediaPlaylist | None = None
+    found: MediaPlaylist | None = None
     sounds: tuple[StartOfSound, ...] = ()
     dropped: tuple[str, ...] = ()
 
@@ -87,7 +87,7 @@ class SourceFinder:
                 source=found.source,
                 first=first,
                 next_sequence=first[0].sequence,
-                whole=found.playlist if found.playlist.ended else None,
+                found=found.playlist,
                 sounds=tuple(map(_start_of, found.sounds)),
                 dropped=found.dropped,
             )
@@ -171,7 +171,7 @@ def _start_of(found: SoundSource) -> StartOfSound:
         source=found.source,
         first=_first(playlist, found.source) if playlist else (),
         next_sequence=segments[0].sequence if segments else None,
-        whole=playlist if playlist and playlist.ended else None,
+        found=playlist,
         problem=found.problem,
     )
 
@@ -192,7 +192,7 @@ def _sounds_behind(found: Presentation, planned: Sequence[ChunkSpec]) -> tuple[S
                 source=now.source if now else found.source,
                 first=(),
                 next_sequence=behind,
-                whole=None if now else _NOTHING_MORE,
+                found=None if now else _NOTHING_MORE,
                 problem="" if now else "its playlist is gone",
             )
         )

@@ -181,7 +181,7 @@ class _Playlist:
         self.state: MediaPlaylist | None = None
         self.failures = 0
         self.problem = start.problem if isinstance(start, StartOfSound) else ""
-        self._source, self._whole = start.source, start.whole
+        self._source, self._found = start.source, start.found
 
     @property
     def has_ended(self) -> bool:
@@ -194,7 +194,9 @@ class _Playlist:
     def reload(self, may_restart: bool) -> list[Segment]:
         """What is new. Raises ``SourceError``."""
         self.state = None
-        self.state = self._whole or read_media_playlist(self._source)
+        self.state = self._found or read_media_playlist(self._source)
+        # One that is complete does not change any more.
+        self._found = self.state if self.state.ended else None
         self.failures = 0
         self.followed, new = take_new(self.followed, self.state, may_restart=may_restart)
         return locate(new, self._source)

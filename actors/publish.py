@@ -39,7 +39,7 @@ from pipeline.errors import (
     VerificationFailed,
     VodrayError,
 )
-from pipeline.filling import plan_fillers
+from pipeline.filling import are_enough, plan_fillers
 from pipeline.gaps import describe_gap
 from pipeline.jobs import Address, FillJob, JoinJob, PosterJob
 from pipeline.media import hls
@@ -83,6 +83,9 @@ class Publisher:
         begin = time.perf_counter()
         arrangement = await asyncio.to_thread(arrange, records, keep_time=self._keep_time)
         fillers = await self._fill(arrangement)
+        if not are_enough(arrangement.holes, fillers):
+            log.warning("gaps_not_filled", recording=str(self._recording.id))
+            arrangement, fillers = await asyncio.to_thread(arrange, records), []
         assembly = await asyncio.to_thread(assemble, arrangement, self._sounds, fillers)
         everything = [*records, *fillers]
         checks = await asyncio.to_thread(check, assembly, everything)
@@ -121,7 +124,7 @@ class Publisher:
         return [record for record in made if record is not None]
 
     async def _filler(self, index: int, blanks: Sequence[Blank]) -> ChunkRecord | None:
-        key = f"{staging_prefix(self._recording.id)}{RENDITION}/{index:06d}"
+        key = f"{staging_prefix(self._recording.id)}{RENDITION}/filler-{index:06d}"
         job = FillJob(
             index=index,
             blanks=tuple(blanks),

@@ -121,7 +121,7 @@ def _missing_s(records: Sequence[ChunkRecord], spans: Sequence[Span]) -> list[fl
         numbers = [first + number for number, span in enumerate(own) if not span.is_filler]
         first += len(own)
         for lost in record.report["lost"]:
-            if lost["playlist"] == leader and lost["breaks"] and not lost["is_filled"]:
+            if lost["playlist"] == leader and lost["breaks"] and not lost.get("is_filled"):
                 missing_s[[*numbers, first][lost["at_span"]]] += lost["duration_s"]
     return missing_s
 
@@ -142,7 +142,7 @@ def check(assembly: Assembly, records: Sequence[ChunkRecord]) -> Report:
     truth = [verify.fragment_samples(kind, tracks) for kind, tracks in _tracks_by_lane(assembly)]
     counted = verify.check_tables(tables, truth, body, size)
     packets = sum(record.report["packets_in"] for record in records)
-    fillers = sum(record.report["filler_packets"] for record in records)
+    fillers = sum(record.report.get("filler_packets", 0) for record in records)
     if packets + fillers != counted["samples"]:
         raise VerificationFailed(
             f"{packets} packets came in and {fillers} fill gaps, "

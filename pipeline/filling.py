@@ -6,6 +6,7 @@ between chunks is seen when all of them are there: these fillers are chunks that
 know, lie in front of all others, and are made again if whoever publishes dies.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,11 +19,17 @@ from pipeline.maker import Made
 from pipeline.media.filler import Blank, make_filler
 from pipeline.media.holes import Edge, Hole, find_holes
 from pipeline.media.samples import SampleIndex
-from pipeline.media.timeline import PlacedSpan, place
+from pipeline.media.timeline import MOST_OPEN_S, PlacedSpan, place
 from pipeline.model import ChunkRecord
 
 # What a worker makes, and holds, at a time.
 _CHUNK_S = 3600
+# Beside a chunk's own media: as long as that may be. Each hole costs an encoder.
+_MOST_INSIDE_S = 600
+_MOST_HOLES_INSIDE = 32
+_MOST_HOLES = 500
+# They go up in one part, which one worker holds.
+_MOST_BYTES = 256 * 2**20
 
 
 def fill_inside(made: Sequence[Made], *, is_first: bool) -> None:
@@ -37,7 +44,8 @@ def fill_inside(made: Sequence[Made], *, is_first: bool) -> None:
         _missing_s(main, len(main.bodies)),
     )
     holes = _holes_inside(placed, main, is_first)
-    if sum(hole.length_s for hole in holes) > _CHUNK_S:
+    length_s = sum(hole.length_s for hole in holes)
+    if length_s > _MOST_INSIDE_S or len(holes) > _MOST_HOLES_INSIDE:
         return
     for hole in reversed(holes):
         _fill_inside(made, placed, hole)
@@ -91,7 +99,13 @@ def _note_filled(main: Made, placed: Sequence[PlacedSpan], hole: Hole, at: int) 
 
 
 def plan_fillers(holes: Sequence[Hole], first_index: int) -> Iterator[tuple[int, list[Blank]]]:
-    """``(chunk, what to make)``, chunks numbered from ``first_index`` on."""
+    """``(chunk, what to make)``, chunks numbered from ``first_index`` on; nothing if it is too
+    much."""
+    of_playlist: Counter[int] = Counter()
+    for hole in holes:
+        of_playlist[hole.beside.span.playlist] += ceil(hole.length_s)
+    if len(holes) > _MOST_HOLES or max(of_playlist.values(), default=0) > MOST_OPEN_S:
+        return
     chunk: list[Blank] = []
     length_s = Fraction(0)
     index = first_index
@@ -107,34 +121,45 @@ def plan_fillers(holes: Sequence[Hole], first_index: int) -> Iterator[tuple[int,
 
 def _blanks(holes: Sequence[Hole]) -> Iterator[Blank]:
     for number, hole in enumerate(holes):
-        span, shift = hole.beside.span, _shift_s(hole)
-        pieces = max(1, ceil(hole.length_s / _CHUNK_S))
-        for piece in range(pieces):
-            begin = hole.start_s + piece * _CHUNK_S
-            edges = [
-                Edge(
-                    track_id=edge.track_id,
-                    start_s=max(edge.start_s, begin) - shift,
-                    until_s=(edge.until_s if last else begin + _CHUNK_S) - shift,
-                    shown_s=(edge.shown_s if last else begin + _CHUNK_S) - shift,
-                )
-                for last in [piece == pieces - 1]
-                for edge in hole.edges
-                if not last or max(edge.start_s, begin) < edge.until_s
-            ]
+        span = hole.beside.span
+        for piece in range(ceil(hole.length_s / _CHUNK_S)):
             yield Blank(
                 hole=number,
                 init=span.init,
-                tracks=tuple(edges),
+                tracks=tuple(_piece_of(hole, piece)),
                 playlist=span.playlist,
                 era=span.era,
                 sequence=span.sequence,
             )
 
 
+def _piece_of(hole: Hole, number: int) -> Iterator[Edge]:
+    """What of the tracks lies in one piece of the length of a chunk."""
+    shift = _shift_s(hole)
+    begin = hole.start_s + number * _CHUNK_S
+    end = begin + _CHUNK_S
+    for edge in hole.edges:
+        start_s, is_last = max(edge.start_s, begin), edge.until_s <= end
+        if start_s < edge.until_s:
+            yield Edge(
+                track_id=edge.track_id,
+                start_s=start_s - shift,
+                until_s=min(edge.until_s, end) - shift,
+                shown_s=(edge.shown_s if is_last else end) - shift,
+            )
+
+
 def _shift_s(hole: Hole) -> Fraction:
     """The filler goes on with the clock of the media beside it, as long as that is one."""
     return hole.beside.shift_s if hole.start_s >= hole.beside.shift_s else Fraction(0)
+
+
+def are_enough(holes: Sequence[Hole], fillers: Sequence[ChunkRecord]) -> bool:
+    """Whether all can be filled with them, but for sound in playlists of its own."""
+    made = {number for record in fillers for number in record.report["filled"]}
+    leader = min((hole.beside.span.playlist for hole in holes), default=0)
+    needed = {n for n, hole in enumerate(holes) if hole.beside.span.playlist == leader}
+    return needed <= made and sum(record.size_bytes for record in fillers) <= _MOST_BYTES
 
 
 def insert_fillers(
@@ -163,7 +188,11 @@ def insert_fillers(
 def _merged(
     placed: Sequence[PlacedSpan], before: Mapping[int, Sequence[PlacedSpan]]
 ) -> Iterator[PlacedSpan]:
+    begun: set[int] = set()
     for number, p in enumerate(placed):
-        yield from before.get(number, ())
+        for filler in before.get(number, ()):
+            yield replace(filler, new_run=filler.span.playlist in begun)
+            begun.add(filler.span.playlist)
         yield replace(p, new_run=True) if before.get(number) else p
+        begun.add(p.span.playlist)
     yield from before.get(len(placed), ())

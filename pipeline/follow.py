@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from pipeline.errors import SourceForbidden
 from pipeline.media.playlist import MediaPlaylist
@@ -10,6 +11,8 @@ from pipeline.source import Source
 
 # A cache may serve a state that is a few segments old; farther back the encoder has started anew.
 STALE_SEGMENTS = 3
+# More that is not listed any more is no window that slid: the numbers were set.
+MOST_MISSED_SEGMENTS = 1000
 _LIST_ABOVE_SEGMENTS = 20
 
 
@@ -38,7 +41,31 @@ def take_new(
         restarted = replace(playlist.segments[0], discontinuity=True)
         return replace(state, next_sequence=behind), (restarted, *playlist.segments[1:])
     new = tuple(s for s in playlist.segments if s.sequence >= state.next_sequence)
-    return replace(state, next_sequence=max(behind, state.next_sequence)), new
+    missed = _missed(state.next_sequence, playlist)
+    return replace(state, next_sequence=max(behind, state.next_sequence)), (*missed, *new)
+
+
+def _missed(next_sequence: int, playlist: MediaPlaylist) -> tuple[Segment, ...]:
+    """In place of segments that left the live window unread: gaps, as long as those that are there
+    are on average."""
+    first = playlist.segments[0]
+    count = first.sequence - next_sequence
+    if not 0 < count <= MOST_MISSED_SEGMENTS:
+        return ()
+    each_s = sum(segment.duration_s for segment in playlist.segments) / len(playlist.segments)
+    clock = first.program_date_time
+    return tuple(
+        Segment(
+            sequence=first.sequence - back,
+            uri="",
+            duration_s=each_s,
+            era=first.era,
+            program_date_time=clock and clock - timedelta(seconds=back * each_s),
+            is_gap=True,
+            gap_reason="it left the live window before it could be read",
+        )
+        for back in range(count, 0, -1)
+    )
 
 
 def locate(segments: Sequence[Segment], source: Source) -> list[Segment]:

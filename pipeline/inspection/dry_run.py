@@ -22,7 +22,7 @@ from pipeline.errors import (
     SourceUnavailable,
     VodrayError,
 )
-from pipeline.filling import plan_fillers
+from pipeline.filling import are_enough, plan_fillers
 from pipeline.follow import locate
 from pipeline.load import Loaded, Loader, references, source_limits
 from pipeline.media.layout import part_number
@@ -112,6 +112,8 @@ def _assembled(run: DryRun, settings: Settings) -> DryRun:
         arrangement = arrange(records, keep_time=settings.fills_gaps)
         planned = plan_fillers(arrangement.holes, len(records))
         fillers = [steps.fill_chunk(index, blanks)[0] for index, blanks in planned]
+        if not are_enough(arrangement.holes, fillers):
+            arrangement, fillers = arrange(records), []
         assembly = assemble(arrangement, fillers=fillers)
         run = replace(run, assembly=assembly)
         return replace(run, checks=check(assembly, [*records, *fillers]))

@@ -17,6 +17,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
 
+from pipeline.errors import MediaInvalid
 from pipeline.media.demux import ANYWHERE, ENCODABLE, codec_name, open_media
 from pipeline.media.holes import Edge
 from pipeline.media.interleave import Body
@@ -29,6 +30,8 @@ from pipeline.media.spans import body_of
 
 _FRAME_S = Fraction(1, 10)
 _GROUP_FRAMES = 20
+# Above it, encoding takes gigabytes and seconds per picture.
+_MOST_PIXELS = 4096 * 2304
 # Of these, the one in the middle needs nothing of the encoder's beginning and end.
 _SOUND_FRAMES = 16
 # Nothing is encoded anew to AV1, which takes its time; a few black pictures do not.
@@ -102,6 +105,8 @@ def _black(stream: Stream, muxer: Muxer, edge: Edge) -> "Iterator[Packet[Any]]":
     )
     context = out.codec_context
     seen: Any = stream.codec_context
+    if seen.width * seen.height > _MOST_PIXELS:
+        raise MediaInvalid(f"pictures of {seen.width} x {seen.height} are too large to be filled")
     describe_pictures(context, seen, (seen.width, seen.height), stream)
     group = []
     for number in range(_GROUP_FRAMES):
@@ -130,11 +135,7 @@ def _silence(stream: Stream, muxer: Muxer, edge: Edge) -> "Iterator[Packet[Any]]
         form, packer = open_sound(encoder, target, seen.sample_rate, seen.layout.nb_channels)
         context = form.codec_context
         # With the sample entry of the sound beside it: Chromium knows only the first of several.
-        is_same = (own, seen.sample_rate, seen.layout.nb_channels) == (
-            target,
-            context.sample_rate,
-            context.layout.nb_channels,
-        )
+        is_same = _form(own, seen) == _form(target, context)
         out = copy_of(stream if is_same else form, muxer.container)
         frame, size = _silent_frame(context, packer)
     finally:
@@ -145,6 +146,13 @@ def _silence(stream: Stream, muxer: Muxer, edge: Edge) -> "Iterator[Packet[Any]]
         packet = _packet(frame, out, time_base, at)
         packet.duration = size
         yield packet
+
+
+def _form(codec: str, context: Any) -> tuple[object, ...]:
+    """What must be equal for frames to mean the same: of AAC also its kind (AudioSpecificConfig,
+    ISO/IEC 14496-3 1.6.2.1: in the first two bytes, without an extension behind them)."""
+    config = bytes(context.extradata or b"")[:2] if codec == "aac" else b""
+    return codec, context.sample_rate, context.layout.nb_channels, config
 
 
 def _silent_frame(context: Any, packer: AudioResampler) -> tuple[bytes, int]:

@@ -1,7 +1,7 @@
 """What the timeline leaves open for media that is missing (``GAP_POLICY=fill``), to be filled."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from pipeline.media.timeline import (
@@ -10,6 +10,8 @@ from pipeline.media.timeline import (
     leading_playlist,
     starts_and_ends,
 )
+
+_SHORTEST_S = Fraction(1, 20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,13 @@ def find_holes(
             found.append(_before(number, p, Fraction(before_s), begin))
     if behind_s > KEPT_PAUSE_S:
         found += [_behind(len(placed), p, Fraction(behind_s)) for p in last.values()]
-    return found
+    return [hole for hole in map(_trimmed, found) if hole.edges and hole.length_s > KEPT_PAUSE_S]
+
+
+def _trimmed(hole: Hole) -> Hole:
+    """Without tracks that go on at once."""
+    edges = tuple(edge for edge in hole.edges if edge.until_s - edge.start_s > _SHORTEST_S)
+    return replace(hole, edges=edges)
 
 
 def _before(number: int, p: PlacedSpan, missing_s: Fraction, begin: Fraction | None) -> Hole:

@@ -171,5 +171,5 @@ def _unpack_span(reader: _Reader, head: Mapping[str, Any]) -> Span:
         sequence=head["sequence"],
         playlist=head["playlist"],
         era=head["era"],
-        is_filler=head["filler"],
+        is_filler=head.get("filler", False),
     )

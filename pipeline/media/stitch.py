@@ -92,7 +92,9 @@ def _merge_lane(
             "run_entry",
         )
     }
+    # What the source has tells what the track is.
     form: TrackForm | None = None
+    is_filler = False
     # The finest one: no two samples may fall on one tick.
     timescale = max(
         track.timescale for p in placed if (track := lanes(p.span).get(lane)) is not None
@@ -102,7 +104,8 @@ def _merge_lane(
         if track is None:
             continue
         own = next(f for f in read_forms(p.span.init) if f.track_id == track.track_id)
-        form = form or replace(own, timescale=timescale)
+        if form is None or (is_filler and not p.span.is_filler):
+            form, is_filler = replace(own, timescale=timescale), p.span.is_filler
         if own.entry not in entries:
             entries.append(own.entry)
         scale = Fraction(form.timescale, track.timescale)

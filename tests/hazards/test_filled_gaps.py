@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from pipeline.media import filler
 from pipeline.model import Status
 from serve_app.cli import main
 from tests import bending, media
@@ -201,6 +202,19 @@ async def test_a_clock_far_ahead_is_not_filled(clips: Clips, tmp_path: Path) -> 
     assert look(result.mp4).length_s == pytest.approx(LONG.seconds, abs=0.1)
     (gap,) = result.recording.gaps
     assert gap.duration_s == pytest.approx(13 * 3600, abs=1)
+
+
+async def test_what_cannot_be_filled_is_cut(
+    clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filler, "_MOST_PIXELS", 100)
+    playlist = copy_clip(clips(LONG), tmp_path / "in")
+    lose(playlist, [2])
+    filled_one = await filled(playlist, tmp_path / "out")
+    cut = await record(playlist, tmp_path / "cut")
+    assert filled_one.report["filled_s"] == 0
+    assert filled_one.recording.gaps == cut.recording.gaps
+    assert filled_one.mp4.read_bytes() == cut.mp4.read_bytes()
 
 
 async def test_a_long_gap_costs_little(clips: Clips, tmp_path: Path) -> None:

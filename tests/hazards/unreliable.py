@@ -2,14 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from time import sleep
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.source import WebRules, WebSource
+
+Served = TypeVar("Served", bound="Unreliable")
 
 
 class Unreliable:
@@ -89,9 +91,33 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
 
 
+class Live(Unreliable):
+    """``states``: what ``stream.m3u8`` is, request by request, the last one for ever; one that is
+    empty is not there."""
+
+    def __init__(
+        self, folder: Path, states: Sequence[str], acts: Mapping[str, Sequence[str]]
+    ) -> None:
+        super().__init__(folder, acts)
+        self._states = states
+
+    def act(self, name: str) -> str:
+        if name == "stream.m3u8":
+            path = self.folder / name
+            path.write_text(self._states[min(self.asked[name], len(self._states) - 1)])
+            if not path.stat().st_size:
+                path.unlink()
+        return super().act(name)
+
+
+def unreliable(
+    folder: Path, acts: Mapping[str, Sequence[str]]
+) -> AbstractContextManager[Unreliable]:
+    return serving(Unreliable(folder, acts))
+
+
 @contextmanager
-def unreliable(folder: Path, acts: Mapping[str, Sequence[str]]) -> Iterator[Unreliable]:
-    served = Unreliable(folder, acts)
+def serving(served: Served) -> Iterator[Served]:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
         server.daemon_threads = True
         server.unreliable = served  # type: ignore[attr-defined]

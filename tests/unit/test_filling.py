@@ -1,11 +1,12 @@
 """What is left open for lost media, and what is made to fill it."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from pipeline.assemble import Assembly, arrange, assemble, check
-from pipeline.filling import plan_fillers
+from pipeline.filling import are_enough, plan_fillers
 from pipeline.media.samples import Span
 from pipeline.media.timeline import KEPT_PAUSE_S, MOST_OPEN_S
 from pipeline.model import ChunkRecord
@@ -72,6 +73,51 @@ def test_fillers_are_pieces_of_an_hour_at_most() -> None:
     assert lengths == [[3600], [3600], pytest.approx([1799, 489], abs=0.2)]
     first, second_piece = planned[0][1][0].tracks[0], planned[1][1][0].tracks[0]
     assert first.until_s == second_piece.start_s
+
+
+@pytest.mark.parametrize("later_s", [-0.2, 0.0, 0.2])
+@pytest.mark.parametrize("hours", [1, 2])
+def test_tracks_that_go_on_apart_from_each_other(hours: int, later_s: float) -> None:
+    """Also where a piece of an hour ends between them."""
+    at_s = 11 + hours * 3600.0 - 0.1
+    behind = span([video(at_s, 25), audio(at_s + later_s, 47, at=10_000)])
+    records = [record(0, [second(10)]), record(1, [behind])]
+    found, fillers = filled(*records)
+    check(found, [*records, *fillers])
+    assert found.filled_s == pytest.approx(hours * 3600, abs=0.5)
+
+
+def test_sound_of_its_own_that_is_there_where_pictures_are_lost() -> None:
+    def sound(start_s: float) -> Span:
+        return replace(span([audio(start_s, 94, at=20_000)]), playlist=1)
+
+    records = [
+        record(0, [sound(10)], lost=[(0, 0)]),
+        record(1, [span([video(12, 25)]), sound(12)]),
+    ]
+    found, fillers = filled(*records)
+    check(found, [*records, *fillers])
+    assert found.filled_s == pytest.approx(2.0, abs=0.2)
+    assert not found.playlists[0].segments[0].discontinuity
+
+
+def test_more_than_can_be_filled_is_not_planned() -> None:
+    records = [record(n, [second(10 + 2 * n)]) for n in range(600)]
+    holes = arrange(records, keep_time=True).holes
+    assert len(holes) == 599
+    assert list(plan_fillers(holes, 600)) == []
+    assert not are_enough(holes, [])
+
+
+def test_a_ledger_of_before() -> None:
+    """Its reports do not know of fillers."""
+    records = [record(0, [second(10)], lost=[(1, 1)]), record(1, [second(13)])]
+    for entry in records:
+        del entry.report["filler_packets"]
+        for lost in entry.report["lost"]:
+            del lost["is_filled"]
+    found, fillers = filled(*records)
+    check(found, [*records, *fillers])
 
 
 def test_a_filled_recording_is_whole() -> None:

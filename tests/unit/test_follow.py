@@ -18,10 +18,11 @@ def window(first: int, count: int) -> MediaPlaylist:
 
 
 def follow(*states: MediaPlaylist) -> list[list[int]]:
+    """Sequence numbers by state, those of gaps below zero."""
     followed, taken = Followed(), []
     for state in states:
         followed, new = take_new(followed, state)
-        taken.append([s.sequence for s in new])
+        taken.append([-s.sequence if s.is_gap else s.sequence for s in new])
     return taken
 
 
@@ -31,8 +32,10 @@ def follow(*states: MediaPlaylist) -> list[list[int]]:
         ([window(0, 3), window(1, 3), window(3, 3)], [[0, 1, 2], [3], [4, 5]]),
         ([window(7, 2), window(7, 2)], [[7, 8], []]),
         ([window(0, 0), window(5, 1)], [[], [5]]),
-        # The window slid past us: what is there is taken, the hole shows in the numbers.
-        ([window(0, 2), window(10, 2)], [[0, 1], [10, 11]]),
+        # The window slid past us: what left it unread is a gap.
+        ([window(0, 2), window(4, 2)], [[0, 1], [-2, -3, 4, 5]]),
+        # The numbers were set ahead.
+        ([window(0, 2), window(50_000, 2)], [[0, 1], [50_000, 50_001]]),
         # A cache serves an old state: wait.
         ([window(0, 6), window(0, 6 - STALE_SEGMENTS), window(2, 6)], [[*range(6)], [], [6, 7]]),
         # The encoder has started anew.
