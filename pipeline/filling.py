@@ -34,8 +34,7 @@ _MOST_BYTES = 256 * 2**20
 
 def fill_inside(made: Sequence[Made], *, is_first: bool) -> None:
     """Put fillers among the bodies of a chunk, its main playlist first. ``is_first``: the recording
-    begins with it. What cannot be filled here
-    is left to whoever places the chunk."""
+    begins with it. What cannot be filled here is left to whoever places the chunk."""
     main = made[0]
     if not main.bodies:
         return
