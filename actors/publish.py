@@ -83,7 +83,7 @@ class Publisher:
         begin = time.perf_counter()
         arrangement = await asyncio.to_thread(arrange, records, keep_time=self._keep_time)
         fillers = await self._fill(arrangement)
-        if not are_enough(arrangement.holes, fillers):
+        if not are_enough(arrangement.placed, arrangement.holes, fillers):
             log.warning("gaps_not_filled", recording=str(self._recording.id))
             arrangement, fillers = await asyncio.to_thread(arrange, records), []
         assembly = await asyncio.to_thread(assemble, arrangement, self._sounds, fillers)
@@ -117,7 +117,7 @@ class Publisher:
         ), report
 
     async def _fill(self, arrangement: Arrangement) -> list[ChunkRecord]:
-        """Black and silence for what is left open; a hole that cannot be filled stays one."""
+        """Black and silence for what is left open, as far as it can be made."""
         first = max(record.index_number for record in arrangement.records) + 1
         planned = plan_fillers(arrangement.holes, first)
         made = await asyncio.gather(*(self._filler(index, blanks) for index, blanks in planned))

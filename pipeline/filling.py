@@ -19,7 +19,7 @@ from pipeline.maker import Made
 from pipeline.media.filler import Blank, make_filler
 from pipeline.media.holes import Edge, Hole, find_holes
 from pipeline.media.samples import SampleIndex
-from pipeline.media.timeline import MOST_OPEN_S, PlacedSpan, place
+from pipeline.media.timeline import MOST_OPEN_S, PlacedSpan, leading_playlist, place
 from pipeline.model import ChunkRecord
 
 # What a worker makes, and holds, at a time.
@@ -38,11 +38,15 @@ def fill_inside(made: Sequence[Made], *, is_first: bool) -> None:
     main = made[0]
     if not main.bodies:
         return
-    placed = place(
-        [(0, body.span) for of_playlist in made for body in of_playlist.bodies],
-        _missing_s(main, len(main.bodies)),
-    )
-    holes = _holes_inside(placed, main, is_first)
+    spans = [(0, body.span) for of_playlist in made for body in of_playlist.bodies]
+    missing_s = _missing_s(main)
+    placed = place(spans, missing_s)
+    # Other playlists' segments are cut elsewhere: at the chunk's edges nobody knows theirs.
+    holes = [
+        hole
+        for hole in find_holes(placed, missing_s[0], missing_s[-1], is_first=is_first)
+        if hole.is_between or hole.beside.span.playlist == 0
+    ]
     length_s = sum(hole.length_s for hole in holes)
     if length_s > _MOST_INSIDE_S or len(holes) > _MOST_HOLES_INSIDE:
         return
@@ -50,19 +54,13 @@ def fill_inside(made: Sequence[Made], *, is_first: bool) -> None:
         _fill_inside(made, placed, hole)
 
 
-def _missing_s(main: Made, spans: int) -> list[float]:
-    missing_s = [0.0] * (spans + 1)
+def _missing_s(main: Made) -> list[float]:
+    """Before each of its bodies, and behind the last one."""
+    missing_s = [0.0] * (len(main.bodies) + 1)
     for lost in main.lost:
         if lost["breaks"]:
             missing_s[lost["at_span"]] += lost["duration_s"]
     return missing_s
-
-
-def _holes_inside(placed: Sequence[PlacedSpan], main: Made, is_first: bool) -> list[Hole]:
-    """Other playlists' segments are cut elsewhere: at the chunk's edges nobody knows theirs."""
-    missing_s = _missing_s(main, len(main.bodies))
-    holes = find_holes(placed, missing_s[0], missing_s[-1], is_first=is_first)
-    return [hole for hole in holes if hole.is_between or hole.beside.span.playlist == 0]
 
 
 def _fill_inside(made: Sequence[Made], placed: Sequence[PlacedSpan], hole: Hole) -> None:
@@ -153,10 +151,13 @@ def _shift_s(hole: Hole) -> Fraction:
     return hole.beside.shift_s if hole.start_s >= hole.beside.shift_s else Fraction(0)
 
 
-def are_enough(holes: Sequence[Hole], fillers: Sequence[ChunkRecord]) -> bool:
-    """Whether all can be filled with them, but for sound in playlists of its own."""
+def are_enough(
+    placed: Sequence[PlacedSpan], holes: Sequence[Hole], fillers: Sequence[ChunkRecord]
+) -> bool:
+    """Whether all holes can be filled with them, but for those of sound in other playlists than the
+    leading one."""
     made = {number for record in fillers for number in record.report["filled"]}
-    leader = min((hole.beside.span.playlist for hole in holes), default=0)
+    leader = leading_playlist(p.span for p in placed)
     needed = {n for n, hole in enumerate(holes) if hole.beside.span.playlist == leader}
     return needed <= made and sum(record.size_bytes for record in fillers) <= _MOST_BYTES
 

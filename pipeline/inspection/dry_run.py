@@ -112,7 +112,7 @@ def _assembled(run: DryRun, settings: Settings) -> DryRun:
         arrangement = arrange(records, keep_time=settings.fills_gaps)
         planned = plan_fillers(arrangement.holes, len(records))
         fillers = [steps.fill_chunk(index, blanks)[0] for index, blanks in planned]
-        if not are_enough(arrangement.holes, fillers):
+        if not are_enough(arrangement.placed, arrangement.holes, fillers):
             arrangement, fillers = arrange(records), []
         assembly = assemble(arrangement, fillers=fillers)
         run = replace(run, assembly=assembly)

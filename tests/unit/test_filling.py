@@ -103,10 +103,10 @@ def test_sound_of_its_own_that_is_there_where_pictures_are_lost() -> None:
 
 def test_more_than_can_be_filled_is_not_planned() -> None:
     records = [record(n, [second(10 + 2 * n)]) for n in range(600)]
-    holes = arrange(records, keep_time=True).holes
-    assert len(holes) == 599
-    assert list(plan_fillers(holes, 600)) == []
-    assert not are_enough(holes, [])
+    found = arrange(records, keep_time=True)
+    assert len(found.holes) == 599
+    assert list(plan_fillers(found.holes, 600)) == []
+    assert not are_enough(found.placed, found.holes, [])
 
 
 def test_a_ledger_of_before() -> None:
