@@ -236,10 +236,14 @@ class FileSource:
         self.ref = self._path.as_uri()
 
     def read_playlist(self) -> bytes:
-        if not self._path.is_file():
-            raise SourceMissing(f"There is no playlist at {self._path}")
-        with self._path.open("rb") as file:
-            return file.read(self.limits.max_bytes + 1)
+        try:
+            if self._path.is_file():
+                with self._path.open("rb") as file:
+                    return file.read(self.limits.max_bytes + 1)
+            reason = ""
+        except OSError as error:
+            reason = f": {error.strerror}"
+        raise SourceMissing(f"There is no playlist at {str(self._path)[:_SHOWN]}{reason}")
 
     @_address_errors()
     def resolve(self, uri: str) -> str:
