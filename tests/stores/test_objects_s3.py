@@ -1,7 +1,5 @@
 """What only a server can do to an ``S3Store``: refuse, fail, vanish, come back, lose an answer."""
 
-import http.client
-import http.server
 import os
 import signal
 import socket
@@ -26,91 +24,27 @@ from pipeline.stores.objects_s3 import S3Store
 from pipeline.transfer import TransferLimits, fetch, store
 from serve_app.embedded.s3 import S3Server
 from tests.conftest import S3
+from tests.faults.acts import (
+    ERROR_IN_200,
+    INTERNAL,
+    NO_UPLOAD,
+    SLOW_DOWN,
+    Act,
+    Answer,
+    Cut,
+    Length,
+    Reset,
+    Rule,
+)
+from tests.faults.s3_proxy import S3Proxy
 
 LIMITS = TransferLimits(timeout_s=10, attempts=1, retry_delay_s=0, max_bytes=1 << 20)
-SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>no</Message></Error>"
-INTERNAL = b"<Error><Code>InternalError</Code><Message>no</Message></Error>"
-NO_UPLOAD = b"<Error><Code>NoSuchUpload</Code><Message>no</Message></Error>"
-XML = "application/xml"
-
-Fault = Callable[["Relay", bytes], None]
-
-
-class Relay(http.server.BaseHTTPRequestHandler):
-    """Hands requests on to the real server, but for those that ``Proxy.faults`` spoil."""
-
-    protocol_version = "HTTP/1.1"
-    server: "Proxy"
-
-    def handle_one(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        call = f"{self.command} {self.path}"
-        self.server.calls.append(call)
-        for index, (part_of_call, fault) in enumerate(self.server.faults):
-            if part_of_call in call:
-                del self.server.faults[index]
-                fault(self, body)
-                return
-        self.answer(*self.forward(body))
-
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = handle_one  # noqa: N815
-
-    def forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection(self.server.behind, timeout=10)
-        connection.request(self.command, self.path, body, dict(self.headers))
-        response = connection.getresponse()
-        answer = response.status, dict(response.headers), response.read()
-        connection.close()
-        return answer
-
-    def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            if name not in ("Content-Length", "Transfer-Encoding", "Date", "Server"):
-                self.send_header(name, value)
-        length = len(body) if self.command != "HEAD" else headers.get("Content-Length", 0)
-        self.send_header("Content-Length", str(length))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        """Quiet."""
-
-
-class Proxy(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, behind: str) -> None:
-        super().__init__(("127.0.0.1", 0), Relay)
-        self.behind = behind
-        self.faults: list[tuple[str, Fault]] = []
-        self.calls: list[str] = []
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Hanging up is part of the script."""
-
-
-def answering(status: int, body: bytes, content_type: str = XML) -> Fault:
-    return lambda relay, _: relay.answer(status, {"Content-Type": content_type}, body)
-
-
-def losing_the_answer(relay: Relay, body: bytes) -> None:
-    relay.forward(body)
-    relay.close_connection = True
-
-
-def error_in_200(relay: Relay, body: bytes) -> None:
-    relay.answer(200, {"Content-Type": XML}, INTERNAL)
 
 
 @pytest.fixture
-def proxy(s3: S3) -> Iterator[Proxy]:
-    with Proxy(s3.endpoint) as running:
-        thread = threading.Thread(target=running.serve_forever, args=(0.02,))
-        thread.start()
+def proxy(s3: S3) -> Iterator[S3Proxy]:
+    with S3Proxy(s3.endpoint) as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 def connect(s3: S3, endpoint: str | None = None) -> S3Store:
@@ -127,9 +61,9 @@ def bucket(s3: S3, new_bucket_name: Callable[[], str]) -> str:
 
 
 @pytest.fixture
-def spoiled(s3: S3, bucket: str, proxy: Proxy) -> S3Store:
+def spoiled(s3: S3, bucket: str, proxy: S3Proxy) -> S3Store:
     """A store whose server is behind the proxy, its region known already."""
-    objects = connect(s3, f"127.0.0.1:{proxy.server_address[1]}")
+    objects = connect(s3, proxy.address)
     objects.check_bucket(bucket)
     return objects
 
@@ -174,7 +108,7 @@ def test_an_endpoint_that_is_none(endpoint: str) -> None:
 # --- presigned URLs ---------------------------------------------------------------------------
 
 
-def test_presigning_asks_nobody(spoiled: S3Store, bucket: str, proxy: Proxy) -> None:
+def test_presigning_asks_nobody(spoiled: S3Store, bucket: str, proxy: S3Proxy) -> None:
     proxy.calls.clear()
     for number in range(1, 20):
         spoiled.presign_get(bucket, f"{number}", expires_s=60)
@@ -203,17 +137,12 @@ def test_presigned_urls_are_for_one_thing_and_a_while(s3: S3, bucket: str) -> No
 # --- a server that fails ----------------------------------------------------------------------
 
 
-def hang_up(relay: Relay, body: bytes) -> None:
-    relay.close_connection = True
-
-
 @pytest.mark.parametrize(
-    "fault",
-    [answering(503, SLOW_DOWN), answering(500, INTERNAL), answering(502, b"bad", "text/html"),
-     answering(503, b""), hang_up],
-    ids=["SlowDown", "InternalError", "gateway", "empty 503", "hang up"],
-)  # fmt: skip
-def test_failures_that_pass(spoiled: S3Store, bucket: str, proxy: Proxy, fault: Fault) -> None:
+    "act",
+    [SLOW_DOWN, INTERNAL, Answer(502, b"bad", "text/html"), Answer(503), Reset()],
+    ids=["SlowDown", "InternalError", "gateway", "empty 503", "reset"],
+)
+def test_failures_that_pass(spoiled: S3Store, bucket: str, proxy: S3Proxy, act: Act) -> None:
     for call in (
         lambda: spoiled.check_bucket(bucket),
         lambda: spoiled.put(bucket, "a/x", b"data", "text/plain"),
@@ -222,87 +151,70 @@ def test_failures_that_pass(spoiled: S3Store, bucket: str, proxy: Proxy, fault: 
         lambda: spoiled.uploads(bucket, ""),
         lambda: spoiled.delete(bucket, ["a/y"]),
     ):
-        proxy.faults[:] = [("", fault)]
+        proxy.script(Rule(act=act))
         call()
-        assert proxy.faults == []
-    proxy.faults[:] = [("", fault)]
+        assert len(proxy.spoiled) == 1
+    proxy.script(Rule(act=act))
     assert spoiled.get(bucket, "a/x", max_bytes=10) == b"data"
 
 
-def test_failures_that_stay(spoiled: S3Store, bucket: str, proxy: Proxy) -> None:
-    proxy.faults[:] = [("", answering(503, SLOW_DOWN))] * 10
+def test_failures_that_stay(spoiled: S3Store, bucket: str, proxy: S3Proxy) -> None:
+    proxy.script(Rule(act=SLOW_DOWN, count=10))
     with pytest.raises(StoreUnavailable, match="SlowDown"):
         spoiled.create_upload(bucket, "x", "video/mp4")
-    assert len(proxy.faults) == 10 - 4
+    assert len(proxy.spoiled) == 4
 
 
-def test_something_else_than_s3(spoiled: S3Store, bucket: str, proxy: Proxy) -> None:
-    page = answering(200, b"<html>router log in", "text/html")
-    proxy.faults[:] = [("", page)] * 4
+def test_something_else_than_s3(spoiled: S3Store, bucket: str, proxy: S3Proxy) -> None:
+    proxy.script(Rule(act=Answer(200, b"<html>router log in", "text/html"), count=4))
     with pytest.raises(StoreUnavailable, match="MINIO_ENDPOINT"):
         list(spoiled.list(bucket, ""))
 
 
-def test_a_body_that_breaks_off_is_read_again(spoiled: S3Store, bucket: str, proxy: Proxy) -> None:
-    def break_off(relay: Relay, body: bytes) -> None:
-        status, headers, data = relay.forward(body)
-        relay.send_response(status)
-        relay.send_header("Content-Length", headers["Content-Length"])
-        relay.end_headers()
-        relay.wfile.write(data[: len(data) // 2])
-        relay.close_connection = True
-
+def test_a_body_that_breaks_off_is_read_again(
+    spoiled: S3Store, bucket: str, proxy: S3Proxy
+) -> None:
     spoiled.put(bucket, "x", b"0123456789" * 1000, "text/plain")
-    proxy.faults[:] = [("GET", break_off)]
+    proxy.script(Rule(act=Cut(), call="^GET"))
     assert spoiled.get(bucket, "x", max_bytes=10_000) == b"0123456789" * 1000
-    assert proxy.faults == []
+    assert len(proxy.spoiled) == 1
 
 
 # --- completing an upload ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    "faults",
-    [
-        [("POST", losing_the_answer)],
-        [("POST", losing_the_answer), ("POST", answering(404, NO_UPLOAD))],
-        [("POST", error_in_200)],
-        [("POST", answering(503, SLOW_DOWN))],
-    ],
+    "acts",
+    [[Reset(after=True)], [Reset(after=True), NO_UPLOAD], [ERROR_IN_200], [SLOW_DOWN]],
     ids=["answer lost", "answer lost, upload gone", "error in 200", "SlowDown"],
 )
 def test_completing_survives(
-    spoiled: S3Store, bucket: str, proxy: Proxy, faults: list[tuple[str, Fault]]
+    spoiled: S3Store, bucket: str, proxy: S3Proxy, acts: list[Act]
 ) -> None:
     upload_id = spoiled.create_upload(bucket, "x.mp4", "video/mp4")
     parts = [spoiled.put_part(bucket, "x.mp4", upload_id, 3, b"media")]
-    proxy.faults[:] = faults
+    proxy.script(*(Rule(act=act, call="^POST", first=n) for n, act in enumerate(acts, 1)))
     info = spoiled.complete_upload(bucket, "x.mp4", upload_id, parts)
-    assert proxy.faults == []
+    assert [act for _, act in proxy.spoiled] == acts
     assert info.size_bytes == 5
     assert spoiled.get(bucket, "x.mp4", max_bytes=5) == b"media"
 
 
 def test_an_upload_that_is_gone_with_another_object_there(
-    spoiled: S3Store, bucket: str, proxy: Proxy
+    spoiled: S3Store, bucket: str, proxy: S3Proxy
 ) -> None:
     spoiled.put(bucket, "x.mp4", b"other", "video/mp4")  # of the same size, but not of parts
     upload_id = spoiled.create_upload(bucket, "x.mp4", "video/mp4")
     parts = [spoiled.put_part(bucket, "x.mp4", upload_id, 1, b"media")]
-    proxy.faults[:] = [("POST", answering(404, NO_UPLOAD))]
+    proxy.script(Rule(act=NO_UPLOAD, call="^POST"))
     with pytest.raises(ObjectMissing):
         spoiled.complete_upload(bucket, "x.mp4", upload_id, parts)
 
 
-def test_the_size_is_checked(spoiled: S3Store, bucket: str, proxy: Proxy) -> None:
+def test_the_size_is_checked(spoiled: S3Store, bucket: str, proxy: S3Proxy) -> None:
     upload_id = spoiled.create_upload(bucket, "x.mp4", "video/mp4")
     parts = [spoiled.put_part(bucket, "x.mp4", upload_id, 1, b"media")]
-
-    def smaller(relay: Relay, body: bytes) -> None:
-        status, headers, data = relay.forward(body)
-        relay.answer(status, {**headers, "Content-Length": "4"}, data)
-
-    proxy.faults[:] = [("HEAD", smaller)]
+    proxy.script(Rule(act=Length(4), call="^HEAD"))
     with pytest.raises(StoreError, match="4 bytes where its parts have 5"):
         spoiled.complete_upload(bucket, "x.mp4", upload_id, parts)
 
