@@ -12,7 +12,7 @@ from tests.faults.loop import LoopThread
 
 _CHUNK = 1 << 16
 # Closing with this set sends RST, as the end of a machine does, where FIN is a polite goodbye.
-_NO_LINGER = struct.pack("ii", 1, 0)
+NO_LINGER = struct.pack("ii", 1, 0)
 _CONNECT_S = 5.0
 # A narrow way is one in pieces, so that it can be widened at any time.
 _STEP_S = 0.05
@@ -197,7 +197,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
     plug = writer.get_extra_info("socket")
     if plug is not None and not writer.is_closing():
         with suppress(OSError):
-            plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
     writer.transport.abort()
 
 

@@ -1,15 +1,18 @@
 """A web server that fails as it is told to, file by file, request by request."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import SO_LINGER, SOL_SOCKET
 from threading import Thread
 from time import sleep
 from typing import Any, TypeVar
 
 from pipeline.source import WebRules, WebSource
+from tests.faults.relay import NO_LINGER
 
 Served = TypeVar("Served", bound="Unreliable")
 
@@ -17,8 +20,8 @@ Served = TypeVar("Served", bound="Unreliable")
 class Unreliable:
     """Serves ``folder``. ``acts``: what becomes of each request for a file, the last one for ever:
     ``well``, a status, ``short`` (less than promised), ``cut`` (the first half, promised so),
-    ``html``, ``empty``, ``whole`` (Range is ignored), ``slow`` (a byte now and then), or
-    ``to:URL``. ``asked``: requests by file.
+    ``html``, ``empty``, ``whole`` (Range is ignored), ``slow`` (a byte now and then), ``reset``
+    (of the connection), ``wait:SECONDS`` (then well), or ``to:URL``. ``asked``: requests by file.
     """
 
     def __init__(self, folder: Path, acts: Mapping[str, Sequence[str]]) -> None:
@@ -35,19 +38,32 @@ class Unreliable:
         self.asked[name] += 1
         return acts[number]
 
+    def read(self, name: str) -> bytes | None:
+        """What is served under this name."""
+        path = self.folder / name
+        return path.read_bytes() if path.is_file() else None
+
+    def refusal(self, name: str, query: str) -> int:
+        """The status with which this is refused; 0 if it is not."""
+        return 0
+
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Any
 
     def do_GET(self) -> None:
-        folder: Unreliable = self.server.unreliable
-        name = self.path.lstrip("/").partition("?")[0]
-        act = folder.act(name)
-        path = folder.folder / name
-        data = path.read_bytes() if path.is_file() else b""
+        served: Unreliable = self.server.unreliable
+        name, _, query = self.path.lstrip("/").partition("?")
+        act = served.act(name)
+        found = served.read(name)
+        data = found or b""
+        if act.startswith("wait:"):
+            sleep(float(act.removeprefix("wait:")))
         if act.isdigit():
             self.answer(int(act), b"no")
+        elif status := served.refusal(name, query):
+            self.answer(status, b"no")
         elif act.startswith("to:"):
             self.answer(302, b"", Location=act.removeprefix("to:"))
         elif act == "html":
@@ -61,7 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(200, data[: len(data) // 2])
         elif act == "slow":
             self.dribble(data)
-        elif not path.is_file():
+        elif act == "reset":
+            self.reset()
+        elif found is None:
             self.answer(404, b"no")
         elif "Range" in self.headers and act != "whole":
             first, last = map(int, self.headers["Range"].removeprefix("bytes=").split("-"))
@@ -69,6 +87,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.answer(206, data[first : last + 1], **{"Content-Range": told})
         else:
             self.answer(200, data)
+
+    def reset(self) -> None:
+        self.connection.setsockopt(SOL_SOCKET, SO_LINGER, NO_LINGER)
+        # The server itself would say good-bye first.
+        os.close(self.connection.detach())
+        self.close_connection = True
 
     def dribble(self, body: bytes) -> None:
         self.send_response(200)
