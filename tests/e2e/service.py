@@ -139,25 +139,34 @@ class Service:
 
         Returns when another is there.
         """
-        before = self._actors(actor)
+        title = rf"ray::{actor}\b"
+        before = self.processes(title)
         os.kill(min(before), signal.SIGKILL)
         give_up = time.monotonic() + READY_S
-        while not self._actors(actor) - before:
+        while not self.processes(title) - before:
             assert time.monotonic() < give_up, f"{actor} was not started again"
             time.sleep(0.05)
 
-    def _actors(self, actor: str) -> set[int]:
-        """Ray names a process after its actor and, while it is in a call, the method."""
-        title = re.compile(rf"ray::{actor}\b")
+    def processes(self, title: str) -> set[int]:
+        """Those of this service whose command line begins with ``title``, a regular expression.
+
+        Ray names a process after its actor and, while it is in a call, the method.
+        """
+        wanted = re.compile(title)
         found = set()
         for process in psutil.process_iter():
             with suppress(psutil.Error, ProcessLookupError):
-                # The driver leads the session.
-                if os.getsid(process.pid) == self.pid and title.match(
+                # What was started first leads the session, also when it is gone.
+                if os.getsid(process.pid) == self.pid and wanted.match(
                     " ".join(process.cmdline()).strip()
                 ):
                     found.add(process.pid)
         return found
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process that was started is."""
+        return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
         """SIGKILL to the process that was started; the rest must end by itself."""
