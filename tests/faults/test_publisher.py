@@ -10,7 +10,7 @@ import pytest
 from pipeline.media.playlist import MediaPlaylist, parse
 from pipeline.stores.objects_folder import FolderStore
 from tests.faults.origin import BucketTarget, web_origin
-from tests.faults.publisher import Channel, Publisher, Run, Script
+from tests.faults.publisher import Channel, End, Publisher, Run, Script
 
 SEGMENTS, SEGMENT_S = 5, 2.0
 
@@ -98,7 +98,7 @@ def test_a_window_slides_and_what_left_it_is_deleted_later(playlist: Path) -> No
 
 
 @pytest.mark.parametrize("end", ["silence", "gone"])
-def test_other_ends(playlist: Path, end: str) -> None:
+def test_other_ends(playlist: Path, end: End) -> None:
     target = Files()
     channel = Channel(target, "k", Script(runs=(Run(playlist=playlist, end=end),), already=3))
     channel.step()
@@ -209,7 +209,9 @@ def test_signed_urls_change_and_expire(playlist: Path, unsigned: Callable[[str],
 
         def look() -> list[str]:
             found = parsed(httpx.get(origin.url("k")).content)
-            uris = [found.segments[0].init.uri, *(segment.uri for segment in found.segments)]
+            init = found.segments[0].init
+            assert init is not None
+            uris = [init.uri, *(segment.uri for segment in found.segments)]
             return [f"{origin.origin}/k/{uri}" for uri in uris]
 
         first, second = look(), look()

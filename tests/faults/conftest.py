@@ -1,0 +1,5 @@
+"""Streams for the fault tests."""
+
+from tests.media_fixtures import clips
+
+__all__ = ["clips"]

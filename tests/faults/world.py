@@ -1,0 +1,66 @@
+"""A service whose servers are behind ways that can fail, and what is left of it."""
+
+import secrets
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.e2e.service import Service
+from tests.e2e.world import World
+from tests.faults.judge import left_in_bucket, live_actors, temporary_files
+from tests.faults.kills import Trouble, kill
+from tests.faults.servers import Servers
+
+
+class FaultyService(Service):
+    """``vodray up`` over ``servers``. What it writes for a while is below ``temporary``."""
+
+    def __init__(self, folder: Path, servers: Servers, **variables: str) -> None:
+        self.servers = servers
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+        self.ray_token = secrets.token_hex(32)
+        given = {
+            "TMPDIR": str(self.temporary),
+            # Not below it: paths of sockets have to be short.
+            "RAY_TMPDIR": "/tmp",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self.ray_token,
+        }
+        super().__init__(folder, **given, **servers.variables, **variables)
+
+    def world(self) -> World:
+        """It, seen past the ways: faults are for the service, not for who judges it."""
+        return World(self.endpoints | self.servers.directly)
+
+    def trouble(self, seed: int = 0) -> Trouble:
+        return Trouble(service=self, relays=self.servers.relays, seed=seed)
+
+    def actors(self) -> Counter[str]:
+        """Those that live or are about to, by class."""
+        return live_actors(self.endpoints["ray_dashboard"], self.ray_token)
+
+    def left_behind(self, idle: Counter[str]) -> list[str]:
+        """What should not be there once all recordings are final. ``idle``: ``actors`` of the
+        service when it had nothing to do."""
+        left = left_in_bucket(self.servers.store, self.endpoints["bucket"])
+        left += [f"actor {name} ({number})" for name, number in (self.actors() - idle).items()]
+        return left + temporary_files(self.temporary)
+
+
+@contextmanager
+def faulty_service(folder: Path, **variables: str) -> Iterator[FaultyService]:
+    """It runs inside, with all its servers up, and must stop by itself behind."""
+    with Servers(folder) as servers:
+        service = FaultyService(folder, servers, **variables)
+        try:
+            service.start()
+            yield service
+            for relay in servers.relays.values():
+                relay.up()
+            if service.is_running:
+                service.stop()
+        finally:
+            if service.endpoints:
+                kill(service, "everything")
