@@ -84,7 +84,12 @@ def _mortal() -> list[str]:
 
 
 class Service:
-    """``vodray up``, which may be stopped, killed and started again over the same data."""
+    """``vodray up``, which may be stopped, killed and started again over the same data.
+
+    ``port``: 0 is another one at each start.
+    """
+
+    port = 0
 
     def __init__(self, folder: Path, **variables: str) -> None:
         self.data_dir = folder / "data"
@@ -102,7 +107,7 @@ class Service:
         """Returns the endpoints once ``ready`` was printed."""
         written = self.data_dir / "endpoints.json"
         written.unlink(missing_ok=True)
-        options = ("--data-dir", self.data_dir, "--port", "0", "--num-cpus", "2")
+        options = ("--data-dir", self.data_dir, "--port", str(self.port), "--num-cpus", "2")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*_mortal(), *_COMMAND, "up", *options],

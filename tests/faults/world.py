@@ -2,15 +2,21 @@
 
 import secrets
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
+import httpx
+
+from serve_app.embedded.service import free_ports
 from tests.e2e.service import Service
-from tests.e2e.world import World
+from tests.e2e.world import Broadcast, Json, World, eventually
 from tests.faults.judge import left_in_bucket, live_actors, temporary_files
 from tests.faults.kills import Trouble, kill
 from tests.faults.servers import Servers
+
+T = TypeVar("T")
 
 
 class FaultyService(Service):
@@ -20,6 +26,8 @@ class FaultyService(Service):
         self.servers = servers
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
+        # Whoever looks at it finds it again after a restart.
+        (self.port,) = free_ports(1)
         self.ray_token = secrets.token_hex(32)
         given = {
             "TMPDIR": str(self.temporary),
@@ -47,6 +55,39 @@ class FaultyService(Service):
         left = left_in_bucket(self.servers.store, self.endpoints["bucket"])
         left += [f"actor {name} ({number})" for name, number in (self.actors() - idle).items()]
         return left + temporary_files(self.temporary)
+
+
+def announce(live: Broadcast, event: str, *, within_s: float = 120.0, **more: object) -> None:
+    """As the platform does: the same webhook again until it is taken."""
+
+    def told() -> bool:
+        answer = live.world.webhook(event, live.stream_id, live.key, **more)
+        assert answer.status_code in (200, 500, 502, 503, 504), answer.text
+        return answer.status_code == 200
+
+    eventually(_patient(told, otherwise=False), within_s=within_s)
+
+
+def outcome(live: Broadcast, *, within_s: float) -> list[Json]:
+    """All recordings of the stream once they are final, however often nobody answers."""
+
+    def look() -> list[Json]:
+        found = live.world.recordings(live.stream_id)
+        return found if all(r["status"] in ("completed", "failed") for r in found) else []
+
+    return eventually(_patient(look, otherwise=[]), within_s=within_s)
+
+
+def _patient(look: Callable[[], T], *, otherwise: T) -> Callable[[], T]:
+    """``otherwise`` where the service cannot be asked, or says that it cannot answer."""
+
+    def answer() -> T:
+        try:
+            return look()
+        except (httpx.HTTPError, ValueError, KeyError):
+            return otherwise
+
+    return answer
 
 
 @contextmanager
