@@ -15,12 +15,12 @@ from uuid import UUID
 import ray
 import structlog
 
-from actors import names, pool
+from actors import alone, names, pool
+from actors.capture_process import CaptureActor
 from actors.faults import actor_errors
 from actors.kafka_service import KafkaActor
 from actors.reconciler import ReconcilerActor
 from actors.recording import pool_slots, submit_to_pool
-from actors.supervisor import Supervisor
 from pipeline.errors import WorkerLost
 from pipeline.model import EventKind, Origin, Recording, StreamEvent
 from pipeline.settings import Settings
@@ -39,12 +39,13 @@ class Client:
     """What the HTTP service asks of the actors. Needs a Ray that ``start`` was called on."""
 
     async def poke(self, recordings: Collection[UUID] = ()) -> None:
-        """Say that there is news, maybe about recordings that run. Never fails: the reconciler and
-        the supervisors look by themselves as well."""
-        try:
-            _actor(names.RECONCILER).poke.remote(recordings)
-        except WorkerLost as error:
-            log.warning("poke_failed", error=str(error))
+        """Say that there is news, maybe about recordings that run. Never fails: they look by
+        themselves as well."""
+        for name in (names.CAPTURE, names.RECONCILER):
+            try:
+                _actor(name).poke.remote(recordings)
+            except WorkerLost as error:
+                log.warning("poke_failed", error=str(error))
 
     async def check_workers(self) -> None:
         """Raise ``WorkerLost`` unless at least one worker answers."""
@@ -56,6 +57,7 @@ class Client:
 def start(settings: Settings) -> None:
     """Start the actors that every recording needs, unless the cluster has them already."""
     _start_pool(settings, detached=True)
+    CaptureActor.options(**_service(names.CAPTURE)).remote(settings)
     ReconcilerActor.options(**_service(names.RECONCILER)).remote(settings)
     if settings.kafka_brokers:
         KafkaActor.options(**_service(names.KAFKA)).remote(
@@ -67,7 +69,7 @@ def stop(grace_s: float = 2.5) -> None:
     """End the actors. Recordings go on where they were when ``start`` is called again."""
     with contextlib.suppress(WorkerLost, ray.exceptions.RayError):
         ray.get(_actor(names.KAFKA).stop.remote(), timeout=grace_s)
-    for name in (names.KAFKA, names.RECONCILER, names.POOL):
+    for name in (names.KAFKA, names.CAPTURE, names.RECONCILER, names.POOL):
         try:
             ray.kill(_actor(name), no_restart=True)
         except WorkerLost:
@@ -110,18 +112,18 @@ async def record_alone(
         )
     )
     assert accepted.recording_id is not None
-    supervisor = Supervisor(
+    recording = alone.record_alone(
         accepted.recording_id,
         catalog=catalog,
         results=results,
         bucket=bucket,
-        sources=lambda _: [source],
+        sources=[source],
         submit=submit_to_pool,
         slots=await pool_slots(),
         settings=settings,
-        follow=follow,
+        may_grow=follow,
     )
-    work = asyncio.ensure_future(supervisor.run())
+    work = asyncio.ensure_future(recording)
     try:
         while not work.done():
             await asyncio.wait({work}, timeout=_PROGRESS_EVERY_S)

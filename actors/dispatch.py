@@ -1,19 +1,21 @@
 """Chunks of one recording on their way to workers and back into the ledger."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import structlog
 
 from actors.fair_queue import Urgency
-from pipeline.errors import JobIsPoison, VodrayError
+from actors.loops import backoff
+from pipeline.errors import JobIsPoison, SourceError, StoreError, VodrayError
 from pipeline.jobs import Answer, ChunkJob, Job
 from pipeline.load import references, source_limits
 from pipeline.media.layout import part_number
 from pipeline.model import ChunkRecord, ChunkSpec, Upload
 from pipeline.settings import Settings
-from pipeline.source import Source
+from pipeline.staging import URL_LIFETIME_S, Locates, staging_prefix
 from pipeline.steps import lost_chunk
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
@@ -22,20 +24,14 @@ from pipeline.transfer import TransferLimits
 Submit = Callable[[Job, str, Urgency], Awaitable[Answer]]
 
 RENDITION = "source"
-# A job may wait in the queue for long, and its addresses must still be valid when it runs.
-URL_LIFETIME_S = 24 * 3600
 _MAX_PART_BYTES = 5 * 2**30  # of S3
 _STORE_LIMITS = TransferLimits(
     timeout_s=120.0, attempts=5, retry_delay_s=1.0, max_bytes=_MAX_PART_BYTES
 )
-_JOB_ATTEMPTS = 3
-_RETRY_DELAY_S = 1.0
+# So long may what is ours be away before a recording is given up by those who work on it.
+OUTAGE_S = 3600.0
 
 log = structlog.get_logger()
-
-
-def staging_prefix(recording_id: UUID) -> str:
-    return f".vodray/{recording_id}/"
 
 
 def store_limits() -> TransferLimits:
@@ -43,26 +39,51 @@ def store_limits() -> TransferLimits:
 
 
 async def submit_patiently(submit: Submit, job: Job, recording: str, urgency: Urgency) -> Answer:
-    """Submit, and again where another try can help."""
-    for attempt in range(1, _JOB_ATTEMPTS + 1):
+    """Submit, and again while what is ours is away. What the source lacks is raised at once."""
+    give_up = time.monotonic() + OUTAGE_S
+    for pause_s in backoff():
         try:
             return await submit(job, recording, urgency)
         except VodrayError as error:
-            if not error.retry or attempt == _JOB_ATTEMPTS:
+            is_over = isinstance(error, SourceError) or time.monotonic() >= give_up
+            if not error.retry or is_over:
                 raise
-            log.warning("job_retried", recording=recording, attempt=attempt, error=str(error))
-            await asyncio.sleep(_RETRY_DELAY_S * attempt)
+            log.warning("job_retried", recording=recording, error=str(error))
+        await asyncio.sleep(pause_s)
+    raise AssertionError("unreachable")
+
+
+async def source_answers(probe: Callable[[], object], settings: Settings) -> bool:
+    """Wait until the source's server answers anything; False if it was away when it was asked
+    first, so that a failure before was its own.
+
+    ``probe`` blocks, and raises as ``Source.read_playlist`` does. A server that is not ours is
+    waited for as long as a stream that has stalled.
+    """
+    begin = time.monotonic()
+    stall_s = settings.stall_timeout.total_seconds()
+    for attempt, pause_s in enumerate(backoff()):
+        try:
+            await asyncio.to_thread(probe)
+            return attempt == 0
+        except (SourceError, StoreError) as error:
+            patience_s = stall_s if isinstance(error, SourceError) else OUTAGE_S
+            if not error.retry or time.monotonic() - begin >= patience_s:
+                return True
+        await asyncio.sleep(pause_s)
     raise AssertionError("unreachable")
 
 
 class Dispatcher:
-    """Turns chunk specs into finished ledger entries, a bounded number at a time."""
+    """Turns chunk specs into finished ledger entries, a bounded number at a time. ``probe``: see
+    ``source_answers``."""
 
     def __init__(
         self,
         recording_id: UUID,
         *,
-        source: Source,
+        addresses: Locates,
+        probe: Callable[[], object],
         results: ObjectStore,
         bucket: str,
         upload: Upload,
@@ -72,7 +93,8 @@ class Dispatcher:
         in_flight: int,
     ) -> None:
         self._id = recording_id
-        self._source, self._results, self._bucket, self._upload = source, results, bucket, upload
+        self._addresses, self._probe = addresses, probe
+        self._results, self._bucket, self._upload = results, bucket, upload
         self._catalog, self._submit, self._settings = catalog, submit, settings
         self._room = asyncio.Semaphore(in_flight)
         self.finished: dict[int, ChunkRecord] = {}
@@ -81,12 +103,7 @@ class Dispatcher:
     async def make(self, chunk: ChunkSpec, urgency: Urgency) -> ChunkRecord:
         """Have a worker make the chunk and write it into the ledger."""
         async with self._room:
-            job = await asyncio.to_thread(self._job, chunk)
-            try:
-                answer = await submit_patiently(self._submit, job, str(self._id), urgency)
-            except JobIsPoison as error:
-                answer = lost_chunk(chunk, str(error))
-            assert isinstance(answer, ChunkRecord)
+            answer = await self._made(chunk, urgency)
             await self._catalog.finish_chunk(self._id, RENDITION, answer)
         self.resume(chunk, answer)
         log.info(
@@ -99,6 +116,23 @@ class Dispatcher:
         )
         return answer
 
+    async def _made(self, chunk: ChunkSpec, urgency: Urgency) -> ChunkRecord:
+        """Once more where segments were not to be had from a server that fails, or as soon as it
+        answers again: it is asked for the playlist whether it is the segment or the server."""
+        is_last = False
+        while True:
+            job = await asyncio.to_thread(self._job, chunk)
+            try:
+                answer = await submit_patiently(self._submit, job, str(self._id), urgency)
+            except JobIsPoison as error:
+                return lost_chunk(chunk, str(error))
+            assert isinstance(answer, ChunkRecord)
+            missing = answer.report["unavailable"]
+            if not missing or is_last:
+                return answer
+            log.warning("chunk_again", recording=str(self._id), chunk=chunk.index, missing=missing)
+            is_last = await source_answers(self._probe, self._settings)
+
     def resume(self, chunk: ChunkSpec, record: ChunkRecord) -> None:
         """The ledger has it."""
         self.finished[chunk.index] = record
@@ -109,7 +143,7 @@ class Dispatcher:
         number = part_number(chunk.index)
         return ChunkJob(
             chunk=chunk,
-            urls={ref: self._source.url(ref) for ref in references(chunk.every_segment())},
+            urls={ref: self._addresses.url(ref) for ref in references(chunk.every_segment())},
             part_number=number,
             # The first chunk shares part 1 with the head, which is known last.
             part_url=None

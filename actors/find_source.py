@@ -8,17 +8,16 @@ from uuid import UUID
 
 import structlog
 
-from pipeline.begin import FIRST_SEGMENTS
 from pipeline.errors import (
+    Conflict,
     PlaylistInvalid,
     SourceError,
     SourceForbidden,
     SourceMissing,
     Unsupported,
 )
-from pipeline.follow import absolute
 from pipeline.media.playlist import MediaPlaylist
-from pipeline.model import ChunkSpec, Recording, Segment, Sound, Status, Stretch
+from pipeline.model import Opened, Recording, Segment, Sound, Status
 from pipeline.settings import Settings
 from pipeline.source import Presentation, SoundSource, Source, fingerprint, open_presentation
 from pipeline.stores.catalog import Catalog
@@ -37,7 +36,6 @@ class StartOfSound:
 
     sound: Sound
     source: Source
-    first: tuple[Segment, ...]
     next_sequence: int | None
     found: MediaPlaylist | None = None
     problem: str = ""
@@ -45,12 +43,12 @@ class StartOfSound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """``first``: the segments that the recording begins with, made absolute. ``next_sequence``:
-    the media sequence number to go on with, None if nothing more can come. ``found``: the playlist
-    as it was found: a live one has moved on since. ``dropped``: see ``Presentation``."""
+    """``ref``: where the source was found. ``next_sequence``: the media sequence number to go on
+    with, None if nothing more can come. ``found``: the playlist as it was found: a live one has
+    moved on since. ``dropped``: see ``Presentation``."""
 
+    ref: str
     source: Source
-    first: tuple[Segment, ...]
     next_sequence: int | None
     found: MediaPlaylist | None = None
     sounds: tuple[StartOfSound, ...] = ()
@@ -75,44 +73,56 @@ class SourceFinder:
         self._settings, self._follow, self._wait = settings, follow, wait
         self._recorded_before: dict[str, int] = {}
 
-    async def find(self, recording: Recording, planned: Sequence[ChunkSpec]) -> Start:
+    async def find(
+        self, recording: Recording, opened: Opened | None, taken: Sequence[Sequence[Segment]]
+    ) -> Start:
         """Wait for the stream. A recording that was begun goes on without it, if need be.
 
+        ``opened``: as it was found before; ``taken``: what was captured of each of its playlists.
         What an earlier recording of the stream holds is left out. Raises ``SourceError``.
         """
-        if not planned:
+        if opened is None or not taken:
             found = await self._wait_for_playlist(begun=None)
-            first = _first(found.playlist, found.source)
             return Start(
+                ref=found.source.ref,
                 source=found.source,
-                first=first,
-                next_sequence=first[0].sequence,
+                next_sequence=found.playlist.segments[0].sequence,
                 found=found.playlist,
                 sounds=tuple(map(_start_of, found.sounds)),
                 dropped=found.dropped,
             )
-        first = planned[0].main.segments[:FIRST_SEGMENTS]
-        # What is being finished is planned to its end.
-        if recording.status is Status.RECORDING and first:
+        # What is being finished is captured to its end.
+        if recording.status is Status.RECORDING and taken[0]:
             try:
-                found = await self._wait_for_playlist(begun=first[0].sequence)
+                found = await self._wait_for_playlist(begun=taken[0][0].sequence)
                 return Start(
+                    ref=opened.ref,
                     source=found.source,
-                    first=first,
-                    next_sequence=_behind([chunk.main for chunk in planned]),
-                    sounds=_sounds_behind(found, planned),
-                    dropped=found.dropped,
+                    next_sequence=_behind(taken[0]),
+                    sounds=_sounds_behind(found, opened.sounds, taken[1:]),
+                    dropped=opened.dropped,
                 )
             except SourceError as error:
                 log.warning("source_gone", recording=str(self._id), error=str(error))
         source = next(iter(self._sources(recording)))
-        return Start(source=source, first=first, next_sequence=None)
+        return Start(
+            ref=opened.ref,
+            source=source,
+            next_sequence=None,
+            sounds=tuple(
+                StartOfSound(sound=sound, source=source, next_sequence=None, found=_NOTHING_MORE)
+                for sound in opened.sounds
+            ),
+            dropped=opened.dropped,
+        )
 
     async def _wait_for_playlist(self, *, begun: int | None) -> Presentation:
         """``begun``: the first media sequence number that the recording has, if it has one."""
         begin = time.monotonic()
         while True:
             recording = await self._catalog.get(self._id)
+            if recording.status.is_final:
+                raise Conflict(f"The recording is {recording.status}")
             problem: SourceError | None = None
             for source in self._sources(recording):
                 try:
@@ -159,39 +169,32 @@ class SourceFinder:
         return replace(playlist, segments=new)
 
 
-def _first(playlist: MediaPlaylist, source: Source) -> tuple[Segment, ...]:
-    return tuple(absolute(s, source, {}) for s in playlist.segments[:FIRST_SEGMENTS])
-
-
 def _start_of(found: SoundSource) -> StartOfSound:
-    playlist = found.playlist
-    segments = playlist.segments if playlist else ()
+    segments = found.playlist.segments if found.playlist else ()
     return StartOfSound(
         sound=found.sound,
         source=found.source,
-        first=_first(playlist, found.source) if playlist else (),
         next_sequence=segments[0].sequence if segments else None,
-        found=playlist,
+        found=found.playlist,
         problem=found.problem,
     )
 
 
-def _sounds_behind(found: Presentation, planned: Sequence[ChunkSpec]) -> tuple[StartOfSound, ...]:
+def _sounds_behind(
+    found: Presentation, begun: Sequence[Sound], taken: Sequence[Sequence[Segment]]
+) -> tuple[StartOfSound, ...]:
     """Those that the recording began with, found again by name or else by place. One that is gone
     has ended."""
     by_name = {(s.sound.name, s.sound.language): s for s in reversed(found.sounds)}
     starts = []
-    for number, begun in enumerate(planned[0].audio):
-        assert begun.sound is not None
-        now = by_name.get((begun.sound.name, begun.sound.language))
+    for number, (sound, segments) in enumerate(zip(begun, taken, strict=True)):
+        now = by_name.get((sound.name, sound.language))
         now = now or (found.sounds[number] if number < len(found.sounds) else None)
-        behind = _behind([chunk.audio[number] for chunk in planned])
         starts.append(
             StartOfSound(
-                sound=begun.sound,
+                sound=sound,
                 source=now.source if now else found.source,
-                first=(),
-                next_sequence=behind,
+                next_sequence=_behind(segments),
                 found=None if now else _NOTHING_MORE,
                 problem="" if now else "its playlist is gone",
             )
@@ -199,9 +202,10 @@ def _sounds_behind(found: Presentation, planned: Sequence[ChunkSpec]) -> tuple[S
     return tuple(starts)
 
 
-def _behind(stretches: Sequence[Stretch]) -> int | None:
+def _behind(segments: Sequence[Segment]) -> int | None:
     """The media sequence number behind the last segment."""
-    last = next((s.segments[-1] for s in reversed(stretches) if s.segments), None)
+    # What stands for the end of a sound that was missing has no number.
+    last = next((s for s in reversed(segments) if s.uri or s.sequence), None)
     return last.sequence + 1 if last else None
 
 

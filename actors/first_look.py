@@ -6,8 +6,7 @@ import structlog
 
 from actors.dispatch import Submit, submit_patiently
 from actors.fair_queue import Urgency
-from actors.find_source import Start
-from pipeline.begin import Seen, align, look_job
+from pipeline.begin import FIRST_SEGMENTS, Seen, align, look_job
 from pipeline.errors import (
     JobIsPoison,
     MediaInvalid,
@@ -19,7 +18,7 @@ from pipeline.errors import (
 from pipeline.media.remux import FirstLook
 from pipeline.model import Segment, Sound
 from pipeline.settings import Settings
-from pipeline.source import Source
+from pipeline.staging import Locates
 
 log = structlog.get_logger()
 
@@ -27,25 +26,21 @@ log = structlog.get_logger()
 class Looker:
     """Looks for one recording."""
 
-    def __init__(self, recording: str, submit: Submit, settings: Settings) -> None:
+    def __init__(
+        self, recording: str, *, submit: Submit, settings: Settings, addresses: Locates
+    ) -> None:
         self._recording, self._submit, self._settings = recording, submit, settings
+        self._addresses = addresses
 
-    async def look(self, start: Start) -> tuple[FirstLook, tuple[Sound, ...]]:
-        """The first segment that can be read tells. Raises ``SourceUnavailable`` if none can."""
-        main = await self._first(start.first, start.source)
-        sounds = [
-            await self._align(sound.sound, sound.first, sound.source, main)
-            for sound in start.sounds
-        ]
-        return main.look, tuple(sounds)
-
-    async def _first(self, segments: Sequence[Segment], source: Source) -> Seen:
+    async def look(self, segments: Sequence[Segment], ref: str) -> Seen:
+        """The first segment that can be read tells. Raises ``SourceUnavailable`` if none of those
+        at the beginning of the playlist ``ref`` can."""
         problem: VodrayError = SourceUnavailable("no segment is listed")
-        for segment in segments:
+        for segment in segments[:FIRST_SEGMENTS]:
             if segment.is_gap:
                 problem = MediaInvalid(segment.gap_reason or "it is marked as missing (EXT-X-GAP)")
                 continue
-            job = look_job(segment, source, self._settings)
+            job = look_job(segment, self._addresses, self._settings)
             try:
                 answer = await submit_patiently(self._submit, job, self._recording, Urgency.LIVE)
             except (MediaInvalid, SourceMissing, SourceUnavailable, JobIsPoison) as error:
@@ -54,14 +49,13 @@ class Looker:
             assert isinstance(answer, FirstLook)
             return Seen(segment=segment, look=answer)
         raise SourceUnavailable(
-            f"None of the first segments of {source.ref} can be read: {problem.message}"
+            f"None of the first segments of {ref} can be read: {problem.message}"
         )
 
-    async def _align(
-        self, sound: Sound, segments: Sequence[Segment], source: Source, main: Seen
-    ) -> Sound:
+    async def align(self, sound: Sound, segments: Sequence[Segment], main: Seen) -> Sound:
+        """The sound with the form and the shift that its first segments show."""
         try:
-            aligned = align(sound, await self._first(segments, source), main)
+            aligned = align(sound, await self.look(segments, sound.name), main)
         except SourceError as error:
             log.warning("sound_unreadable", recording=self._recording, error=str(error))
             return sound

@@ -6,6 +6,7 @@ NAMESPACE = "vodray"
 POOL = "vodray:pool"
 RECONCILER = "vodray:reconciler"
 KAFKA = "vodray:kafka"
+CAPTURE = "vodray:capture"
 
 
 def supervisor(recording_id: UUID) -> str:

@@ -15,9 +15,7 @@ import structlog
 
 from actors.dispatch import (
     RENDITION,
-    URL_LIFETIME_S,
     Submit,
-    staging_prefix,
     store_limits,
     submit_patiently,
 )
@@ -46,6 +44,7 @@ from pipeline.media import hls
 from pipeline.media.filler import Blank
 from pipeline.media.layout import Joined
 from pipeline.model import ByteRange, ChunkRecord, Part, Recording, Rendition, Sound, Upload
+from pipeline.staging import URL_LIFETIME_S, staging_prefix
 from pipeline.stores.catalog import Completion
 from pipeline.stores.objects import ObjectInfo, ObjectStore
 

@@ -74,6 +74,10 @@ class Reconciler:
     async def poke(self, recordings: Collection[UUID] = ()) -> None:
         """There is news, and what is about these recordings their supervisors should see now."""
         self._poked.set()
+        await self.wake(recordings)
+
+    async def wake(self, recordings: Collection[UUID]) -> None:
+        """There is more for the supervisors of these recordings."""
         for recording_id in recordings:
             if recording_id in self._running:
                 self._running[recording_id].handle.wake.remote()

@@ -7,6 +7,7 @@ from uuid import UUID
 import ray
 
 from actors import names
+from actors.dispatch import OUTAGE_S
 from actors.fair_queue import Urgency
 from actors.faults import actor_errors
 from actors.supervisor import Supervisor
@@ -27,7 +28,7 @@ class RecordingProcess:
     def __init__(self, settings: Settings) -> None:
         logs.configure(settings)
         self._settings = settings
-        self._catalog = make_catalog(settings)
+        self._catalog = make_catalog(settings, patience_s=OUTAGE_S)
         self._supervisor: Supervisor | None = None
 
     async def run(self, recording_id: UUID, last_try: bool = False) -> None:

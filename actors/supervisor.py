@@ -1,31 +1,39 @@
-"""The supervisor of one recording: finds the source, follows it, has chunks made, finishes.
+"""The supervisor of one recording: reads what is captured of its source, has chunks made, finishes.
 
 Everything that matters is in the catalogue: ``run`` on a recording that was begun before reads the
 ledger and does only what is missing. No media bytes come here.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from uuid import UUID
 
 import structlog
 
+from actors.captured import Captured
 from actors.claim import claim
-from actors.dispatch import RENDITION, Dispatcher, Submit
-from actors.fair_queue import Urgency
-from actors.find_source import SourceFinder, Sources, Start
+from actors.dispatch import RENDITION, Dispatcher, Submit, source_answers
+from actors.find_source import Sources
 from actors.first_look import Looker
-from actors.follow_source import Follower
+from actors.planner import Planner
 from actors.publish import Publisher, remove_everything
 from pipeline import plan
-from pipeline.errors import Conflict, SourceError, SourceUnavailable, VodrayError
-from pipeline.model import ChunkRecord, ChunkSpec, Recording, Sound, Upload
+from pipeline.errors import (
+    Conflict,
+    SourceError,
+    SourceMissing,
+    SourceUnavailable,
+    VodrayError,
+)
+from pipeline.model import ChunkRecord, ChunkSpec, Opened, Recording, Sound, Upload
 from pipeline.plan import PlanState
 from pipeline.settings import Settings
 from pipeline.source import Source
+from pipeline.staging import Addresses
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
 
@@ -36,10 +44,8 @@ log = structlog.get_logger()
 
 
 class Supervisor:
-    """Call ``run`` once. ``sources``: where to look for the playlist, asked until one is there.
-
-    ``follow``: whether a playlist without ENDLIST may still grow.
-    """
+    """Call ``run`` once. ``sources``: homes of the playlist, the first of which knows the addresses
+    of what it lists."""
 
     def __init__(
         self,
@@ -52,7 +58,6 @@ class Supervisor:
         submit: Submit,
         slots: int,
         settings: Settings,
-        follow: bool = True,
     ) -> None:
         self._id, self._catalog, self._results, self._bucket = (
             recording_id,
@@ -61,16 +66,8 @@ class Supervisor:
             bucket,
         )
         self._submit, self._slots = submit, slots
-        self._settings, self._follow = settings, follow
+        self._settings, self._sources = settings, sources
         self._woken = asyncio.Event()
-        self._finder = SourceFinder(
-            recording_id,
-            catalog=catalog,
-            sources=sources,
-            settings=settings,
-            follow=follow,
-            wait=self._wait,
-        )
 
     def wake(self) -> None:
         """Something about the recording has changed: look now."""
@@ -85,7 +82,9 @@ class Supervisor:
         if recording.status.is_final:
             return recording
         try:
-            return await self._record(recording)
+            while (done := await self._record(recording)) is None:
+                pass
+            return done
         except* Exception as group:  # noqa: BLE001 - told apart below
             error = _first(group)
         if isinstance(error, VodrayError):
@@ -97,77 +96,101 @@ class Supervisor:
             raise error
         return await self._give_up(f"Internal error: {type(error).__name__}: {error}")
 
-    async def _record(self, recording: Recording) -> Recording:
+    async def _record(self, recording: Recording) -> Recording | None:
+        """The recording once it is final; None if the stream is back meanwhile."""
         begin = time.monotonic()
         planned = list(await self._catalog.planned(self._id))
-        start, state = await self._start(recording, planned)
+        captured = Captured(self._id, catalog=self._catalog, wait=self._wait)
+        source = _Source(self._sources, captured)
+        addresses = Addresses(source, self._results, self._bucket)
+        state = await self._begin(captured, planned, addresses, source.probe)
         recording, upload = await claim(
-            recording,
+            await self._catalog.get(self._id),
             template=self._settings.object_name,
             catalog=self._catalog,
             results=self._results,
             bucket=self._bucket,
         )
-        dispatcher = await self._dispatcher(start.source, upload, planned)
-        follower = Follower(
+        dispatcher = await self._dispatcher(addresses, source.probe, upload, planned)
+        planner = Planner(
             self._id,
-            start=start,
+            captured=captured,
             state=state,
             planned=planned,
             dispatcher=dispatcher,
             catalog=self._catalog,
-            settings=self._settings,
-            may_grow=self._follow,
-            wait=self._wait,
         )
         async with asyncio.TaskGroup() as chunks:
-            for chunk in planned:
-                if chunk.index not in dispatcher.finished:
-                    follower.send(chunks, chunk, Urgency.BACKLOG)
-            await follower.follow(chunks)
-            await follower.wait_for_chunks()
+            await planner.run(chunks)
         records = [dispatcher.finished[chunk.index] for chunk in planned]
         try:
-            return await self._publish(recording, planned, records, upload, start, begin)
+            return await self._publish(recording, planned, records, upload, captured.opened, begin)
         except Conflict:
             recording = await self._catalog.get(self._id)
             if recording.status.is_final:
                 return recording
             log.info("stream_is_back", recording=str(self._id))
-            return await self._record(recording)
+            await self._wait(_RETRY_LOOK_S)
+            return None
 
-    async def _start(
-        self, recording: Recording, planned: Sequence[ChunkSpec]
-    ) -> tuple[Start, PlanState]:
-        """The source and the plan as if the recording had never been interrupted.
+    async def _begin(
+        self,
+        captured: Captured,
+        planned: Sequence[ChunkSpec],
+        addresses: Addresses,
+        probe: Callable[[], object],
+    ) -> PlanState:
+        """The plan as if the recording had never been interrupted.
 
         Segments that cannot be read yet are waited for as long as a stalled stream would be.
         """
+        looker = Looker(
+            str(self._id), submit=self._submit, settings=self._settings, addresses=addresses
+        )
         give_up = time.monotonic() + self._settings.stall_timeout.total_seconds()
-        while True:
-            start = await self._finder.find(recording, planned)
+        was_there = False
+        await captured.read()
+        if planned:
             try:
-                looker = Looker(str(self._id), self._submit, self._settings)
-                look, sounds = await looker.look(start)
-                if planned:
-                    return start, plan.resume(look.bytes_per_s, planned)
-                form = replace(look.form, in_band=self._settings.fills_gaps)
-                return start, plan.begin(look.anchor_s, look.bytes_per_s, sounds, form)
+                seen = await looker.look(planned[0].main.segments, captured.opened.ref)
+                return plan.resume(seen.look.bytes_per_s, planned)
             except SourceUnavailable:
-                if planned:
-                    return start, plan.resume(_UNKNOWN_BYTES_PER_S, planned)
-                recording = await self._catalog.get(self._id)
-                has_ended = recording.end_reason is not None or not self._follow
-                if has_ended or time.monotonic() >= give_up:
-                    raise
-            await self._wait(_RETRY_LOOK_S)
+                return plan.resume(_UNKNOWN_BYTES_PER_S, planned)
+        while True:
+            if captured.segments:
+                try:
+                    return await self._look(captured, looker)
+                except SourceUnavailable:
+                    is_over = captured.is_complete or time.monotonic() >= give_up
+                    if is_over and was_there:
+                        raise
+                was_there = await source_answers(probe, self._settings)
+                if not captured.is_complete:
+                    await self._wait(_RETRY_LOOK_S)
+            else:
+                await captured.wait_for_more()
+            await captured.read()
+
+    async def _look(self, captured: Captured, looker: Looker) -> PlanState:
+        main = await looker.look(captured.segments[0], captured.opened.ref)
+        sounds = [
+            await looker.align(sound, segments, main)
+            for sound, segments in zip(captured.opened.sounds, captured.segments[1:], strict=True)
+        ]
+        form = replace(main.look.form, in_band=self._settings.fills_gaps)
+        return plan.begin(main.look.anchor_s, main.look.bytes_per_s, sounds, form)
 
     async def _dispatcher(
-        self, source: Source, upload: Upload, planned: Sequence[ChunkSpec]
+        self,
+        addresses: Addresses,
+        probe: Callable[[], object],
+        upload: Upload,
+        planned: Sequence[ChunkSpec],
     ) -> Dispatcher:
         dispatcher = Dispatcher(
             self._id,
-            source=source,
+            addresses=addresses,
+            probe=probe,
             results=self._results,
             bucket=self._bucket,
             upload=upload,
@@ -187,7 +210,7 @@ class Supervisor:
         planned: Sequence[ChunkSpec],
         records: Sequence[ChunkRecord],
         upload: Upload,
-        start: Start,
+        opened: Opened,
         begin: float,
     ) -> Recording:
         """Raises ``Conflict`` if the stream has come back."""
@@ -203,8 +226,8 @@ class Supervisor:
         completion, report = await publisher.publish(
             records, upload, partial(self._catalog.mark_publishing, self._id)
         )
-        report["source"] = start.source.ref
-        report["dropped_streams"] += start.dropped
+        report["source"] = opened.ref
+        report["dropped_streams"] += opened.dropped
         report["profile"] = {"asked": recording.profile, "made": "copy"}
         report["timings_s"]["total"] = round(time.monotonic() - begin, 3)
         # The object is whole: whoever had to go on from here would find it.
@@ -236,6 +259,25 @@ class Supervisor:
         except TimeoutError:
             pass
         self._woken.clear()
+
+
+class _Source:
+    """Addresses by the recording's source as it is known when one is asked for."""
+
+    def __init__(self, sources: Sources, captured: Captured) -> None:
+        self._sources, self._captured = sources, captured
+
+    def url(self, ref: str) -> str:
+        return self._home().url(ref)
+
+    def probe(self) -> None:
+        """Raises ``SourceError``, ``StoreError`` unless its server answers with something."""
+        with contextlib.suppress(SourceMissing):
+            self._home().read_playlist()
+
+    def _home(self) -> Source:
+        assert self._captured.recording is not None
+        return next(iter(self._sources(self._captured.recording)))
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> Exception:

@@ -8,7 +8,7 @@ from pipeline.load import references, source_limits
 from pipeline.media.remux import FirstLook
 from pipeline.model import Segment, Sound
 from pipeline.settings import Settings
-from pipeline.source import Source
+from pipeline.staging import Locates
 from pipeline.timebase import nearest_turn
 
 # So many segments are looked at until one can be read.
@@ -19,7 +19,7 @@ _ONE_CLOCK_S = 10.0
 _TAIL_S = 10.0
 
 
-def look_job(segment: Segment, source: Source, settings: Settings) -> LookJob:
+def look_job(segment: Segment, source: Locates, settings: Settings) -> LookJob:
     """Tried once: where it cannot be read, the next segment is looked at."""
     return LookJob(
         segment=segment,

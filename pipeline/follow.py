@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from pipeline.errors import SourceForbidden
 from pipeline.media.playlist import MediaPlaylist
@@ -14,6 +15,8 @@ STALE_SEGMENTS = 3
 # More that is not listed any more is no window that slid: the numbers were set.
 MOST_MISSED_SEGMENTS = 1000
 _LIST_ABOVE_SEGMENTS = 20
+# More than a chunk may take to be full.
+LONG_WINDOW_S = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,20 @@ def _missed(next_sequence: int, playlist: MediaPlaylist) -> tuple[Segment, ...]:
         )
         for back in range(count, 0, -1)
     )
+
+
+def is_lasting(playlist: MediaPlaylist, ref: str) -> bool:
+    """Whether its segments will still be there, under the same addresses, when their chunk is full.
+
+    What the web serves may be signed anew at each reload. In a bucket, a playlist that only grows
+    keeps what it lists, and a long one keeps it for long.
+    """
+    if playlist.ended:
+        return True
+    if urlsplit(ref).scheme in ("http", "https"):
+        return False
+    length_s = sum(segment.duration_s for segment in playlist.segments)
+    return playlist.only_grows or length_s >= LONG_WINDOW_S
 
 
 def locate(segments: Sequence[Segment], source: Source) -> list[Segment]:

@@ -8,7 +8,7 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
 from functools import partial
 
-from pipeline.errors import MediaInvalid, SourceError
+from pipeline.errors import MediaInvalid, SourceError, SourceUnavailable
 from pipeline.media.decrypt import check_key, decrypt
 from pipeline.media.sniff import Kind, Media, identify, is_mp4
 from pipeline.model import ByteRange, InitSection, Segment, SegmentKey
@@ -30,12 +30,14 @@ def source_limits(settings: Settings) -> TransferLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """A segment with its bytes, or why there are none. ``init``: the bytes of its EXT-X-MAP."""
+    """A segment with its bytes, or why there are none. ``init``: the bytes of its EXT-X-MAP;
+    ``may_return``: its server fails or does not answer."""
 
     segment: Segment
     init: bytes = b""
     media: Media | None = None
     problem: str = ""
+    may_return: bool = False
     bytes_in: int = 0
 
 
@@ -73,7 +75,8 @@ class Loader:
             init = self._init(segment) if media.kind is Kind.MP4 else b""
             return Loaded(segment=segment, media=media, init=init, bytes_in=len(raw))
         except SourceError as error:
-            return Loaded(segment=segment, problem=error.message)
+            may_return = isinstance(error, SourceUnavailable)
+            return Loaded(segment=segment, problem=error.message, may_return=may_return)
 
     def _media(self, raw: bytes, key: SegmentKey | None) -> Media:
         if key is None:
@@ -90,7 +93,7 @@ class Loader:
         try:
             raw = self._share(init.uri, init.byte_range, None).result()
         except SourceError as error:
-            raise MediaInvalid(f"its init (EXT-X-MAP) cannot be had: {error.message}") from error
+            raise _cannot_be_had("init (EXT-X-MAP)", error) from error
         # Packagers leave it in clear more often than not, whatever the playlist says.
         if init.key is not None and not is_mp4(raw):
             own = segment.key.iv if segment.key else ""
@@ -103,7 +106,7 @@ class Loader:
         try:
             return check_key(self._share(key.uri, None, _KEY_LIMIT_BYTES).result())
         except SourceError as error:
-            raise MediaInvalid(f"its key cannot be had: {error.message}") from error
+            raise _cannot_be_had("key", error) from error
 
     def _share(self, uri: str, byte_range: ByteRange | None, limit: int | None) -> "Future[bytes]":
         resource = (uri, byte_range)
@@ -117,6 +120,11 @@ class Loader:
         if limit is not None:
             limits = replace(limits, max_bytes=limit)
         return fetch(self._urls[uri], byte_range=byte_range, limits=limits)
+
+
+def _cannot_be_had(what: str, error: SourceError) -> SourceError:
+    kind = SourceUnavailable if isinstance(error, SourceUnavailable) else MediaInvalid
+    return kind(f"its {what} cannot be had: {error.message}")
 
 
 def references(segments: Iterable[Segment]) -> set[str]:

@@ -287,6 +287,43 @@ class ChunkSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Opened:
+    """A source as it was found. ``ref``: where; ``sounds``: its playlists of sound alone, aligned
+    with nothing yet; ``dropped``: what it names besides, for people."""
+
+    ref: str
+    sounds: tuple[Sound, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceState:
+    """How far capturing a recording's source is. ``opened`` is None where nothing could be found,
+    and ``problem`` then says why.
+
+    ``is_complete``: nothing more comes; decided when ``last_start_at`` was the latest start that
+    was told (``Recording.last_start_at``): a later one opens the source again.
+    """
+
+    opened: Opened | None
+    is_complete: bool = False
+    last_start_at: datetime | None = None
+    problem: str = ""
+
+    def is_final_for(self, recording: Recording) -> bool:
+        return self.is_complete and self.last_start_at == recording.last_start_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Segments that were captured, in order, by playlist, the main one first: an entry of a
+    recording's log, numbered from 0 on. What it names can be read as long as it takes."""
+
+    number: int
+    segments: tuple[tuple[Segment, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """One uploaded part of a multipart upload, as the store answered it."""
 

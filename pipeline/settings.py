@@ -5,7 +5,9 @@ A value that cannot be used is refused at start with the variable's name. Secret
 """
 
 import re
+import tempfile
 from datetime import timedelta
+from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit
@@ -143,6 +145,9 @@ class Settings(BaseSettings):
     max_picture_pixels: int = Field(MAX_PICTURE_PIXELS, ge=1, le=2**31 - 1)
     max_packets: int = Field(MAX_PACKETS, ge=1, le=2**31 - 1)
     job_timeout: Duration = timedelta(minutes=15)
+
+    spool_dir: Path = Path(tempfile.gettempdir()) / "vodray-spool"
+    max_spool_bytes: Size = Field(4 * 2**30, ge=0, le=2**50)
 
     log_format: Literal["console", "json"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"

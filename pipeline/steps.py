@@ -12,7 +12,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from pipeline.errors import MediaInvalid
+from pipeline.errors import (
+    MediaInvalid,
+    ObjectMissing,
+    SourceError,
+    SourceMissing,
+    SourceUnavailable,
+    StoreError,
+    StoreUnavailable,
+)
 from pipeline.filling import fill_inside
 from pipeline.jobs import Address, ChunkJob, FillJob, JoinJob, LookJob, PosterJob
 from pipeline.load import Loaded, Loader
@@ -119,7 +127,9 @@ def make_chunk(job: ChunkJob, tools: Tools) -> ChunkRecord:
             store(job.staging_url, fragments.pieces, limits=job.store_limits)
             staging_key = job.staging_key
     timings.seconds["waiting"] -= timings.seconds["media"]
-    return fragments.record(part, staging_key, timings.seconds)
+    record = fragments.record(part, staging_key, timings.seconds)
+    away = [entry.segment.sequence for own in loaded for entry in own if entry.may_return]
+    return replace(record, report={**record.report, "unavailable": away})
 
 
 def lost_chunk(chunk: ChunkSpec, reason: str) -> ChunkRecord:
@@ -237,7 +247,15 @@ class _Timings:
 
 
 def _fetch(address: Address, limits: TransferLimits) -> bytes:
-    return fetch(address.url, byte_range=address.byte_range, limits=limits)
+    """What is ours. Raises ``StoreError``."""
+    try:
+        return fetch(address.url, byte_range=address.byte_range, limits=limits)
+    except SourceUnavailable as error:
+        raise StoreUnavailable(error.message) from error
+    except SourceMissing as error:
+        raise ObjectMissing(error.message) from error
+    except SourceError as error:
+        raise StoreError(error.message) from error
 
 
 def _decode_border(

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from actors.alone import record_alone
 from actors.fair_queue import Urgency
-from actors.supervisor import Supervisor
 from pipeline import steps
 from pipeline.jobs import Answer, ChunkJob, FillJob, Job, JoinJob, LookJob, PosterJob
 from pipeline.model import EventKind, Origin, Recording, StreamEvent
@@ -108,20 +108,19 @@ async def record(
     accepted = await catalog.accept(event)
     assert accepted.recording_id is not None
     pool = LocalPool(workers)
-    supervisor = Supervisor(
-        accepted.recording_id,
-        catalog=catalog,
-        results=store,
-        bucket=bucket,
-        sources=lambda _: [source],
-        submit=pool.submit,
-        slots=workers,
-        settings=settings,
-        follow=follow,
-    )
     started(catalog, accepted.recording_id)
     try:
-        recording = await supervisor.run()
+        recording = await record_alone(
+            accepted.recording_id,
+            catalog=catalog,
+            results=store,
+            bucket=bucket,
+            sources=[source],
+            submit=pool.submit,
+            slots=workers,
+            settings=settings,
+            may_grow=follow,
+        )
         report = dict(await catalog.report(recording.id) or {})
     finally:
         pool.close()

@@ -15,10 +15,13 @@ from pipeline.model import (
     ChunkRecord,
     ChunkSpec,
     EndReason,
+    Finding,
     Gap,
+    Opened,
     Progress,
     Recording,
     Rendition,
+    SourceState,
     Status,
     StreamEvent,
     Upload,
@@ -143,6 +146,28 @@ class Catalog(Protocol):
 
     async def report(self, recording_id: UUID) -> Mapping[str, Any] | None: ...
 
+    # --- source --------------------------------------------------------------------------------
+    async def to_capture(self) -> tuple[Recording, ...]:
+        """Unfinished recordings whose source may hold more than was captured, oldest first."""
+
+    async def open_source(self, recording_id: UUID, opened: Opened) -> None:
+        """It was found, and is not complete."""
+
+    async def close_source(
+        self, recording_id: UUID, last_start_at: datetime | None, problem: str = ""
+    ) -> None:
+        """Nothing more comes: see ``SourceState``."""
+
+    async def source_state(self, recording_id: UUID) -> SourceState | None:
+        """None until ``open_source`` or ``close_source``."""
+
+    async def add_finding(self, recording_id: UUID, finding: Finding) -> None:
+        """Raises ``Conflict`` if that number is another finding's already: somebody else captures
+        the same source."""
+
+    async def findings(self, recording_id: UUID, first: int = 0) -> tuple[Finding, ...]:
+        """From that number on."""
+
     # --- ledger: writing to that of a final recording is a ``Conflict`` --------------------------
     async def add_upload(self, recording_id: UUID, upload: Upload) -> None:
         """Replaces the rendition's upload, if there was one."""
@@ -160,7 +185,7 @@ class Catalog(Protocol):
     async def finished(self, recording_id: UUID, rendition: str) -> tuple[ChunkRecord, ...]: ...
 
     async def forget_ledger(self, recording_id: UUID) -> None:
-        """Drop uploads and chunks of a recording that is final."""
+        """Drop source, findings, uploads and chunks of a recording that is final."""
 
     # --- news ----------------------------------------------------------------------------------
     def changes(self) -> AsyncGenerator[UUID, None]:

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
-from pipeline.model import ChunkSpec, Gap, Progress, Rendition, StreamEvent
+from pipeline.model import ChunkSpec, Gap, Opened, Progress, Rendition, Segment, StreamEvent
 
 T = TypeVar("T")
 
@@ -54,7 +54,10 @@ def _storable_all(value: Any) -> Any:
 
 CHUNK: JsonColumn[ChunkSpec] = JsonColumn(ChunkSpec)
 EVENT: JsonColumn[StreamEvent] = JsonColumn(StreamEvent)
+FOUND: JsonColumn[tuple[tuple[Segment, ...], ...]] = JsonColumn(tuple[tuple[Segment, ...], ...])
 GAPS: JsonColumn[tuple[Gap, ...]] = JsonColumn(tuple[Gap, ...])
+OPENED: JsonColumn[Opened] = JsonColumn(Opened)
+SEGMENT: JsonColumn[Segment] = JsonColumn(Segment)
 PROGRESS: JsonColumn[Progress] = JsonColumn(Progress)
 RENDITIONS: JsonColumn[tuple[Rendition, ...]] = JsonColumn(tuple[Rendition, ...])
 REPORT: JsonColumn[dict[str, Any]] = JsonColumn(dict[str, Any])

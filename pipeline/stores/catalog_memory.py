@@ -12,8 +12,11 @@ from pipeline.model import (
     ChunkRecord,
     ChunkSpec,
     EndReason,
+    Finding,
+    Opened,
     Progress,
     Recording,
+    SourceState,
     Status,
     StreamEvent,
     Upload,
@@ -28,6 +31,8 @@ Fold = Callable[[Recording], Recording]
 
 @dataclass(slots=True)
 class _Ledger:
+    source: SourceState | None = None
+    findings: list[Finding] = field(default_factory=list)
     uploads: dict[str, Upload] = field(default_factory=dict)
     planned: dict[int, ChunkSpec] = field(default_factory=dict)
     finished: dict[tuple[str, int], ChunkRecord] = field(default_factory=dict)
@@ -177,6 +182,41 @@ class MemoryCatalog:
         if report is not None and after != before:
             self._reports[recording_id] = dict(report)
         return after
+
+    # --- source --------------------------------------------------------------------------------
+    async def to_capture(self) -> tuple[Recording, ...]:
+        def is_due(recording: Recording) -> bool:
+            state = self._ledger(recording.id).source
+            return not recording.publishing and not (state and state.is_final_for(recording))
+
+        return tuple(filter(is_due, await self.unfinished()))
+
+    async def open_source(self, recording_id: UUID, opened: Opened) -> None:
+        self._open_ledger(recording_id).source = SourceState(opened=opened)
+
+    async def close_source(
+        self, recording_id: UUID, last_start_at: datetime | None, problem: str = ""
+    ) -> None:
+        ledger = self._open_ledger(recording_id)
+        ledger.source = SourceState(
+            opened=ledger.source.opened if ledger.source else None,
+            is_complete=True,
+            last_start_at=last_start_at,
+            problem=problem,
+        )
+
+    async def source_state(self, recording_id: UUID) -> SourceState | None:
+        return self._ledger(recording_id).source
+
+    async def add_finding(self, recording_id: UUID, finding: Finding) -> None:
+        findings = self._open_ledger(recording_id).findings
+        if finding.number == len(findings):
+            findings.append(finding)
+        elif findings[finding.number : finding.number + 1] != [finding]:
+            raise Conflict(f"There is another finding {finding.number}")
+
+    async def findings(self, recording_id: UUID, first: int = 0) -> tuple[Finding, ...]:
+        return tuple(self._ledger(recording_id).findings[first:])
 
     # --- ledger --------------------------------------------------------------------------------
     async def add_upload(self, recording_id: UUID, upload: Upload) -> None:

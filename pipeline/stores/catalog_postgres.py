@@ -18,15 +18,18 @@ from pipeline.model import (
     ChunkRecord,
     ChunkSpec,
     EndReason,
+    Finding,
+    Opened,
     Progress,
     Recording,
+    SourceState,
     Status,
     StreamEvent,
     Upload,
 )
 from pipeline.stores import folds
 from pipeline.stores.catalog import Accepted, Completion, StateChange
-from pipeline.stores.catalog_json import CHUNK, EVENT, REPORT
+from pipeline.stores.catalog_json import CHUNK, EVENT, FOUND, OPENED, REPORT, storable
 from pipeline.stores.catalog_listener import ChangeListener
 from pipeline.stores.catalog_rows import (
     SQL,
@@ -34,9 +37,10 @@ from pipeline.stores.catalog_rows import (
     chunk_parameters,
     recording_from,
     recording_parameters,
+    source_from,
     upload_from,
 )
-from pipeline.stores.database import Database
+from pipeline.stores.database import PATIENCE_S, Database
 from pipeline.stores.migrations import migrate
 from pipeline.tasks import Attach, Create, Decision, LookAtSource, resolve
 
@@ -50,8 +54,15 @@ Fold = Callable[[Recording], Recording]
 class PostgresCatalog:
     """See ``Catalog``. Belongs to the event loop that opened it."""
 
-    def __init__(self, dsn: str, *, reconnect_window: timedelta, profile: str) -> None:
-        self._database = Database(dsn)
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        reconnect_window: timedelta,
+        profile: str,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._database = Database(dsn, patience_s)
         self._listener = ChangeListener(self._database)
         self._reconnect_window = reconnect_window
         self._profile = profile
@@ -208,6 +219,37 @@ class PostgresCatalog:
             return after
 
         return await self._database.transact(work)
+
+    # --- source --------------------------------------------------------------------------------
+    async def to_capture(self) -> tuple[Recording, ...]:
+        return tuple(map(recording_from, await self._fetch("recordings_to_capture")))
+
+    async def open_source(self, recording_id: UUID, opened: Opened) -> None:
+        await self._write_source("open_source", recording_id, OPENED.dump(opened))
+
+    async def close_source(
+        self, recording_id: UUID, last_start_at: datetime | None, problem: str = ""
+    ) -> None:
+        await self._write_source("close_source", recording_id, last_start_at, storable(problem))
+
+    async def source_state(self, recording_id: UUID) -> SourceState | None:
+        rows = await self._fetch("source_state", recording_id)
+        return source_from(rows[0]) if rows else None
+
+    async def add_finding(self, recording_id: UUID, finding: Finding) -> None:
+        segments = FOUND.dump(finding.segments)
+        await self._write_source("add_finding", recording_id, finding.number, segments)
+
+    async def findings(self, recording_id: UUID, first: int = 0) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(number=row["number"], segments=FOUND.load(row["segments"]))
+            for row in await self._fetch("findings", recording_id, first)
+        )
+
+    async def _write_source(self, query: str, recording_id: UUID, *arguments: object) -> None:
+        if not await self._fetch(query, recording_id, *arguments):
+            folds.refuse_final(await self.get(recording_id))
+            raise Conflict("Somebody else captures the same source")
 
     # --- ledger --------------------------------------------------------------------------------
     async def add_upload(self, recording_id: UUID, upload: Upload) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import asyncpg
 
-from pipeline.model import ChunkRecord, EndReason, Part, Recording, Status, Upload
-from pipeline.stores.catalog_json import GAPS, PROGRESS, RENDITIONS, REPORT, storable
+from pipeline.model import ChunkRecord, EndReason, Part, Recording, SourceState, Status, Upload
+from pipeline.stores.catalog_json import GAPS, OPENED, PROGRESS, RENDITIONS, REPORT, storable
 from pipeline.stores.queries import load_queries
 
 _COLUMNS = (
@@ -44,6 +44,15 @@ def recording_parameters(recording: Recording) -> tuple[Any, ...]:
         "renditions": RENDITIONS.dump(recording.renditions),
     }
     return tuple(storable(v) if isinstance(v, str) else v for v in plain.values())
+
+
+def source_from(row: asyncpg.Record) -> SourceState:
+    return SourceState(
+        opened=None if row["opened"] is None else OPENED.load(row["opened"]),
+        is_complete=row["is_complete"],
+        last_start_at=row["last_start_at"],
+        problem=row["problem"],
+    )
 
 
 def chunk_from(row: asyncpg.Record) -> ChunkRecord:

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 _CONNECT_S = 5.0
 _COMMAND_S = 10.0
-_PATIENCE_S = 10.0
+PATIENCE_S = 10.0
 """How long a call tries to reach a server that is away: longer than its restart takes."""
 _START_PATIENCE_S = 30.0
 _DELAY_S, _LONGEST_DELAY_S = 0.05, 1.0
@@ -46,8 +46,8 @@ AWAY = (
 class Database:
     """One database behind a pool of connections."""
 
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
+    def __init__(self, dsn: str, patience_s: float = PATIENCE_S) -> None:
+        self._dsn, self._patience_s = dsn, patience_s
         self._pool: asyncpg.Pool | None = None
 
     async def open(self, prepare: Callable[[asyncpg.Connection], Awaitable[object]]) -> None:
@@ -102,12 +102,16 @@ class Database:
         return connection
 
     async def run(
-        self, work: Callable[[asyncpg.Connection], Awaitable[T]], *, patience_s: float = _PATIENCE_S
+        self,
+        work: Callable[[asyncpg.Connection], Awaitable[T]],
+        *,
+        patience_s: float | None = None,
     ) -> T:
         """Do idempotent ``work`` on a connection; again while the server is away.
 
-        Raises ``CatalogUnavailable`` after ``patience_s``.
+        Raises ``CatalogUnavailable`` after ``patience_s``, by default that of the whole database.
         """
+        patience_s = self._patience_s if patience_s is None else patience_s
         deadline = asyncio.get_running_loop().time() + patience_s
 
         async def attempt() -> T:

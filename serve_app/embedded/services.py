@@ -87,7 +87,10 @@ def start_missing(settings: Settings, data_dir: Path) -> tuple[Settings, Embedde
         services.lock.release()
         raise
     services.start()
-    return services.fill_in(settings), services
+    settings = services.fill_in(settings)
+    if "spool_dir" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"spool_dir": data_dir / "spool"})
+    return settings, services
 
 
 def _choose(services: EmbeddedServices, settings: Settings, data_dir: Path, logs: Path) -> None:

@@ -15,8 +15,10 @@ from pipeline.model import (
     ChunkSpec,
     EndReason,
     EventKind,
+    Finding,
     Gap,
     InitSection,
+    Opened,
     Origin,
     Part,
     Progress,
@@ -24,6 +26,7 @@ from pipeline.model import (
     Segment,
     SegmentKey,
     Sound,
+    SourceState,
     Status,
     StreamEvent,
     Stretch,
@@ -279,6 +282,9 @@ async def test_an_unknown_recording(catalog: Catalog) -> None:
         catalog.fail(nobody, "x"),
         catalog.claim_name(nobody, ["x"]),
         catalog.is_repeat(nobody, "x"),
+        catalog.open_source(nobody, OPENED),
+        catalog.close_source(nobody, None),
+        catalog.add_finding(nobody, finding(0)),
         catalog.add_upload(nobody, Upload(rendition="r", key="k", upload_id="u")),
         catalog.plan_chunk(nobody, chunk(0)),
         catalog.finish_chunk(nobody, "r", done(0)),
@@ -492,6 +498,8 @@ async def test_the_ledger_of_a_final_recording_can_only_be_dropped(catalog: Cata
         await catalog.add_upload(id_, Upload(rendition="r", key="k", upload_id="u"))
         await catalog.plan_chunk(id_, chunk(0))
         await catalog.finish_chunk(id_, "r", done(0))
+        await catalog.open_source(id_, OPENED)
+        await catalog.add_finding(id_, finding(0))
     with pytest.raises(Conflict):
         await catalog.forget_ledger(recording_id)
     await finish(catalog, recording_id)
@@ -499,6 +507,9 @@ async def test_the_ledger_of_a_final_recording_can_only_be_dropped(catalog: Cata
         catalog.add_upload(recording_id, Upload(rendition="r", key="k", upload_id="u2")),
         catalog.plan_chunk(recording_id, chunk(1)),
         catalog.finish_chunk(recording_id, "r", done(0)),
+        catalog.open_source(recording_id, OPENED),
+        catalog.close_source(recording_id, None),
+        catalog.add_finding(recording_id, finding(1)),
     ):
         with pytest.raises(Conflict):
             await call
@@ -506,8 +517,84 @@ async def test_the_ledger_of_a_final_recording_can_only_be_dropped(catalog: Cata
     await catalog.forget_ledger(recording_id)
     assert await catalog.uploads(recording_id) == await catalog.planned(recording_id) == ()
     assert await catalog.finished(recording_id, "r") == ()
+    assert await catalog.findings(recording_id) == ()
+    assert await catalog.source_state(recording_id) is None
+    assert await catalog.findings(other) == (finding(0),)
     assert len(await catalog.uploads(other)) == len(await catalog.planned(other)) == 1
     assert await catalog.finished(other, "r") == (done(0),)
+
+
+# --- source ------------------------------------------------------------------------------------
+OPENED = Opened(
+    ref="s3://hls/k/stream.m3u8",
+    sounds=(Sound(name="Deutsch", language="de"),),
+    dropped=("subtitles",),
+)
+
+
+def finding(number: int, *, uri: str = "staged:k") -> Finding:
+    one = chunk(number, uri).main.segments
+    return Finding(number=number, segments=(one, (), one[:1]))
+
+
+async def test_what_is_captured_is_a_log(catalog: Catalog) -> None:
+    recording_id = await make(catalog)
+    assert await catalog.source_state(recording_id) is None
+    assert await catalog.findings(recording_id) == ()
+    await catalog.open_source(recording_id, OPENED)
+    for number in range(3):
+        await catalog.add_finding(recording_id, finding(number))
+        await catalog.add_finding(recording_id, finding(number))
+    assert await catalog.source_state(recording_id) == SourceState(opened=OPENED)
+    assert await catalog.findings(recording_id) == tuple(map(finding, range(3)))
+    assert await catalog.findings(recording_id, 2) == (finding(2),)
+    assert await catalog.findings(recording_id, 3) == ()
+
+
+async def test_nobody_writes_over_another_finding(catalog: Catalog) -> None:
+    recording_id = await make(catalog)
+    await catalog.add_finding(recording_id, finding(0))
+    with pytest.raises(Conflict):
+        await catalog.add_finding(recording_id, finding(0, uri="staged:other"))
+    assert await catalog.findings(recording_id) == (finding(0),)
+
+
+async def test_a_source_is_captured_until_it_is_complete_for_the_last_start(
+    catalog: Catalog,
+) -> None:
+    recording_id = await make(catalog)
+
+    async def is_due() -> bool:
+        return recording_id in [recording.id for recording in await catalog.to_capture()]
+
+    assert await is_due()
+    await catalog.open_source(recording_id, OPENED)
+    assert await is_due()
+    begun = await catalog.get(recording_id)
+    await catalog.close_source(recording_id, begun.last_start_at, "gone")
+    state = await catalog.source_state(recording_id)
+    assert state == SourceState(
+        opened=OPENED, is_complete=True, last_start_at=begun.last_start_at, problem="gone"
+    )
+    assert not await is_due()
+    # The stream is back: its source is open again.
+    await catalog.accept(ended(10, stream_id=begun.stream_id))
+    await catalog.accept(started(20, stream_id=begun.stream_id))
+    again = await catalog.get(recording_id)
+    assert state.is_final_for(begun)
+    assert not state.is_final_for(again)
+    assert await is_due()
+    await catalog.close_source(recording_id, again.last_start_at)
+    await finish(catalog, recording_id)
+    assert not await is_due()
+
+
+async def test_a_source_that_was_never_found(catalog: Catalog) -> None:
+    recording_id = await make(catalog)
+    await catalog.close_source(recording_id, None, HOSTILE)
+    state = await catalog.source_state(recording_id)
+    assert state is not None
+    assert (state.opened, state.is_complete) == (None, True)
 
 
 # --- news --------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from actors import dispatch
 from pipeline.gaps import describe_gap
 from pipeline.inspection.inspect import inspect
 from pipeline.source import FileSource
@@ -30,11 +29,6 @@ MPEG2 = ["-c:v", "mpeg2video", "-b:v", "500k", "-g", "25", "-pix_fmt", "yuv420p"
 MP2 = ["-c:a", "mp2", "-b:a", "64k"]
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "_RETRY_DELAY_S", 0.0)
 
 
 def look(playlist: Path, gap_policy: str = "cut") -> dict[str, Any]:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from actors import dispatch
 from pipeline.model import Status
 from tests import media
 from tests.local_pool import Result, record
@@ -15,11 +14,6 @@ from tests.media_fixtures import Clips, copy_clip
 FORM = Form()
 PER_SEGMENT = round(FORM.segment_s * FPS)
 KINDS = {"ts": FORM, "fmp4": Form(container="fmp4")}
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dispatch, "_RETRY_DELAY_S", 0.0)
 
 
 def segments(playlist: Path) -> list[Path]:

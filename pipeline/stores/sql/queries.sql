@@ -104,6 +104,41 @@ ON CONFLICT (recording_id) DO UPDATE SET report = EXCLUDED.report
 -- report:
 SELECT report FROM recordings LEFT JOIN reports ON recording_id = id WHERE id = $1
 
+-- recordings_to_capture:
+SELECT {recording} FROM recordings LEFT JOIN sources AS source ON source.recording_id = id
+WHERE status IN ('recording', 'processing') AND NOT publishing AND (
+    source.recording_id IS NULL OR NOT source.is_complete
+    OR source.last_start_at IS DISTINCT FROM recordings.last_start_at
+)
+ORDER BY created_at, id
+
+-- open_source:
+INSERT INTO sources (recording_id, opened)
+SELECT id, $2 FROM recordings WHERE id = $1 AND status IN ('recording', 'processing')
+ON CONFLICT (recording_id) DO UPDATE SET
+    opened = EXCLUDED.opened, is_complete = false, last_start_at = NULL, problem = ''
+RETURNING recording_id
+
+-- close_source:
+INSERT INTO sources (recording_id, is_complete, last_start_at, problem)
+SELECT id, true, $2, $3 FROM recordings WHERE id = $1 AND status IN ('recording', 'processing')
+ON CONFLICT (recording_id) DO UPDATE SET
+    is_complete = true, last_start_at = EXCLUDED.last_start_at, problem = EXCLUDED.problem
+RETURNING recording_id
+
+-- source_state:
+SELECT opened, is_complete, last_start_at, problem FROM sources WHERE recording_id = $1
+
+-- add_finding:
+INSERT INTO findings (recording_id, number, segments)
+SELECT id, $2, $3 FROM recordings WHERE id = $1 AND status IN ('recording', 'processing')
+ON CONFLICT (recording_id, number) DO UPDATE SET segments = EXCLUDED.segments
+WHERE findings.segments = EXCLUDED.segments
+RETURNING number
+
+-- findings:
+SELECT number, segments FROM findings WHERE recording_id = $1 AND number >= $2 ORDER BY number
+
 -- save_upload:
 INSERT INTO uploads (recording_id, rendition, key, upload_id)
 SELECT id, $2, $3, $4 FROM recordings WHERE id = $1 AND status IN ('recording', 'processing')
@@ -150,7 +185,9 @@ SELECT number, size_bytes, part_number, part_etag, part_size_bytes, staging_key,
 FROM chunk_results WHERE recording_id = $1 AND rendition = $2 ORDER BY number
 
 -- forget_ledger:
-WITH dropped AS (DELETE FROM uploads WHERE recording_id = $1)
+WITH dropped AS (DELETE FROM uploads WHERE recording_id = $1),
+closed AS (DELETE FROM sources WHERE recording_id = $1),
+forgotten AS (DELETE FROM findings WHERE recording_id = $1)
 DELETE FROM chunks WHERE recording_id = $1
 
 -- unpublished_changes:

@@ -1,0 +1,264 @@
+"""Capturing one recording's source: what is new in its playlists is kept and written into the log,
+in order, until the stream has ended.
+
+Time counts here and nowhere else: a live window moves on. So nothing waits for chunks or
+supervisors, and an outage of the catalogue is outlived.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from actors.capture_log import CaptureLog, by_playlist, patiently
+from actors.depot import Depot
+from actors.find_source import SourceFinder, Sources, Start
+from actors.followed_playlist import FollowedPlaylist
+from actors.keeper import Keeper
+from pipeline.begin import missing_tail
+from pipeline.errors import CatalogUnavailable, Conflict, SourceError, StoreError, VodrayError
+from pipeline.follow import is_lasting
+from pipeline.model import EndReason, Opened, Recording, Segment
+from pipeline.progress import Look, Watch, advance, seconds_to_next_look
+from pipeline.settings import Settings
+from pipeline.stores.catalog import Catalog
+
+_UNKNOWN_TARGET_S = 2.0
+_LEARN_S = 1.0
+
+log = structlog.get_logger()
+
+
+class Capture:
+    """Call ``run`` once. ``sources``: where to look for the playlist, asked until one is there.
+
+    ``may_grow``: whether a playlist without ENDLIST is reloaded at all. ``on_news`` is called when
+    there is more in the log.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        *,
+        catalog: Catalog,
+        sources: Sources,
+        depot: Depot,
+        settings: Settings,
+        may_grow: bool = True,
+        on_news: Callable[[], None],
+    ) -> None:
+        self._id, self._recording = recording.id, recording
+        self._catalog, self._settings = catalog, settings
+        self._depot, self._may_grow, self._on_news = depot, may_grow, on_news
+        self._keeper = Keeper(recording.id, depot, settings)
+        self._target_s = _UNKNOWN_TARGET_S
+        self._playlists: tuple[FollowedPlaylist, ...] = ()
+        self._woken = asyncio.Event()
+        self._finder = SourceFinder(
+            recording.id,
+            catalog=catalog,
+            sources=sources,
+            settings=settings,
+            follow=may_grow,
+            wait=self._wait,
+        )
+
+    def wake(self) -> None:
+        """Something about the recording has changed: look now."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Until the source is complete, or the recording final. Raises errors that a later run may
+        overcome."""
+        error: VodrayError | None = None
+        try:
+            await self._capture()
+        except* VodrayError as group:
+            error = _first(group)
+        if isinstance(error, Conflict):
+            log.info("capture_ended", recording=str(self._id), reason=str(error))
+            return
+        if error is not None and error.retry and not isinstance(error, SourceError):
+            raise error
+        problem = "" if error is None else str(error)
+        last_start_at = self._recording.last_start_at
+        await patiently(lambda: self._catalog.close_source(self._id, last_start_at, problem))
+        self._on_news()
+
+    async def _capture(self) -> None:
+        state = await self._catalog.source_state(self._id)
+        findings = await self._catalog.findings(self._id)
+        opened = state.opened if state else None
+        start = await self._finder.find(self._recording, opened, by_playlist(findings))
+        await self._catalog.open_source(
+            self._id,
+            Opened(
+                ref=start.ref,
+                sounds=tuple(sound.sound for sound in start.sounds),
+                dropped=start.dropped,
+            ),
+        )
+        self._playlists = (
+            FollowedPlaylist(0, start),
+            *(FollowedPlaylist(number, sound) for number, sound in enumerate(start.sounds, 1)),
+        )
+        captured = CaptureLog(
+            self._id,
+            catalog=self._catalog,
+            findings=findings,
+            playlists=len(self._playlists),
+            on_news=self._on_news,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(captured.write())
+            self._take_up(captured, tasks)
+            end = await self._follow(start, captured, tasks)
+            await self._mark_ended(end, captured)
+            for playlist in self._playlists:
+                playlist.close()
+            captured.close()
+
+    def _take_up(self, captured: CaptureLog, tasks: asyncio.TaskGroup) -> None:
+        """What an earlier process has left on disk, as far as it goes on from the log."""
+        for waiting, path in self._depot.spool.left(self._id):
+            stored = tasks.create_task(self._depot.put_waiting(waiting, path))
+            segment, playlist = waiting.segment, waiting.playlist
+            if segment is None or playlist >= len(self._playlists):
+                continue
+            if waiting.number == captured.counts[playlist]:
+                kept = tasks.create_task(_after(stored, segment))
+                captured.add(playlist, segment, kept)
+                self._playlists[playlist].skip_to(segment.sequence + 1)
+
+    async def _follow(
+        self, start: Start, captured: CaptureLog, tasks: asyncio.TaskGroup
+    ) -> EndReason:
+        """Until the stream has ended; how that is known."""
+        if start.next_sequence is None:
+            return EndReason.GONE
+        watch = Watch(changed_s=time.monotonic())
+        longest_s = self._settings.monitor_interval.total_seconds()
+        stall_s = self._settings.stall_timeout.total_seconds()
+        while True:
+            await self._learn()
+            look, found = await self._look()
+            watch, end = advance(watch, look, stall_timeout_s=stall_s)
+            for playlist, segments in zip(self._playlists, found, strict=True):
+                self._keep(playlist, segments, captured, tasks)
+            if end is not None:
+                self._complete(captured)
+                return end
+            await self._wait(seconds_to_next_look(look, longest_s))
+
+    async def _learn(self) -> None:
+        """What is known of the recording by now. Raises ``Conflict`` once it is final."""
+        try:
+            # The window moves on while the catalogue is slow.
+            async with asyncio.timeout(_LEARN_S):
+                self._recording = await self._catalog.get(self._id)
+        except (CatalogUnavailable, TimeoutError) as error:
+            log.warning("catalog_away", recording=str(self._id), error=str(error))
+        if self._recording.status.is_final:
+            raise Conflict(f"The recording is {self._recording.status}")
+
+    async def _look(self) -> tuple[Look, list[list[Segment]]]:
+        """Reload the playlists; one that cannot be read now costs nothing that was seen before.
+
+        What is new comes by playlist, the main one first. The stream has not ended before its
+        sound has: the last pictures are waited with.
+        """
+        is_told = self._recording.end_reason is EndReason.EVENT
+        # Side by side: one that hangs must not hold up the others' windows.
+        found = await asyncio.gather(
+            *(self._reload(playlist, not is_told) for playlist in self._playlists)
+        )
+        main, *sounds = self._playlists
+        self._target_s = (main.state and main.state.target_duration_s) or self._target_s
+        sound_has_ended = all(sound.has_ended or sound.is_gone for sound in sounds)
+        look = Look(
+            now_s=time.monotonic(),
+            new_segments=sum(map(len, found)),
+            endlist=main.state is not None
+            and (not self._may_grow or (main.has_ended and sound_has_ended)),
+            readable=main.state is not None,
+            away=main.is_away,
+            told=is_told,
+            target_duration_s=self._target_s,
+        )
+        return look, found
+
+    async def _reload(self, playlist: FollowedPlaylist, may_restart: bool) -> list[Segment]:
+        try:
+            return await self._depot.call(playlist.reload, may_restart)
+        except (SourceError, StoreError) as error:
+            if not error.retry and isinstance(error, StoreError):
+                raise
+            log.warning("playlist_unreadable", recording=str(self._id), error=str(error))
+            playlist.failed(error)
+            return []
+        finally:
+            playlist.tell()
+
+    def _keep(
+        self,
+        playlist: FollowedPlaylist,
+        segments: Sequence[Segment],
+        captured: CaptureLog,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        lasts = playlist.state is not None and (
+            not self._may_grow or is_lasting(playlist.state, playlist.source.ref)
+        )
+        for segment in segments:
+            number = captured.counts[playlist.number]
+            if not lasts:
+                work = self._keeper.keep(
+                    playlist.number, number, segment, playlist.source, playlist.relist
+                )
+            elif captured.has_copies:
+                # One init must not look like two because it is named in two ways.
+                work = self._keeper.keep_beside(segment, playlist.source)
+            else:
+                work = _at_once(segment)
+            captured.has_copies |= not lasts
+            captured.add(playlist.number, segment, tasks.create_task(work))
+
+    def _complete(self, captured: CaptureLog) -> None:
+        """What a playlist of sound lacks of the pictures' length at the end of all is a gap."""
+        end_s = captured.known_s[0]
+        for sound in self._playlists[1:]:
+            known_s = captured.known_s[sound.number]
+            for gap in missing_tail(known_s, end_s, self._target_s, sound.problem):
+                captured.add(sound.number, gap, asyncio.create_task(_at_once(gap)))
+
+    async def _mark_ended(self, reason: EndReason, captured: CaptureLog) -> None:
+        """An end that was told is in the catalogue already, and may have been taken back since."""
+        if reason is EndReason.EVENT or self._recording.ended_at is not None:
+            return
+        length = timedelta(seconds=captured.known_s[0])
+        ended_at = self._recording.started_at + length
+        await patiently(lambda: self._catalog.mark_ended(self._id, ended_at, reason))
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+        self._woken.clear()
+
+
+async def _at_once(segment: Segment) -> Segment:
+    return segment
+
+
+async def _after(stored: "asyncio.Task[None]", segment: Segment) -> Segment:
+    await stored
+    return segment
+
+
+def _first(group: BaseExceptionGroup[VodrayError]) -> VodrayError:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,0 +1,48 @@
+"""A recording's own corner of the results bucket: what waits there until the recording is whole.
+
+Copies of live segments, chunks too small to be a part, fillers. Nothing of it is a result, and all
+of it goes when the recording is final.
+"""
+
+from typing import Protocol
+from uuid import UUID
+
+from pipeline.stores.objects import ObjectStore
+
+# A job may wait in the queue for long, and its addresses must still be valid when it runs.
+URL_LIFETIME_S = 24 * 3600
+PREFIX = ".vodray/"
+_STAGED = "staged:"
+
+
+def staging_prefix(recording_id: UUID) -> str:
+    return f"{PREFIX}{recording_id}/"
+
+
+def staged(key: str) -> str:
+    """The reference of an object in the corner, for ``Segment.uri`` and the like."""
+    return _STAGED + key
+
+
+def staged_key(ref: str) -> str | None:
+    """The key that ``staged`` made the reference of, if it did."""
+    return ref.removeprefix(_STAGED) if ref.startswith(_STAGED) else None
+
+
+class Locates(Protocol):
+    """Whatever turns references into addresses that need no key."""
+
+    def url(self, ref: str) -> str: ...
+
+
+class Addresses:
+    """Those of a source, and of what was copied from it."""
+
+    def __init__(self, source: Locates, results: ObjectStore, bucket: str) -> None:
+        self._source, self._results, self._bucket = source, results, bucket
+
+    def url(self, ref: str) -> str:
+        key = staged_key(ref)
+        if key is None:
+            return self._source.url(ref)
+        return self._results.presign_get(self._bucket, key, expires_s=URL_LIFETIME_S)
