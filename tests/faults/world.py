@@ -103,5 +103,4 @@ def faulty_service(folder: Path, **variables: str) -> Iterator[FaultyService]:
             if service.is_running:
                 service.stop()
         finally:
-            if service.endpoints:
-                kill(service, "everything")
+            kill(service, "everything")
