@@ -27,6 +27,7 @@ from pipeline.media.remux import (
     copy_of,
     is_adts,
     is_torn_adts,
+    longest_piece,
     longest_step,
     placed_packets,
     refuse_to_copy,
@@ -37,6 +38,8 @@ from pipeline.timebase import TickMapping
 
 # A step back of less than this is a timestamp that is wrong, not a clock that was set.
 _RESET_S = 0.5
+# What is missing a time is not shown for longer than this.
+_LONGEST_PICTURE_S = 10.0
 _ADTS_BYTES = 7
 
 
@@ -116,6 +119,7 @@ class _Lane:
     untimed: int | None = None
     _last: int | None = None
     _step: int = 1
+    _end: int = 0
     _form: bytes = b""
 
     def take(self, packet: "Packet[Stream]", is_mp4: bool) -> None:
@@ -143,9 +147,13 @@ class _Lane:
         self.resets = 0
         shift, last = 0, None
         longest = longest_step(_time_base(self.stream))
+        end = (self.packets[0][1].dts or 0 if self.packets else 0) + longest_piece(
+            _time_base(self.stream)
+        )
         for number, (_, packet) in enumerate(self.packets):
             dts, pts = packet.dts or 0, packet.pts or 0
-            if last is not None and not 0 < dts + shift - last <= longest:
+            is_far = last is not None and dts + shift > end
+            if last is not None and (is_far or not 0 < dts + shift - last <= longest):
                 shift = last + self._step - dts
             packet.dts, packet.pts = dts + shift, pts + shift
             last = dts + shift
@@ -189,17 +197,19 @@ class _Lane:
 
     def _follow(self, packet: "Packet[Stream]") -> None:
         """Let decode times grow, and pictures be shown no sooner than they are decoded."""
-        dts, pts = packet.dts or 0, packet.pts or 0
+        dts, pts, resets = packet.dts or 0, packet.pts or 0, self.resets
         unit, longest = float(_time_base(self.stream)), longest_step(_time_base(self.stream))
         if self._last is not None and dts <= self._last:
             if (self._last - dts) * unit > _RESET_S:
                 self.resets += 1
             else:
                 dts = self._last + 1
-        elif self._last is not None and dts - self._last > longest:
+        elif self._last is not None and (dts - self._last > longest or dts > self._end):
             self.resets += 1
-        elif self._last is not None:
+        elif self._last is not None and (dts - self._last) * unit <= _LONGEST_PICTURE_S:
             self._step = dts - self._last
+        if self._last is None or self.resets > resets:
+            self._end = dts + longest_piece(_time_base(self.stream))
         self._last = dts
         is_shown_late = (pts - dts) * unit > LONGEST_AHEAD_S
         packet.dts, packet.pts = dts, dts if is_shown_late else max(dts, pts)

@@ -30,6 +30,7 @@ from pipeline.media.fragments import count_samples
 from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipeline.media.muxing import Muxer
 from pipeline.media.parameters import annex_b, parameter_sets
+from pipeline.media.playlist_text import MAX_SEGMENT_S
 from pipeline.media.segments import Tally, without_torn_end
 from pipeline.media.sniff import Kind, Media
 from pipeline.media.ts import read_tables
@@ -40,6 +41,8 @@ from pipeline.timebase import Clock
 LONGEST_STEP_S = 3600
 # FFmpeg's muxer ends the process over a longer one.
 _LONGEST_STEP_TICKS = 2**31 - 1
+# Half of what a segment may claim to be: more are many steps, and none of them is true.
+_LONGEST_PIECE_S = MAX_SEGMENT_S / 2
 # From when a picture is decoded to when it is shown: at most 16 pictures (ITU-T H.264 A.3.1), be
 # each of them shown for seconds.
 LONGEST_AHEAD_S = 60
@@ -295,7 +298,9 @@ class CopyLane:
         self._index, self._note, self._mux = stream.index, tally.note, muxer.mux
         self._changed, self._damaged, self._at = tally.changed, tally.damaged, 0
         self._to_recording_time = clock.mapping(stream.time_base)
-        self._last_dts, self._longest_step = 0, longest_step(stream.time_base)
+        self._end_dts, self._latest_dts = 0, 2**63 - 1
+        self._longest_step = longest_step(stream.time_base)
+        self._longest_piece = longest_piece(stream.time_base)
         self.out = copy_of(stream, muxer.container)
         self._filter, self._is_adts = to_mp4_form(stream, self.out, given), is_adts(stream)
         name = codec_name(stream)
@@ -320,9 +325,11 @@ class CopyLane:
                 raise MediaInvalid(f"{packet.stream.type} packet without a timestamp")
         packet.pts = pts = self._to_recording_time(pts)
         packet.dts = dts = pts if dts is None else self._to_recording_time(dts)
-        if dts - self._last_dts > self._longest_step and self.taken:
+        # The first one may lie anywhere.
+        if dts > self._latest_dts:
             raise MediaInvalid(f"the clock of its {packet.stream.type} jumps")
-        self._last_dts = dts
+        self._end_dts = self._end_dts or dts + self._longest_piece
+        self._latest_dts = min(dts + self._longest_step, self._end_dts)
         self.taken += 1
         self._note((self._index, -1 if position is None else position, dts, packet.duration or 0))
         if self._codec is not None and packet.is_keyframe:
@@ -359,6 +366,11 @@ class CopyLane:
 def longest_step(time_base: Fraction) -> int:
     """How many ticks may lie between two packets of a stream."""
     return min(int(LONGEST_STEP_S / time_base), _LONGEST_STEP_TICKS)
+
+
+def longest_piece(time_base: Fraction) -> int:
+    """How many ticks may lie between the first and the last packet of what is read together."""
+    return int(_LONGEST_PIECE_S / time_base)
 
 
 def copy_of(stream: Stream, target: OutputContainer) -> Stream:
