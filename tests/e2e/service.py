@@ -140,13 +140,15 @@ class Service:
         return time.monotonic() - began
 
     def kill_actor(self, actor: str) -> None:
-        """SIGKILL to one process of this class, as the kernel does it when memory is short.
+        """SIGKILL to all processes of this class, as the kernel does it when memory is short.
 
         Returns when another is there.
         """
         title = rf"ray::{actor}\b"
         before = self.processes(title)
-        os.kill(min(before), signal.SIGKILL)
+        assert before, f"there is no {actor}"
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
         give_up = time.monotonic() + READY_S
         while not self.processes(title) - before:
             assert time.monotonic() < give_up, f"{actor} was not started again"

@@ -77,9 +77,8 @@ def finish(live: Broadcast) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    # With a dot: one that is in a call, not the one that is kept ready.
     "actor",
-    ["Worker", r"RecordingProcess\.", "Pool", "Reconciler", "KafkaProcess"],
+    ["Worker", "RecordingProcess", "CaptureProcess", "Pool", "Reconciler", "KafkaProcess"],
 )
 def test_an_actor_is_killed(
     actor: str,

@@ -17,6 +17,7 @@ from tests.faults.relay import Relay
 TITLES: Mapping[str, str] = {
     "worker": r"ray::Worker\b",
     "supervisor": r"ray::RecordingProcess\b",
+    "capture": r"ray::CaptureProcess\b",
     "pool": r"ray::Pool\b",
     "reconciler": r"ray::Reconciler\b",
     "kafka": r"ray::KafkaProcess\b",
