@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psutil
 import ray
 
 from pipeline.errors import WorkerLost
@@ -25,8 +26,11 @@ _ENVIRONMENT = {
     # Workers that do media work step back by themselves; all else answers, whoever is busy here.
     "RAY_worker_niceness": "0",
 }
+_VITAL = ("gcs_server", "raylet")
 _SHUTDOWN_S = 5.0
 _ATTEMPTS = 2
+
+_vital: dict[str, psutil.Process] = {}
 
 
 def bounded(seconds: float, call: Callable[[], object]) -> None:
@@ -54,9 +58,13 @@ def local_ray(
             "_node_ip_address": "127.0.0.1",
         }
     _connect(address, options)
+    for process in psutil.Process().children():
+        if process.name() in _VITAL:
+            _vital[process.name()] = process
     try:
         yield
     finally:
+        _vital.clear()
         bounded(_SHUTDOWN_S, ray.shutdown)
 
 
@@ -73,6 +81,15 @@ def _connect(address: str, options: dict[str, Any]) -> None:
                 raise WorkerLost(
                     f"Ray did not start ({address}): {error}", "See the logs under /tmp/ray"
                 ) from error
+
+
+def lost_processes() -> tuple[str, ...]:
+    """Those of Ray's that this process started, and without which there is no Ray any more."""
+    return tuple(
+        name
+        for name, process in _vital.items()
+        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    )
 
 
 def dashboard_url() -> str | None:

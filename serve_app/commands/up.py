@@ -4,12 +4,19 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
 from rich.table import Table
+
+from pipeline.errors import WorkerLost
+
+# Ray that dies sooner would die again.
+_SOON_S = 10.0
 
 
 @click.command("up")
@@ -34,7 +41,8 @@ def command(data_dir: Path, port: int | None, num_cpus: int | None) -> None:
     DATABASE_URL, MINIO_ENDPOINT, KAFKA_BROKERS or RAY_ADDRESS set, those are used instead.
 
     Prints one table of endpoints and credentials, then `ready`. Ctrl-C and SIGTERM stop it within
-    15 seconds; the next `up` carries on with every unfinished recording.
+    15 seconds; the next `up` carries on with every unfinished recording. If Ray itself dies, it is
+    started again.
     """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -51,13 +59,31 @@ def command(data_dir: Path, port: int | None, num_cpus: int | None) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
         _print(endpoints)
-        while not stop.wait(timeout=1.0):
-            pass
-    click.echo("stopped")
+        is_lost = _wait(stop, time.monotonic())
     sys.stdout.flush()
     sys.stderr.flush()
+    if is_lost:
+        # In a process of its own again: what is left of the old Ray in this one is of no use.
+        port = urlsplit(endpoints.http).port
+        os.execv(sys.executable, [*sys.orig_argv, "--port", str(port)])  # noqa: S606 - our own
+    click.echo("stopped")
+    sys.stdout.flush()
     # Nothing is left to do, and Ray's own exit handlers may wait for processes that are gone.
     os._exit(0)
+
+
+def _wait(stop: threading.Event, begin: float) -> bool:
+    """Until it is to stop, or Ray is lost: True, unless that was soon after the start."""
+    from serve_app.local_ray import lost_processes
+
+    while not stop.wait(timeout=1.0):
+        if lost := lost_processes():
+            problem = f"Ray's {' and '.join(lost)} died"
+            if time.monotonic() - begin < _SOON_S:
+                raise WorkerLost(f"{problem} soon after the start", "See the logs under /tmp/ray")
+            _say(f"{problem}; starting again")
+            return True
+    return False
 
 
 def _say(step: str) -> None:

@@ -154,6 +154,20 @@ class Service:
             assert time.monotonic() < give_up, f"{actor} was not started again"
             time.sleep(0.05)
 
+    def lose(self, title: str) -> None:
+        """SIGKILL to a process of Ray itself. Returns once the service has started again, which it
+        must do by itself."""
+        written = self.data_dir / "endpoints.json"
+        before = written.stat().st_mtime_ns
+        for pid in self.processes(title):
+            os.kill(pid, signal.SIGKILL)
+        give_up = time.monotonic() + READY_S
+        while not written.exists() or written.stat().st_mtime_ns == before:
+            assert self.is_running, self.log.read_text()
+            assert time.monotonic() < give_up, self.log.read_text()
+            time.sleep(0.05)
+        self.endpoints = json.loads(written.read_text())
+
     def processes(self, title: str) -> set[int]:
         """Those of this service whose command line begins with ``title``, a regular expression.
 

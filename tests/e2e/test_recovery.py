@@ -101,8 +101,8 @@ def test_an_actor_is_killed(
     after.completed()
 
 
-@pytest.mark.parametrize("how", ["stop", "kill"])
-def test_the_service_ends_and_is_started_again(
+@pytest.mark.parametrize("how", ["stop", "kill", "raylet", "gcs_server"])
+def test_the_service_or_ray_ends_and_is_started_again(
     how: str,
     service: Service,
     undisturbed: bytes,
@@ -115,9 +115,12 @@ def test_the_service_ends_and_is_started_again(
     before = live.world.finished_chunks(recording["id"])
     if how == "stop":
         assert service.stop() < STOP_S
-    else:
+    elif how == "kill":
         service.kill()
-    service.start()
+    if how in ("stop", "kill"):
+        service.start()
+    else:
+        service.lose(rf"\S*/{how}\b")
     with closing(World(service.endpoints)) as live.world:
         assert live.recording()["id"] == recording["id"]
         step(live)
