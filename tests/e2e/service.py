@@ -144,7 +144,7 @@ class Service:
 
         Returns when another is there.
         """
-        title = rf"ray::{actor}\b"
+        title = rf"ray::(\S+:)?{actor}\b"
         before = self.processes(title)
         assert before, f"there is no {actor}"
         for pid in before:

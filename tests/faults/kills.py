@@ -16,7 +16,7 @@ from tests.faults.relay import Relay
 # What the command line of each kind of process begins with. With a dot: in a call.
 TITLES: Mapping[str, str] = {
     "worker": r"ray::Worker\b",
-    "supervisor": r"ray::RecordingProcess\b",
+    "supervisor": r"ray::(\S+:)?RecordingProcess\b",
     "capture": r"ray::CaptureProcess\b",
     "pool": r"ray::Pool\b",
     "reconciler": r"ray::Reconciler\b",
