@@ -10,7 +10,8 @@ from fastapi.routing import APIRoute
 
 from serve_app import problems
 from serve_app.feed import Feed
-from serve_app.routes import events, health, recordings, webhook
+from serve_app.live_view import LiveViews
+from serve_app.routes import events, health, live, recordings, webhook
 from serve_app.services import Services
 from serve_app.version import version
 
@@ -39,9 +40,10 @@ def create_api(services: Services) -> FastAPI:
     )
     app.state.services = services
     app.state.feed = Feed(services.catalog)
+    app.state.live = LiveViews(services.catalog)
     health.install_checks(app, services)
     problems.install(app)
-    for module in (health, recordings, webhook, events):
+    for module in (health, recordings, live, webhook, events):
         app.include_router(module.router)
     return app
 

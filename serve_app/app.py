@@ -11,6 +11,7 @@ from pipeline.errors import CatalogUnavailable, SettingsError
 from pipeline.logs import configure, form
 from pipeline.model import StreamEvent
 from pipeline.settings import Settings
+from pipeline.staging import staged_key
 from pipeline.stores.catalog import Accepted
 from pipeline.stores.connect import make_catalog
 from pipeline.stores.objects_s3 import S3Store
@@ -25,6 +26,7 @@ SHUTDOWN_GRACE_S = 3.0
 FIRST_OPEN_S = 10.0
 OPEN_RETRY_S = 1.0
 STORE_CHECK_S = 2.5
+ADDRESS_LIFETIME_S = 3600
 
 _log = structlog.get_logger(__name__)
 
@@ -60,6 +62,7 @@ class RecordingService:
                 submit=self._submit,
                 check_workers=self._client.check_workers,
                 check_store=self._check_store,
+                address=self._address,
             )
         )
 
@@ -86,6 +89,14 @@ class RecordingService:
     async def _check_store(self) -> None:
         for bucket in (self._settings.minio_bucket, self._settings.minio_hls_bucket):
             await asyncio.to_thread(self._store.check_bucket, bucket)
+
+    def _address(self, ref: str) -> str:
+        bucket, _, key = ref.removeprefix("s3://").partition("/")
+        if (staged := staged_key(ref)) is not None:
+            bucket, key = self._settings.minio_bucket, staged
+        elif not ref.startswith("s3://"):
+            return ref
+        return self._store.presign_get(bucket, key, expires_s=ADDRESS_LIFETIME_S)
 
 
 def build_app(settings: Settings) -> serve.Application:

@@ -14,7 +14,8 @@ class Services:
 
     ``submit`` writes an event down durably before it returns and tells those who act on it; it
     raises ``CatalogUnavailable``. ``check_workers`` and ``check_store`` raise a ``VodrayError``
-    that says what is wrong; they may take longer than a caller wants to wait.
+    that says what is wrong; they may take longer than a caller wants to wait. ``address`` turns a
+    segment's reference into a URL that whoever has it may read for a while.
     """
 
     settings: Settings
@@ -22,3 +23,4 @@ class Services:
     submit: Callable[[StreamEvent], Awaitable[Accepted]]
     check_workers: Callable[[], Awaitable[None]]
     check_store: Callable[[], Awaitable[None]]
+    address: Callable[[str], str]

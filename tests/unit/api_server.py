@@ -51,6 +51,7 @@ class Product:
                 submit=self.submit,
                 check_workers=self.check_workers,
                 check_store=self.check_store,
+                address=lambda ref: f"http://store/{ref}",
             )
         )
 
