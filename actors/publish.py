@@ -305,7 +305,12 @@ class Publisher:
             "gaps": [describe_gap(gap) for gap in assembly.gaps],
             "dropped_streams": sorted({d for r in records for d in r.report["dropped_streams"]}),
             "remedies": sum_up_remedies(records),
-            "chunks": [dict(record.report) for record in records],
+            "chunks": [
+                {**record.report, "offset": assembly.object_offset[record.index_number]}
+                if record.size_bytes
+                else dict(record.report)
+                for record in records
+            ],
             "timings_s": {"in_workers": stages},
         }
 
@@ -313,14 +318,17 @@ class Publisher:
 def remove_everything(
     results: ObjectStore, bucket: str, recording: Recording, uploads: Sequence[Upload]
 ) -> None:
-    """Leave no object and no unfinished upload of a recording that failed or was cancelled."""
+    """Leave no object and no unfinished upload of a recording that failed or was cancelled; but
+    what was completed before its stream came back."""
     with contextlib.suppress(BucketMissing):
         for upload in uploads:
             results.abort_upload(bucket, upload.key, upload.upload_id)
-        prefixes = [staging_prefix(recording.id)]
-        keys = [upload.key for upload in uploads]
+        prefixes, keys = [staging_prefix(recording.id)], []
+        if recording.file_path is None:
+            keys += [upload.key for upload in uploads]
         if recording.object_name is not None:
-            prefixes.append(f"{recording.object_name}/")
+            if recording.file_path is None:
+                prefixes.append(f"{recording.object_name}/")
             for left in results.uploads(bucket, f"{recording.object_name}.mp4"):
                 results.abort_upload(bucket, left.key, left.upload_id)
         for prefix in prefixes:

@@ -18,6 +18,7 @@ import structlog
 from actors.faults import actor_errors
 from actors.recording import sources_of
 from actors.supervisors import Supervisors
+from actors.sweep import Sweeper
 from pipeline import logs
 from pipeline.errors import SourceError, SourceForbidden, VodrayError
 from pipeline.model import Recording, Status, StreamEvent
@@ -28,6 +29,8 @@ from pipeline.stores.connect import make_catalog, make_store
 _EVERY_S = 2.0
 _RETRY_S = 5.0
 _UNEXPECTED_ERRORS = 3
+_SETTLE_EVERY_S = 10.0
+_ORPHANS_EVERY_S = 600.0
 
 log = structlog.get_logger()
 
@@ -47,6 +50,8 @@ class Reconciler:
         self._supervisors = Supervisors(settings)
         self._catalog = make_catalog(settings)
         self._store = make_store(settings)
+        self._sweeper = Sweeper(self._catalog, self._store, settings.minio_bucket)
+        self._settle_at = self._orphans_at = 0.0
         self._poked = asyncio.Event()
         self._running: dict[UUID, _Running] = {}
         self._not_before: dict[UUID, float] = {}
@@ -105,6 +110,17 @@ class Reconciler:
             if recording.id not in self._running and not waits:
                 self._start(recording)
         self._supervisors.keep_ready()
+        await self._sweep()
+
+    async def _sweep(self) -> None:
+        """Now and then; a reconciler that has just begun finds what was left before it."""
+        now = time.monotonic()
+        if now >= self._settle_at:
+            self._settle_at = now + _SETTLE_EVERY_S
+            await self._sweeper.settle()
+        if now >= self._orphans_at:
+            self._orphans_at = now + _ORPHANS_EVERY_S
+            await self._sweeper.remove_orphans()
 
     async def _decide(self, task_id: int, event: StreamEvent) -> None:
         """An event whose source cannot be looked at now waits; others do not wait for it."""

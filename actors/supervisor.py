@@ -21,6 +21,7 @@ from actors.find_source import Sources
 from actors.first_look import Looker
 from actors.planner import Planner
 from actors.publish import Publisher, remove_everything
+from actors.reopen import Reopener
 from pipeline import plan
 from pipeline.errors import (
     Conflict,
@@ -111,6 +112,14 @@ class Supervisor:
             results=self._results,
             bucket=self._bucket,
         )
+        if recording.file_path is not None and not recording.publishing:
+            upload = await Reopener(
+                recording,
+                catalog=self._catalog,
+                results=self._results,
+                bucket=self._bucket,
+                submit=self._submit,
+            ).reopen(upload)
         dispatcher = await self._dispatcher(addresses, source.probe, upload, planned)
         planner = Planner(
             self._id,
@@ -233,7 +242,8 @@ class Supervisor:
         # The object is whole: whoever had to go on from here would find it.
         await asyncio.to_thread(publisher.clear_staging)
         done = await self._catalog.complete(self._id, completion, report)
-        await self._catalog.forget_ledger(self._id)
+        if not done.resumable:
+            await self._catalog.forget_ledger(self._id)
         log.info(
             "recording_completed",
             recording=str(self._id),

@@ -116,7 +116,8 @@ class Recording:
 
     ``source`` is where its playlist is looked for (see ``StreamEvent.hls_path``), unset until an
     event names it. ``ended_at`` is on the sender's clock, ``end_reason`` says how it is known.
-    ``publishing``: the object is about to get its name; what comes now is another recording.
+    ``publishing``: the object is about to get its name. ``resumable``: it is completed, and goes on
+    if the stream is back within the reconnect window: its ledger is still there.
     ``last_start_at`` is the latest start that an event told (a reconnect tells another), unset
     while only an end was told; ``started_at`` is then the time of that end.
     ``object_name`` is the ``{name}`` of its objects once it holds one for itself.
@@ -144,6 +145,7 @@ class Recording:
     end_reason: EndReason | None = None
     last_start_at: datetime | None = None
     publishing: bool = False
+    resumable: bool = False
     object_name: str | None = None
     fingerprint: str | None = None
     progress: Progress = field(default_factory=Progress)

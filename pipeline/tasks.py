@@ -19,7 +19,8 @@ class Attach:
     """The event speaks of this recording.
 
     ``ends`` where it tells the end for the first time, or a later end than was told before;
-    ``resumes`` where the stream is back within the reconnect window and the end is taken back.
+    ``resumes`` where the stream is back within the reconnect window and the end is taken back,
+    also of a recording that is completed already.
     """
 
     recording_id: UUID
@@ -37,9 +38,18 @@ class Create:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookAtSource:
-    """Only the source can tell whether this is the broadcast that ``last`` has recorded."""
+    """Only the source can tell whether this is the broadcast that ``last`` has recorded.
+    ``resumes``: if it holds another one, that continues ``last``."""
 
     last: UUID
+    reason: str
+    resumes: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """It cannot be decided before what is being done now is done."""
+
     reason: str
 
 
@@ -50,7 +60,7 @@ class Ignore:
     reason: str
 
 
-Decision = Attach | Create | LookAtSource | Ignore
+Decision = Attach | Create | LookAtSource | Wait | Ignore
 
 
 def resolve(
@@ -73,7 +83,7 @@ def resolve(
     decide = _resolve_start if event.kind is EventKind.STARTED else _resolve_end
     decision = decide(event, timeline, reconnect_window)
     if looked and isinstance(decision, LookAtSource):
-        return _after_look(event, known, decision.last, fingerprint)
+        return _after_look(event, known, decision, fingerprint)
     return decision
 
 
@@ -104,13 +114,20 @@ def _resolve_start(
 
 def _resolve_restart(at: datetime, last: Recording, window: timedelta) -> Decision:
     is_back_in_time = not _is_over(last, at, window)
-    if not is_back_in_time or (last.status.is_final and last.end_reason is EndReason.EVENT):
+    if not is_back_in_time:
         return Create(reason="a later broadcast")
     if last.publishing and not last.status.is_final:
-        return Create(reason="back while the earlier part is being published")
-    if not last.status.is_final:
+        return Wait(reason="back while the earlier part is being published")
+    is_told = last.end_reason is EndReason.EVENT
+    if not last.status.is_final or (last.resumable and is_told):
         return Attach(recording_id=last.id, resumes=True, reason="back within the reconnect window")
-    return LookAtSource(last=last.id, reason="may be the broadcast that is recorded already")
+    if is_told:
+        return Create(reason="a later broadcast")
+    return LookAtSource(
+        last=last.id,
+        reason="may be the broadcast that is recorded already",
+        resumes=last.resumable,
+    )
 
 
 def _resolve_end(event: StreamEvent, timeline: Sequence[Recording], window: timedelta) -> Decision:
@@ -156,14 +173,16 @@ def _passed(event: StreamEvent, timeline: Sequence[Recording], later: Recording)
 
 
 def _after_look(
-    event: StreamEvent, known: Sequence[Recording], last_id: UUID, fingerprint: str | None
+    event: StreamEvent, known: Sequence[Recording], asked: LookAtSource, fingerprint: str | None
 ) -> Decision:
     is_end = event.kind is EventKind.ENDED
-    last = next(r for r in known if r.id == last_id)
+    last = next(r for r in known if r.id == asked.last)
     if fingerprint is not None:
         meant = next((r for r in known if r.fingerprint == fingerprint), None)
     else:
         meant = last if is_end and last.end_reason is not EndReason.EVENT else None
+    if meant is None and asked.resumes:
+        return Attach(recording_id=last.id, resumes=True, reason="back within the reconnect window")
     if meant is None:
         return Create(reason="the source holds another broadcast")
     was_on = (meant.last_start_at or meant.started_at) <= event.occurred_at

@@ -136,13 +136,17 @@ class Catalog(Protocol):
     ) -> Recording:
         """Only from ``processing``, else ``Conflict``: the stream may be back (``recording``).
 
-        A recording that is completed stays as it is.
+        A recording that is completed stays as it is. It is ``resumable`` until its ledger is
+        forgotten, unless there is no reconnect window.
         """
 
     async def fail(
         self, recording_id: UUID, error: str, report: Mapping[str, Any] | None = None
     ) -> Recording:
-        """Raises ``Conflict`` for a completed one; a failed one stays as it is."""
+        """Raises ``Conflict`` for a completed one; a failed one stays as it is.
+
+        One that was completed before its stream came back is so again, with the error beside it.
+        """
 
     async def report(self, recording_id: UUID) -> Mapping[str, Any] | None: ...
 
@@ -183,6 +187,10 @@ class Catalog(Protocol):
     async def planned(self, recording_id: UUID) -> tuple[ChunkSpec, ...]: ...
 
     async def finished(self, recording_id: UUID, rendition: str) -> tuple[ChunkRecord, ...]: ...
+
+    async def settleable(self) -> tuple[Recording, ...]:
+        """Final recordings that have a ledger and can no longer be resumed: failed, or completed
+        longer ago than the reconnect window."""
 
     async def forget_ledger(self, recording_id: UUID) -> None:
         """Drop source, findings, uploads and chunks of a recording that is final."""

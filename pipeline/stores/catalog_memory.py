@@ -24,7 +24,7 @@ from pipeline.model import (
 from pipeline.stores import folds
 from pipeline.stores.catalog import Accepted, Completion, StateChange
 from pipeline.stores.catalog_changes import Readers
-from pipeline.tasks import Attach, Create, Decision, LookAtSource, resolve
+from pipeline.tasks import Attach, Create, Decision, LookAtSource, Wait, resolve
 
 Fold = Callable[[Recording], Recording]
 
@@ -105,7 +105,7 @@ class MemoryCatalog:
                 self._save(None, new)
         outcome = folds.in_words(decision)
         accepted = Accepted(task_id=task_id, recording_id=recording_id, outcome=outcome)
-        is_decided = not isinstance(decision, LookAtSource)
+        is_decided = not isinstance(decision, LookAtSource | Wait)
         self._tasks[task_id] = _Task(event, accepted, is_decided)
         return accepted
 
@@ -163,7 +163,10 @@ class MemoryCatalog:
     async def complete(
         self, recording_id: UUID, completion: Completion, report: Mapping[str, Any]
     ) -> Recording:
-        return self._change(recording_id, lambda r: folds.completed(r, completion), report)
+        resumable = bool(self._reconnect_window)
+        return self._change(
+            recording_id, lambda r: folds.completed(r, completion, resumable=resumable), report
+        )
 
     async def fail(
         self, recording_id: UUID, error: str, report: Mapping[str, Any] | None = None
@@ -246,8 +249,18 @@ class MemoryCatalog:
         finished = self._ledger(recording_id).finished
         return tuple(finished[key] for key in sorted(finished) if key[0] == rendition)
 
+    async def settleable(self) -> tuple[Recording, ...]:
+        before = datetime.now(UTC) - self._reconnect_window - folds.LATE
+        return tuple(
+            recording
+            for recording in self._recordings.values()
+            if recording.status.is_final
+            and self._ledger(recording.id) != _Ledger()
+            and (not recording.resumable or recording.updated_at < before)
+        )
+
     async def forget_ledger(self, recording_id: UUID) -> None:
-        folds.require_final(self._get(recording_id))
+        self._change(recording_id, folds.settled)
         self._ledgers[recording_id] = _Ledger()
 
     # --- news ----------------------------------------------------------------------------------

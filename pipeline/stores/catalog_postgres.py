@@ -42,7 +42,7 @@ from pipeline.stores.catalog_rows import (
 )
 from pipeline.stores.database import PATIENCE_S, Database
 from pipeline.stores.migrations import migrate
-from pipeline.tasks import Attach, Create, Decision, LookAtSource, resolve
+from pipeline.tasks import Attach, Create, Decision, LookAtSource, Wait, resolve
 
 _KNOWN = 20
 """How many recordings of a stream an event is compared with, newest first."""
@@ -137,7 +137,8 @@ class PostgresCatalog:
                     event, recording_id=recording_id, now=task["now"], profile=self._profile
                 )
                 await _save(connection, None, new)
-        outcome, is_decided = folds.in_words(decision), not isinstance(decision, LookAtSource)
+        outcome = folds.in_words(decision)
+        is_decided = not isinstance(decision, LookAtSource | Wait)
         await connection.execute(SQL["settle_task"], task["id"], recording_id, outcome, is_decided)
         return Accepted(task_id=task["id"], recording_id=recording_id, outcome=outcome)
 
@@ -193,7 +194,10 @@ class PostgresCatalog:
     async def complete(
         self, recording_id: UUID, completion: Completion, report: Mapping[str, Any]
     ) -> Recording:
-        return await self._change(recording_id, lambda r: folds.completed(r, completion), report)
+        resumable = bool(self._reconnect_window)
+        return await self._change(
+            recording_id, lambda r: folds.completed(r, completion, resumable=resumable), report
+        )
 
     async def fail(
         self, recording_id: UUID, error: str, report: Mapping[str, Any] | None = None
@@ -275,9 +279,14 @@ class PostgresCatalog:
     async def finished(self, recording_id: UUID, rendition: str) -> tuple[ChunkRecord, ...]:
         return tuple(map(chunk_from, await self._fetch("finished_chunks", recording_id, rendition)))
 
+    async def settleable(self) -> tuple[Recording, ...]:
+        rows = await self._fetch("settleable_recordings", self._reconnect_window + folds.LATE)
+        return tuple(map(recording_from, rows))
+
     async def forget_ledger(self, recording_id: UUID) -> None:
         async def work(connection: asyncpg.Connection) -> None:
-            folds.require_final(await _locked(connection, recording_id))
+            before = await _locked(connection, recording_id)
+            await _save(connection, before, folds.settled(before))
             await connection.execute(SQL["forget_ledger"], recording_id)
 
         await self._database.transact(work)

@@ -12,7 +12,7 @@ _COLUMNS = (
     "id", "stream_id", "stream_key", "user_id", "title", "video_id", "file_path", "thumbnail_path",
     "duration", "file_size", "status", "started_at", "completed_at", "created_at", "profile",
     "source", "ended_at", "end_reason", "last_start_at", "object_name", "fingerprint", "progress",
-    "gaps", "renditions", "error", "publishing",
+    "gaps", "renditions", "error", "publishing", "resumable",
 )  # fmt: skip
 """In the order of the parameters of ``save_recording``."""
 

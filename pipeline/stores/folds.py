@@ -13,10 +13,13 @@ from pipeline.errors import Conflict, InvalidTask
 from pipeline.model import EndReason, EventKind, Progress, Recording, Status, StreamEvent
 from pipeline.stores.catalog import Completion
 from pipeline.stores.catalog_json import storable
-from pipeline.tasks import Attach, Create, Decision, Ignore, LookAtSource, told_start
+from pipeline.tasks import Attach, Create, Decision, Ignore, LookAtSource, Wait, told_start
 
 MAX_TEXT = 4096
 """Longest text of an event, in characters; the edges allow far less."""
+
+LATE = timedelta(seconds=15)
+"""How late word of a stream that is back may come."""
 
 _CLOCK_LEAD = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -87,8 +90,15 @@ def attached(recording: Recording, event: StreamEvent, decision: Attach) -> Reco
     if decision.ends:
         ended_at = max(recording.ended_at or event.occurred_at, event.occurred_at)
         recording = replace(recording, ended_at=ended_at, end_reason=EndReason.EVENT)
-    if decision.resumes and not recording.status.is_final:
-        recording = replace(recording, ended_at=None, end_reason=None, status=Status.RECORDING)
+    if decision.resumes and (recording.resumable or not recording.status.is_final):
+        recording = replace(
+            recording,
+            ended_at=None,
+            end_reason=None,
+            status=Status.RECORDING,
+            publishing=False,
+            resumable=False,
+        )
     return recording
 
 
@@ -99,7 +109,7 @@ def in_words(decision: Decision) -> str:
             verb = "attached"
         case Create():
             verb = "created"
-        case LookAtSource():
+        case LookAtSource() | Wait():
             verb = "waiting"
         case Ignore():
             verb = "ignored"
@@ -150,7 +160,7 @@ def publishing(recording: Recording) -> Recording:
     return replace(recording, publishing=True)
 
 
-def completed(recording: Recording, completion: Completion) -> Recording:
+def completed(recording: Recording, completion: Completion, *, resumable: bool) -> Recording:
     """Only from ``processing``: a stream that came back meanwhile is ``recording`` again."""
     if recording.status is Status.COMPLETED:
         return recording
@@ -167,6 +177,7 @@ def completed(recording: Recording, completion: Completion) -> Recording:
         gaps=tuple(completion.gaps),
         renditions=tuple(completion.renditions),
         error=None,
+        resumable=resumable,
     )
 
 
@@ -175,7 +186,16 @@ def failed(recording: Recording, error: str) -> Recording:
         return recording
     if recording.status is Status.COMPLETED:
         raise Conflict("The recording is completed")
+    if recording.file_path is not None:
+        # What was completed before the stream came back is still there.
+        return replace(recording, status=Status.COMPLETED, error=storable(error))
     return replace(recording, status=Status.FAILED, error=storable(error))
+
+
+def settled(recording: Recording) -> Recording:
+    """Its ledger is gone: nothing can be added any more."""
+    require_final(recording)
+    return replace(recording, resumable=False)
 
 
 def named(recording: Recording, name: str) -> Recording:

@@ -655,8 +655,9 @@ async def test_ping(catalog: Catalog) -> None:
     await catalog.ping()
 
 
-async def test_once_it_is_published_a_stream_that_comes_back_is_another(catalog: Catalog) -> None:
+async def test_a_stream_that_is_back_while_it_is_published_waits(catalog: Catalog) -> None:
     first = await catalog.accept(started(0))
+    assert first.recording_id is not None
     with pytest.raises(Conflict):
         await catalog.mark_publishing(first.recording_id)
     await catalog.accept(ended(100))
@@ -664,5 +665,32 @@ async def test_once_it_is_published_a_stream_that_comes_back_is_another(catalog:
     await catalog.mark_publishing(first.recording_id)
     await catalog.mark_publishing(first.recording_id)
     back = await catalog.accept(started(130))
-    assert back.recording_id not in (None, first.recording_id)
+    assert back.recording_id is None
+    assert (await catalog.decide(back.task_id, None)).recording_id is None
     assert (await catalog.get(first.recording_id)).status is Status.PROCESSING
+    await catalog.complete(first.recording_id, completion(), {})
+    assert (await catalog.decide(back.task_id, None)).recording_id == first.recording_id
+    assert await catalog.undecided() == ()
+
+
+async def test_a_completed_recording_goes_on_if_its_stream_is_back(catalog: Catalog) -> None:
+    id_ = (await catalog.accept(started(0))).recording_id
+    assert id_ is not None
+    await catalog.add_upload(id_, Upload(rendition="r", key="k", upload_id="u"))
+    await catalog.accept(ended(100))
+    await catalog.mark_processing(id_)
+    done_ = await catalog.complete(id_, completion(), {})
+    assert done_.resumable
+    assert await catalog.settleable() == ()
+    assert (await catalog.accept(started(150))).recording_id == id_
+    again = await catalog.get(id_)
+    assert (again.status, again.ended_at, again.resumable) == (Status.RECORDING, None, False)
+    assert again.file_path == done_.file_path
+    # What was completed once is not lost by what came after it.
+    failed = await catalog.fail(id_, "the rest was bad")
+    assert (failed.status, failed.error) == (Status.COMPLETED, "the rest was bad")
+    assert id_ in [recording.id for recording in await catalog.settleable()]
+    await catalog.forget_ledger(id_)
+    assert await catalog.settleable() == ()
+    back = await catalog.accept(started(155))
+    assert back.recording_id not in (None, id_)

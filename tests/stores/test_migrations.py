@@ -27,6 +27,7 @@ async def schema(connection: asyncpg.Connection) -> set[str]:
     rows = await connection.fetch("""
         SELECT 'relation ' || relname || ' ' || coalesce(attname || ' ' || atttypid::regtype, '')
         FROM pg_class LEFT JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0
+            AND NOT attisdropped
         WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE 'schema_migrations%'
         UNION SELECT 'type ' || typname FROM pg_type
         WHERE typnamespace = 'public'::regnamespace AND typname NOT LIKE '%schema_migrations'

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.model import EndReason, EventKind, Origin, Recording, Status, StreamEvent
 from pipeline.stores.folds import attached, created_from
-from pipeline.tasks import Attach, Create, Decision, Ignore, LookAtSource, resolve
+from pipeline.tasks import Attach, Create, Decision, Ignore, LookAtSource, Wait, resolve
 
 T0 = datetime(2025, 10, 5, 18, tzinfo=UTC)
 WINDOW = timedelta(seconds=60)
@@ -48,6 +48,7 @@ def recording(
     fingerprint: str | None = None,
     source: str | None = None,
     publishing: bool = False,
+    resumable: bool = False,
 ) -> Recording:
     return Recording(
         id=uuid5(NAMES, name),
@@ -62,6 +63,7 @@ def recording(
         fingerprint=fingerprint,
         source=source,
         publishing=publishing,
+        resumable=resumable,
     )
 
 
@@ -82,7 +84,7 @@ def failed(name: str, start: float, end: float | None = None, **more: object) ->
 
 
 def short(decision: Decision) -> str:
-    """``attach a``, ``ends a``, ``resumes a``, ``look a``, ``create`` or ``ignore``."""
+    """``attach a``, ``ends a``, ``resumes a``, ``look a``, ``create``, ``wait`` or ``ignore``."""
     match decision:
         case Attach(recording_id=id_, ends=ends, resumes=resumes):
             return f"{'ends' if ends else 'resumes' if resumes else 'attach'} {_letter(id_)}"
@@ -90,6 +92,8 @@ def short(decision: Decision) -> str:
             return f"look {_letter(id_)}"
         case Create():
             return "create"
+        case Wait():
+            return "wait"
         case Ignore():
             return "ignore"
 
@@ -98,7 +102,7 @@ def _letter(id_: UUID) -> str:
     return next(letter for letter in "abc" if uuid5(NAMES, letter) == id_)
 
 
-STALL = EndReason.STALL
+STALL, ENDLIST = EndReason.STALL, EndReason.ENDLIST
 LATER_OPEN = [live("b", 500), done("a", 0, 100)]
 POINT = [finishing("a", 100, 100, only_end_told=True)]
 
@@ -125,7 +129,16 @@ CASES = [
     ("start at the second of its end", started(100), [finishing("a", 0, 100)], "attach a"),
     ("back within the window", started(160), [finishing("a", 0, 100)], "resumes a"),
     ("back soon after a stall", started(95), [finishing("a", 0, 90, by=STALL)], "resumes a"),
-    ("back when published", started(160), [finishing("a", 0, 100, publishing=True)], "create"),
+    ("back when published", started(160), [finishing("a", 0, 100, publishing=True)], "wait"),
+    ("back when completed", started(160), [done("a", 0, 100, resumable=True)], "resumes a"),
+    ("back when settled", started(160), [done("a", 0, 100)], "create"),
+    ("back too late", started(161), [done("a", 0, 100, resumable=True)], "create"),
+    (
+        "back after it ended by itself",
+        started(160),
+        [done("a", 0, 100, by=ENDLIST, resumable=True)],
+        "look a",
+    ),
     ("back after the window", started(161), [finishing("a", 0, 100)], "create"),
     ("back long after a stall", started(900), [finishing("a", 0, 90, by=STALL)], "create"),
     ("end of a second one, source not seen", ended(900), [finishing("a", 0, 100)], "attach a"),
@@ -196,6 +209,10 @@ def test_what_an_event_means(event: StreamEvent, known: list[Recording], want: s
 
 
 LOOKS = [
+    ("back after it ended by itself", started(160),
+     [done("a", 0, 100, by=ENDLIST, resumable=True, fingerprint="x")], "y", "resumes a"),
+    ("another word of what ended by itself", started(101),
+     [done("a", 0, 100, by=ENDLIST, resumable=True, fingerprint="x")], "x", "attach a"),
     ("same broadcast", ended(900), [done("a", 0, 100, fingerprint="x")], "x", "attach a"),
     ("another broadcast", ended(900), [done("a", 0, 100, fingerprint="x")], "y", "create"),
     ("nothing there, end was told", ended(900), [done("a", 0, 100)], None, "create"),

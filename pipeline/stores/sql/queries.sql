@@ -53,10 +53,10 @@ INSERT INTO recordings (
     id, stream_id, stream_key, user_id, title, video_id, file_path, thumbnail_path, duration,
     file_size, status, started_at, completed_at, created_at, profile, source, ended_at, end_reason,
     last_start_at, object_name, fingerprint, progress, gaps, renditions, error,
-    publishing
+    publishing, resumable
 ) VALUES (
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-    $22, $23, $24, $25, $26
+    $22, $23, $24, $25, $26, $27
 )
 ON CONFLICT (id) DO UPDATE SET
     stream_key = EXCLUDED.stream_key,
@@ -81,7 +81,8 @@ ON CONFLICT (id) DO UPDATE SET
     gaps = EXCLUDED.gaps,
     renditions = EXCLUDED.renditions,
     error = EXCLUDED.error,
-    publishing = EXCLUDED.publishing
+    publishing = EXCLUDED.publishing,
+    resumable = EXCLUDED.resumable
 RETURNING updated_at
 
 -- is_repeat:
@@ -183,6 +184,12 @@ RETURNING number
 -- finished_chunks:
 SELECT number, size_bytes, part_number, part_etag, part_size_bytes, staging_key, sample_index, report
 FROM chunk_results WHERE recording_id = $1 AND rendition = $2 ORDER BY number
+
+-- settleable_recordings:
+SELECT {recording} FROM recordings
+WHERE id IN (SELECT recording_id FROM sources UNION SELECT recording_id FROM uploads)
+AND status IN ('completed', 'failed')
+AND (NOT resumable OR recordings.updated_at < clock_timestamp() - $1::interval)
 
 -- forget_ledger:
 WITH dropped AS (DELETE FROM uploads WHERE recording_id = $1),

@@ -1,0 +1,57 @@
+"""What is left of recordings that are final goes: rows of the ledger, objects that were staged.
+
+Whoever finishes a recording cleans up behind it; this is for those who died doing so, and for
+ledgers that were kept in case the stream came back.
+"""
+
+import asyncio
+from collections import defaultdict
+from uuid import UUID
+
+import structlog
+
+from pipeline.errors import RecordingNotFound
+from pipeline.staging import PREFIX, staging_prefix
+from pipeline.stores.catalog import Catalog
+from pipeline.stores.objects import ObjectStore
+
+log = structlog.get_logger()
+
+
+class Sweeper:
+    """Any number of them may sweep at once."""
+
+    def __init__(self, catalog: Catalog, results: ObjectStore, bucket: str) -> None:
+        self._catalog, self._results, self._bucket = catalog, results, bucket
+
+    async def settle(self) -> None:
+        """Forget the ledgers that nobody will need any more."""
+        for recording in await self._catalog.settleable():
+            await asyncio.to_thread(self._clear, staging_prefix(recording.id))
+            await self._catalog.forget_ledger(recording.id)
+            log.info("recording_settled", recording=str(recording.id))
+
+    async def remove_orphans(self) -> None:
+        """Delete what is staged for recordings that are final, or that nobody knows."""
+        for recording_id, keys in (await asyncio.to_thread(self._staged)).items():
+            try:
+                is_over = (await self._catalog.get(recording_id)).status.is_final
+            except RecordingNotFound:
+                is_over = True
+            if is_over:
+                await asyncio.to_thread(self._results.delete, self._bucket, keys)
+                log.info("orphans_removed", recording=str(recording_id), objects=len(keys))
+
+    def _staged(self) -> dict[UUID, list[str]]:
+        found = defaultdict(list)
+        for listed in self._results.list(self._bucket, PREFIX):
+            name = listed.key.removeprefix(PREFIX).partition("/")[0]
+            try:
+                found[UUID(name)].append(listed.key)
+            except ValueError:
+                log.warning("not_ours", key=listed.key)
+        return found
+
+    def _clear(self, prefix: str) -> None:
+        keys = [found.key for found in self._results.list(self._bucket, prefix)]
+        self._results.delete(self._bucket, keys)
