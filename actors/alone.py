@@ -52,7 +52,8 @@ async def record_alone(
     supervising = asyncio.create_task(supervisor.run())
     capturing = asyncio.create_task(capture.run())
     try:
-        await asyncio.wait({supervising, capturing}, return_when=asyncio.FIRST_EXCEPTION)
+        # Nothing is captured for a recording that is final.
+        await asyncio.wait({supervising, capturing}, return_when=asyncio.FIRST_COMPLETED)
         if capturing.done():
             capturing.result()
         return await supervising

@@ -6,6 +6,7 @@ supervisors, and an outage of the catalogue is outlived.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -16,10 +17,10 @@ from actors.capture_log import CaptureLog, by_playlist, patiently
 from actors.depot import Depot
 from actors.find_source import SourceFinder, Sources, Start
 from actors.followed_playlist import FollowedPlaylist
-from actors.keeper import Keeper
+from actors.keeper import Keeper, Place
 from pipeline.begin import missing_tail
 from pipeline.errors import CatalogUnavailable, Conflict, SourceError, StoreError, VodrayError
-from pipeline.follow import is_lasting
+from pipeline.follow import first_lasting
 from pipeline.model import EndReason, Opened, Recording, Segment
 from pipeline.progress import Look, Watch, advance, seconds_to_next_look
 from pipeline.settings import Settings
@@ -27,6 +28,7 @@ from pipeline.stores.catalog import Catalog
 
 _UNKNOWN_TARGET_S = 2.0
 _LEARN_S = 1.0
+_LEARN_EVERY_S = 2.0
 
 log = structlog.get_logger()
 
@@ -55,6 +57,9 @@ class Capture:
         self._keeper = Keeper(recording.id, depot, settings)
         self._target_s = _UNKNOWN_TARGET_S
         self._playlists: tuple[FollowedPlaylist, ...] = ()
+        self._reloading: dict[int, asyncio.Task[list[Segment]]] = {}
+        # What an earlier process has left, by playlist and media sequence number.
+        self._left: dict[tuple[int, int], Segment] = {}
         self._woken = asyncio.Event()
         self._finder = SourceFinder(
             recording.id,
@@ -79,10 +84,16 @@ class Capture:
             error = _first(group)
         if isinstance(error, Conflict):
             log.info("capture_ended", recording=str(self._id), reason=str(error))
+            if (await patiently(lambda: self._catalog.get(self._id))).status.is_final:
+                self._depot.forget(self._id)
             return
         if error is not None and error.retry and not isinstance(error, SourceError):
             raise error
         problem = "" if error is None else str(error)
+        if error is not None and self._playlists:
+            log.error("capture_given_up", recording=str(self._id), error=problem)
+            # What there is can be finished only once it has an end.
+            await self._mark_ended(EndReason.GONE, self._recording.duration)
         last_start_at = self._recording.last_start_at
         await patiently(lambda: self._catalog.close_source(self._id, last_start_at, problem))
         self._on_news()
@@ -112,25 +123,46 @@ class Capture:
             on_news=self._on_news,
         )
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(captured.write())
-            self._take_up(captured, tasks)
+            writing = tasks.create_task(captured.write())
+            self._take_up(captured, tasks, is_over=start.next_sequence is None)
             end = await self._follow(start, captured, tasks)
-            await self._mark_ended(end, captured)
+            for reloading in self._reloading.values():
+                reloading.cancel()
+            await self._mark_ended(end, captured.known_s[0])
             for playlist in self._playlists:
                 playlist.close()
             captured.close()
+            # What waits for a store waits for nothing once the recording is final.
+            while not writing.done():
+                await asyncio.wait({writing}, timeout=_LEARN_EVERY_S)
+                _refuse_final(await self._known())
 
-    def _take_up(self, captured: CaptureLog, tasks: asyncio.TaskGroup) -> None:
-        """What an earlier process has left on disk, as far as it goes on from the log."""
-        for waiting, path in self._depot.spool.left(self._id):
-            stored = tasks.create_task(self._depot.put_waiting(waiting, path))
-            segment, playlist = waiting.segment, waiting.playlist
-            if segment is None or playlist >= len(self._playlists):
+    def _take_up(self, captured: CaptureLog, tasks: asyncio.TaskGroup, *, is_over: bool) -> None:
+        """What an earlier process has left on disk, as far as it goes on from the log; the rest
+        where it belongs, once it is known what lies between. ``is_over``: that will never be."""
+        for waiting in self._depot.take_up(self._id):
+            segment, number = waiting.segment, waiting.playlist
+            if segment is None or number >= len(self._playlists):
                 continue
-            if waiting.number == captured.counts[playlist]:
-                kept = tasks.create_task(_after(stored, segment))
-                captured.add(playlist, segment, kept)
-                self._playlists[playlist].skip_to(segment.sequence + 1)
+            playlist = self._playlists[number]
+            if waiting.number == captured.counts[number]:
+                self._add_left(playlist, segment, captured, tasks)
+                playlist.skip_to(segment.sequence + 1)
+            elif waiting.number > captured.counts[number]:
+                if is_over:
+                    self._add_left(playlist, segment, captured, tasks)
+                else:
+                    self._left[number, segment.sequence] = segment
+
+    def _add_left(
+        self,
+        playlist: FollowedPlaylist,
+        segment: Segment,
+        captured: CaptureLog,
+        tasks: asyncio.TaskGroup,
+    ) -> None:
+        captured.add(playlist.number, segment, tasks.create_task(self._keeper.left(segment)))
+        captured.has_copies = True
 
     async def _follow(
         self, start: Start, captured: CaptureLog, tasks: asyncio.TaskGroup
@@ -143,7 +175,7 @@ class Capture:
         stall_s = self._settings.stall_timeout.total_seconds()
         while True:
             await self._learn()
-            look, found = await self._look()
+            look, found = await self._look(tasks)
             watch, end = advance(watch, look, stall_timeout_s=stall_s)
             for playlist, segments in zip(self._playlists, found, strict=True):
                 self._keep(playlist, segments, captured, tasks)
@@ -154,26 +186,37 @@ class Capture:
 
     async def _learn(self) -> None:
         """What is known of the recording by now. Raises ``Conflict`` once it is final."""
+        self._recording = await self._known()
+        _refuse_final(self._recording)
+
+    async def _known(self) -> Recording:
         try:
             # The window moves on while the catalogue is slow.
             async with asyncio.timeout(_LEARN_S):
-                self._recording = await self._catalog.get(self._id)
+                return await self._catalog.get(self._id)
         except (CatalogUnavailable, TimeoutError) as error:
             log.warning("catalog_away", recording=str(self._id), error=str(error))
-        if self._recording.status.is_final:
-            raise Conflict(f"The recording is {self._recording.status}")
+            return self._recording
 
-    async def _look(self) -> tuple[Look, list[list[Segment]]]:
+    async def _look(self, tasks: asyncio.TaskGroup) -> tuple[Look, list[list[Segment]]]:
         """Reload the playlists; one that cannot be read now costs nothing that was seen before.
 
         What is new comes by playlist, the main one first. The stream has not ended before its
         sound has: the last pictures are waited with.
         """
         is_told = self._recording.end_reason is EndReason.EVENT
-        # Side by side: one that hangs must not hold up the others' windows.
-        found = await asyncio.gather(
-            *(self._reload(playlist, not is_told) for playlist in self._playlists)
-        )
+        for playlist in self._playlists:
+            if playlist.number not in self._reloading:
+                work = self._reload(playlist, not is_told)
+                self._reloading[playlist.number] = tasks.create_task(work)
+        # One that hangs must not hold up the others' windows: it is read when it is read.
+        longest_s = self._settings.monitor_interval.total_seconds()
+        await asyncio.wait(self._reloading.values(), timeout=min(self._target_s, longest_s))
+        hangs = {number for number, reload in self._reloading.items() if not reload.done()}
+        found = [
+            [] if playlist.number in hangs else self._reloading.pop(playlist.number).result()
+            for playlist in self._playlists
+        ]
         main, *sounds = self._playlists
         self._target_s = (main.state and main.state.target_duration_s) or self._target_s
         sound_has_ended = all(sound.has_ended or sound.is_gone for sound in sounds)
@@ -183,7 +226,9 @@ class Capture:
             endlist=main.state is not None
             and (not self._may_grow or (main.has_ended and sound_has_ended)),
             readable=main.state is not None,
-            away=main.is_away,
+            away=main.is_ours if 0 in hangs else main.is_away,
+            silent=main.is_silent,
+            pending=0 in hangs,
             told=is_told,
             target_duration_s=self._target_s,
         )
@@ -193,8 +238,6 @@ class Capture:
         try:
             return await self._depot.call(playlist.reload, may_restart)
         except (SourceError, StoreError) as error:
-            if not error.retry and isinstance(error, StoreError):
-                raise
             log.warning("playlist_unreadable", recording=str(self._id), error=str(error))
             playlist.failed(error)
             return []
@@ -208,18 +251,23 @@ class Capture:
         captured: CaptureLog,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        lasts = playlist.state is not None and (
-            not self._may_grow or is_lasting(playlist.state, playlist.source.ref)
-        )
+        lasting = math.inf
+        if playlist.state is not None:
+            lasting = first_lasting(playlist.state, playlist.source.ref)
         for segment in segments:
+            left = self._left.pop((playlist.number, segment.sequence), None)
+            if left is not None and _is_same(left, segment):
+                self._add_left(playlist, left, captured, tasks)
+                continue
+            playlist.run += segment.discontinuity
             number = captured.counts[playlist.number]
+            place = Place(playlist.number, number, playlist.run)
+            lasts = not self._may_grow or segment.sequence >= lasting
             if not lasts:
-                work = self._keeper.keep(
-                    playlist.number, number, segment, playlist.source, playlist.relist
-                )
+                work = self._keeper.keep(place, segment, playlist.source, playlist.relist)
             elif captured.has_copies:
                 # One init must not look like two because it is named in two ways.
-                work = self._keeper.keep_beside(segment, playlist.source)
+                work = self._keeper.keep_beside(place, segment, playlist.source)
             else:
                 work = _at_once(segment)
             captured.has_copies |= not lasts
@@ -233,13 +281,19 @@ class Capture:
             for gap in missing_tail(known_s, end_s, self._target_s, sound.problem):
                 captured.add(sound.number, gap, asyncio.create_task(_at_once(gap)))
 
-    async def _mark_ended(self, reason: EndReason, captured: CaptureLog) -> None:
-        """An end that was told is in the catalogue already, and may have been taken back since."""
+    async def _mark_ended(self, reason: EndReason, length_s: float) -> None:
+        """An end that was told is in the catalogue already, and may have been taken back since;
+        one that was only seen is none if the stream was started again meanwhile."""
         if reason is EndReason.EVENT or self._recording.ended_at is not None:
             return
-        length = timedelta(seconds=captured.known_s[0])
-        ended_at = self._recording.started_at + length
-        await patiently(lambda: self._catalog.mark_ended(self._id, ended_at, reason))
+        ended_at = self._recording.started_at + timedelta(seconds=length_s)
+
+        async def mark() -> None:
+            now = await self._catalog.get(self._id)
+            if now.last_start_at == self._recording.last_start_at and now.ended_at is None:
+                await self._catalog.mark_ended(self._id, ended_at, reason)
+
+        await patiently(mark)
 
     async def _wait(self, seconds: float) -> None:
         try:
@@ -254,9 +308,17 @@ async def _at_once(segment: Segment) -> Segment:
     return segment
 
 
-async def _after(stored: "asyncio.Task[None]", segment: Segment) -> Segment:
-    await stored
-    return segment
+def _refuse_final(recording: Recording) -> None:
+    if recording.status.is_final:
+        raise Conflict(f"The recording is {recording.status}")
+
+
+def _is_same(left: Segment, segment: Segment) -> bool:
+    """Whether what was captured is what is listed, or listed no more."""
+    return segment.is_gap or (left.duration_s, left.discontinuity) == (
+        segment.duration_s,
+        segment.discontinuity,
+    )
 
 
 def _first(group: BaseExceptionGroup[VodrayError]) -> VodrayError:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,19 +19,20 @@ import structlog
 
 from actors import names
 from actors.capture import Capture
-from actors.capture_log import patiently
 from actors.depot import Depot
 from actors.loops import backoff, pause
 from actors.recording import sources_of
 from pipeline import logs
 from pipeline.errors import RecordingNotFound, VodrayError
-from pipeline.model import Recording
+from pipeline.model import EndReason, Recording
 from pipeline.settings import Settings
 from pipeline.stores.connect import make_catalog, make_store
 
 _EVERY_S = 2.0
 _RETRY_S = 5.0
 _UNEXPECTED_ERRORS = 3
+# After so long without one, an error is the first one again.
+_STEADY_S = 60.0
 # Playlists are read and sources looked for in these; segments have threads of their own.
 _THREADS = 64
 
@@ -81,9 +82,12 @@ class CaptureProcess:
             except VodrayError as error:
                 log.warning("catalog_away", error=str(error))
             await asyncio.sleep(pause_s)
-        await self._sweep()
+        is_swept = False
         while True:
             try:
+                if not is_swept:
+                    await self._sweep()
+                    is_swept = True
                 for recording in await self._catalog.to_capture():
                     if self._not_before.get(recording.id, 0.0) <= time.monotonic():
                         self._start(recording)
@@ -96,12 +100,12 @@ class CaptureProcess:
         """Nothing stays on disk of recordings that are final."""
         for recording_id in self._depot.spool.recordings():
             try:
-                recording = await patiently(partial(self._catalog.get, recording_id))
+                recording = await self._catalog.get(recording_id)
                 is_over = recording.status.is_final
             except RecordingNotFound:
                 is_over = True
             if is_over:
-                self._depot.spool.forget(recording_id)
+                self._depot.forget(recording_id)
 
     def _start(self, recording: Recording) -> None:
         if recording.id in self._running:
@@ -119,6 +123,7 @@ class CaptureProcess:
         log.info("capture_started", recording=str(recording.id), stream=recording.stream_id)
 
     async def _watch(self, recording: Recording, capture: Capture) -> None:
+        began = time.monotonic()
         try:
             await capture.run()
             self._not_before.pop(recording.id, None)
@@ -126,6 +131,8 @@ class CaptureProcess:
         except Exception as error:  # noqa: BLE001 - whatever it was, the catalogue still knows
             self._not_before[recording.id] = time.monotonic() + _RETRY_S
             log.warning("capture_broke", recording=str(recording.id), error=str(error))
+            if time.monotonic() - began > _STEADY_S:
+                self._unexpected.pop(recording.id, None)
             if not isinstance(error, VodrayError):
                 await self._note_unexpected(recording, error)
         finally:
@@ -138,6 +145,11 @@ class CaptureProcess:
         log.error("unexpected_error", recording=str(recording.id), exc_info=error)
         if self._unexpected[recording.id] >= _UNEXPECTED_ERRORS:
             problem = f"Internal error: {type(error).__name__}: {error}"
+            # What there is can be finished only once it has an end.
+            known = await self._catalog.get(recording.id)
+            if known.ended_at is None:
+                ended_at = known.started_at + timedelta(seconds=known.duration)
+                await self._catalog.mark_ended(recording.id, ended_at, EndReason.GONE)
             await self._catalog.close_source(recording.id, recording.last_start_at, problem)
             _tell(recording.id)
 

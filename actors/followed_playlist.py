@@ -1,9 +1,11 @@
 """One of the playlists that are followed: its state as it was read last, and what was taken."""
 
 import asyncio
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 from actors.find_source import Start, StartOfSound
-from pipeline.errors import StoreError, VodrayError
+from pipeline.errors import SourceUnavailable, StoreError, VodrayError
 from pipeline.follow import Followed, absolute, locate, take_new
 from pipeline.media.playlist import MediaPlaylist
 from pipeline.model import Segment
@@ -20,13 +22,20 @@ class FollowedPlaylist:
         self.number, self.source = number, start.source
         self.state: MediaPlaylist | None = None
         self.problem = start.problem if isinstance(start, StartOfSound) else ""
-        # Whether it is its server that does not answer, and that is ours.
-        self.is_away = False
+        # Whether it is its server that does not answer: one that is ours, or another.
+        self.is_away = self.is_silent = False
+        # Behind so many discontinuities is what was taken.
+        self.run = 0
         self._followed = Followed(next_sequence=start.next_sequence)
         self._found = start.found
         self._failures = 0
         self._read = asyncio.Event()
         self._is_closed = False
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether its server is our own object store."""
+        return urlsplit(self.source.ref).scheme not in ("http", "https")
 
     @property
     def has_ended(self) -> bool:
@@ -38,17 +47,20 @@ class FollowedPlaylist:
 
     def reload(self, may_restart: bool) -> list[Segment]:
         """What is new. Blocks. Raises ``SourceError``, ``StoreError``."""
-        self.state = None
-        self.state = self._found or read_media_playlist(self.source)
+        state = self._found or read_media_playlist(self.source)
+        followed, new = take_new(self._followed, state, may_restart=may_restart)
+        located = locate(new, self.source)
+        # From here on nothing fails: what is taken is returned.
+        self.state, self._followed = state, followed
         # One that is complete does not change any more.
-        self._found = self.state if self.state.ended else None
-        self._failures, self.is_away = 0, False
-        self._followed, new = take_new(self._followed, self.state, may_restart=may_restart)
-        return locate(new, self.source)
+        self._found = state if state.ended else None
+        self._failures, self.is_away, self.is_silent = 0, False, False
+        return located
 
     def failed(self, error: VodrayError) -> None:
-        self.problem = error.message
-        self.is_away = isinstance(error, StoreError)
+        self.state, self.problem = None, error.message
+        self.is_away = isinstance(error, StoreError) and error.retry
+        self.is_silent = isinstance(error, SourceUnavailable)
         self._failures += 1
 
     def skip_to(self, sequence: int) -> None:
@@ -67,10 +79,20 @@ class FollowedPlaylist:
         self._read.set()
 
     async def relist(self, segment: Segment) -> Segment:
-        """The segment as it is listed now, once the playlist could be read again."""
+        """The segment at the addresses that are listed now, once the playlist could be read
+        again."""
         if not self._is_closed:
             await self._read.wait()
         listed = self.state.segments if self.state else ()
         same = (s for s in listed if (s.sequence, s.era) == (segment.sequence, segment.era))
         found = next(same, None)
-        return absolute(found, self.source, {}) if found else segment
+        if found is None:
+            return segment
+        now = absolute(found, self.source, {})
+        return replace(
+            segment,
+            uri=now.uri or segment.uri,
+            byte_range=now.byte_range,
+            init=now.init or segment.init,
+            key=now.key or segment.key,
+        )

@@ -8,26 +8,41 @@ then it is a gap.
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 import structlog
 
 from actors.depot import Depot
-from pipeline.errors import SourceError
+from pipeline.errors import SourceError, StoreError
 from pipeline.model import ByteRange, InitSection, Segment, SegmentKey
 from pipeline.settings import Settings
 from pipeline.source import Source
 from pipeline.spool import Waiting
-from pipeline.staging import staged, staged_key, staging_prefix
+from pipeline.staging import staged, staged_keys, staging_prefix
 
 # At a time of one recording: a source that hangs holds no more threads than these.
 _AT_ONCE = 4
-_EXPECTED_BYTES = 4 * 2**20
+_EXPECTED_BYTES = 2**20
+_EXPECTED_SHARED_BYTES = 4096
+
+# Playlists that sign their addresses anew name the same init otherwise each time.
+_MOST_SHARED = 64
 
 Relist = Callable[[Segment], Awaitable[Segment]]
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Of a segment: the ``number``-th that was taken of its playlist, behind so many
+    discontinuities (``run``)."""
+
+    playlist: int
+    number: int
+    run: int = 0
 
 
 class Keeper:
@@ -40,115 +55,158 @@ class Keeper:
         self._retry_delay_s = settings.retry_delay.total_seconds()
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._largest = 0
-        self._shared: dict[tuple[str, ByteRange | None, int], asyncio.Task[str]] = {}
+        self._shared: dict[_Shared, asyncio.Task[str]] = {}
 
-    async def keep(
-        self, playlist: int, number: int, segment: Segment, source: Source, relist: Relist
-    ) -> Segment:
-        """The segment as it is kept, or as a gap with the reason. ``number``: of those taken from
-        this ``playlist``; ``relist``: waits until the playlist could be read, and returns the
-        segment as it is listed now. Raises ``StoreError`` if the store never takes it."""
+    async def keep(self, place: Place, segment: Segment, source: Source, relist: Relist) -> Segment:
+        """The segment as it is kept, or as a gap with the reason. ``relist``: waits until the
+        playlist could be read, and returns the segment as it is listed now."""
         if segment.is_gap:
             return segment
-        place = _Place(playlist, number)
         try:
-            return await self._copy(segment, source, place)
-        except SourceError as error:
-            log.info("segment_retried", recording=str(self._id), error=str(error))
-        segment = await relist(segment)
-        try:
-            return await self._copy(segment, source, place)
-        except SourceError as error:
+            try:
+                return await self._copy(segment, source, place)
+            except SourceError as error:
+                log.info("segment_retried", recording=str(self._id), error=str(error))
+            segment = await relist(segment)
+            return await self._copy(segment, source, place, is_last=True)
+        except (SourceError, StoreError) as error:
             return replace(segment, is_gap=True, gap_reason=error.message)
 
-    async def keep_beside(self, segment: Segment, source: Source) -> Segment:
+    async def left(self, segment: Segment) -> Segment:
+        """The segment that an earlier process has put, once it is stored; as a gap if it cannot
+        be."""
+        try:
+            await self._depot.stored(staged_keys(segment))
+            return segment
+        except StoreError as error:
+            return replace(segment, is_gap=True, gap_reason=error.message)
+
+    async def keep_beside(self, place: Place, segment: Segment, source: Source) -> Segment:
         """The segment where it is, with its init and key as they are kept."""
         if segment.is_gap:
             return segment
-        return replace(
-            segment,
-            init=await self._keep_init(segment, source),
-            key=await self._keep_key(segment.key, segment.era, source),
-        )
+        kept = await self._beside(segment, source, place, is_last=True)
+        await self._depot.stored(staged_keys(kept))
+        return kept
 
-    async def _copy(self, segment: Segment, source: Source, place: "_Place") -> Segment:
-        kept = replace(
-            await self.keep_beside(segment, source),
-            uri=staged(f"{self._prefix}{place.playlist}-{place.number:08d}"),
-            byte_range=None,
-        )
-        async with self._depot.room(segment.size_bytes or self._largest or _EXPECTED_BYTES):
-            is_clear = segment.key is None
-            url = source.url(segment.uri)
-            data = await self._patiently(url, segment.byte_range, is_media=is_clear)
+    async def _copy(
+        self, segment: Segment, source: Source, place: Place, *, is_last: bool = False
+    ) -> Segment:
+        kept = await self._beside(segment, source, place, is_last=is_last)
+        # The number of the segment is in its name: who captures the same source at the same time
+        # may count otherwise.
+        name = f"{place.playlist}-{place.number:08d}-{segment.sequence}"
+        kept = replace(kept, uri=staged(self._prefix + name), byte_range=None)
+        async with AsyncExitStack() as memory:
+            data = await self._patiently(
+                source.url(segment.uri),
+                segment.byte_range,
+                is_media=segment.key is None,
+                size_bytes=segment.size_bytes or self._largest or _EXPECTED_BYTES,
+                memory=memory,
+            )
             self._largest = max(self._largest, len(data))
             kept = replace(kept, size_bytes=len(data))
             waiting = Waiting(
-                key=staged_key(kept.uri) or "",
+                key=self._prefix + name,
                 playlist=place.playlist,
                 number=place.number,
                 segment=kept,
             )
-            path = await self._depot.put(self._id, waiting, data)
+            await self._depot.put(self._id, waiting, data)
             del data
-        if path is not None:
-            await self._depot.put_waiting(waiting, path)
+        await self._depot.stored(staged_keys(kept))
         return kept
 
-    async def _patiently(self, url: str, byte_range: ByteRange | None, *, is_media: bool) -> bytes:
+    async def _patiently(
+        self,
+        url: str,
+        byte_range: ByteRange | None,
+        *,
+        is_media: bool,
+        size_bytes: int,
+        memory: AsyncExitStack,
+    ) -> bytes:
+        """The bytes; ``memory`` holds the room for them then. What waits for its turn, or for
+        another attempt, holds none."""
         for attempt in range(1, self._attempts + 1):
             try:
-                async with self._room:
-                    return await self._depot.fetch(url, byte_range, is_media=is_media)
+                async with self._room, AsyncExitStack() as held:
+                    await held.enter_async_context(self._depot.room(size_bytes))
+                    data = await self._depot.fetch(url, byte_range, is_media=is_media)
+                    memory.push_async_exit(held.pop_all())
+                    return data
             except SourceError as error:
                 if not error.retry or attempt == self._attempts:
                     raise
             await asyncio.sleep(self._retry_delay_s)
         raise AssertionError("unreachable")
 
-    async def _keep_init(self, segment: Segment, source: Source) -> InitSection | None:
+    async def _beside(
+        self, segment: Segment, source: Source, place: Place, *, is_last: bool
+    ) -> Segment:
+        """With references to copies of its init and key, which are at least on disk. ``is_last``:
+        where one cannot be had, to the original: whoever reads the segment says so. Raises
+        ``SourceError``, ``StoreError``."""
+
+        async def kept(uri: str, byte_range: ByteRange | None) -> str:
+            try:
+                shared = _Shared(uri, byte_range, segment.era, place.run)
+                return await self._keep_shared(shared, source)
+            except SourceError as error:
+                if not is_last:
+                    raise
+                log.warning("not_kept", recording=str(self._id), error=str(error))
+                return uri
+
+        async def kept_key(key: SegmentKey | None) -> SegmentKey | None:
+            return key and replace(key, uri=await kept(key.uri, None))
+
         init = segment.init
-        if init is None:
-            return None
-        ref = await self._keep_shared(init.uri, init.byte_range, segment.era, source)
-        return InitSection(
-            uri=ref,
-            byte_range=init.byte_range if ref == init.uri else None,
-            key=await self._keep_key(init.key, segment.era, source),
-        )
+        if init is not None:
+            ref = await kept(init.uri, init.byte_range)
+            init = InitSection(
+                uri=ref,
+                byte_range=init.byte_range if ref == init.uri else None,
+                key=await kept_key(init.key),
+            )
+        return replace(segment, init=init, key=await kept_key(segment.key))
 
-    async def _keep_key(
-        self, key: SegmentKey | None, era: int, source: Source
-    ) -> SegmentKey | None:
-        return key and replace(key, uri=await self._keep_shared(key.uri, None, era, source))
-
-    async def _keep_shared(
-        self, uri: str, byte_range: ByteRange | None, era: int, source: Source
-    ) -> str:
-        """The reference of a copy, or of the original where it cannot be had: whoever reads the
-        segment says so. An encoder that starts anew may use the same name again for other bytes:
-        so once in each era."""
-        resource = (uri, byte_range, era)
-        if resource not in self._shared:
-            work = self._copy_shared(uri, byte_range, source)
-            self._shared[resource] = asyncio.create_task(work)
-        return await asyncio.shield(self._shared[resource])
-
-    async def _copy_shared(self, uri: str, byte_range: ByteRange | None, source: Source) -> str:
+    async def _keep_shared(self, shared: "_Shared", source: Source) -> str:
+        """The reference of a copy, made once."""
+        if shared not in self._shared:
+            while len(self._shared) >= _MOST_SHARED:
+                del self._shared[next(iter(self._shared))]
+            self._shared[shared] = asyncio.create_task(self._copy_shared(shared, source))
+        copying = self._shared[shared]
         try:
-            data = await self._patiently(source.url(uri), byte_range, is_media=False)
-        except SourceError as error:
-            log.warning("not_kept", recording=str(self._id), error=str(error))
-            return uri
-        name = hashlib.sha256(data).hexdigest()[:32]
-        waiting = Waiting(key=f"{self._prefix}shared-{name}")
-        path = await self._depot.put(self._id, waiting, data)
-        if path is not None:
-            await self._depot.put_waiting(waiting, path)
+            return await asyncio.shield(copying)
+        except SourceError:
+            if self._shared.get(shared) is copying:
+                del self._shared[shared]
+            raise
+
+    async def _copy_shared(self, shared: "_Shared", source: Source) -> str:
+        async with AsyncExitStack() as memory:
+            data = await self._patiently(
+                source.url(shared.uri),
+                shared.byte_range,
+                is_media=False,
+                size_bytes=_EXPECTED_SHARED_BYTES,
+                memory=memory,
+            )
+            name = hashlib.sha256(data).hexdigest()[:32]
+            waiting = Waiting(key=f"{self._prefix}shared-{name}")
+            await self._depot.put(self._id, waiting, data)
         return staged(waiting.key)
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    playlist: int
-    number: int
+class _Shared:
+    """An init or a key. An encoder that starts anew may use the same name again for other bytes:
+    so it is one in each era and each run."""
+
+    uri: str
+    byte_range: ByteRange | None
+    era: int
+    run: int

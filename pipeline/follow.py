@@ -1,5 +1,6 @@
 """What is new in a reloaded playlist: a pure fold over its states (RFC 8216 6.2.1, 6.3.4)."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -71,18 +72,25 @@ def _missed(next_sequence: int, playlist: MediaPlaylist) -> tuple[Segment, ...]:
     )
 
 
-def is_lasting(playlist: MediaPlaylist, ref: str) -> bool:
-    """Whether its segments will still be there, under the same addresses, when their chunk is full.
+def first_lasting(playlist: MediaPlaylist, ref: str) -> float:
+    """The media sequence number from which on segments will still be there, under the same
+    addresses, when their chunk is full; infinite if none will.
 
     What the web serves may be signed anew at each reload. In a bucket, a playlist that only grows
-    keeps what it lists, and a long one keeps it for long.
+    keeps what it lists, and a long one keeps for long what is not at its beginning.
     """
     if playlist.ended:
-        return True
+        return -math.inf
     if urlsplit(ref).scheme in ("http", "https"):
-        return False
-    length_s = sum(segment.duration_s for segment in playlist.segments)
-    return playlist.only_grows or length_s >= LONG_WINDOW_S
+        return math.inf
+    if playlist.only_grows:
+        return -math.inf
+    before_s = 0.0
+    for segment in playlist.segments:
+        if before_s >= LONG_WINDOW_S:
+            return segment.sequence
+        before_s += segment.duration_s
+    return math.inf
 
 
 def locate(segments: Sequence[Segment], source: Source) -> list[Segment]:

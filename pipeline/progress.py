@@ -16,7 +16,8 @@ class Look:
 
     ``told``: an event said that the stream has ended. ``repeats``: the source still shows what an
     earlier recording holds. ``readable``: the playlist could be read. ``away``: it could not, since
-    the object store does not answer, which says nothing about the stream.
+    the object store does not answer, which says nothing about the stream; ``silent``: another
+    server does not; ``pending``: it has been asked and may still answer.
     """
 
     now_s: float
@@ -27,6 +28,8 @@ class Look:
     target_duration_s: float
     repeats: bool = False
     away: bool = False
+    silent: bool = False
+    pending: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,7 @@ def advance(watch: Watch, look: Look, *, stall_timeout_s: float) -> tuple[Watch,
     """The end's reason once the stream has ended, else None.
 
     ENDLIST ends it at once. When told, segments that are on their way still get a target duration
-    to appear (the settle time).
+    to appear (the settle time), or longer where nobody can tell whether they have.
     """
     since_s = look.now_s - (look.now_s if watch.looked_s is None else watch.looked_s)
     watch = replace(watch, looked_s=look.now_s)
@@ -53,10 +56,14 @@ def advance(watch: Watch, look: Look, *, stall_timeout_s: float) -> tuple[Watch,
     elif look.away and watch.away_s < MAX_AWAY_S:
         watch = _later(watch, since_s)
     watch = replace(watch, told_s=(watch.told_s or look.now_s) if look.told else None)
+    if look.pending:
+        return watch, None
     if look.endlist and (look.told or not look.repeats):
         return watch, EndReason.EVENT if look.told else EndReason.ENDLIST
     if watch.told_s is not None:
         settle_s = min(max(look.target_duration_s, MIN_SETTLE_S), MAX_SETTLE_S)
+        if look.silent:
+            settle_s = max(settle_s, stall_timeout_s)
         quiet_s = look.now_s - max(watch.told_s, watch.changed_s)
         return watch, EndReason.EVENT if quiet_s >= settle_s else None
     if look.now_s - watch.changed_s >= stall_timeout_s:

@@ -9,10 +9,12 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from pipeline.errors import ObjectMissing
 from pipeline.model import Segment
 from pipeline.stores.catalog_json import SEGMENT
 
@@ -36,6 +38,9 @@ class Spool:
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder, self._limit = folder, limit_bytes
         self._lock = threading.Lock()
+        # What was cut off while it was written is of no use.
+        for path in folder.glob("*/*.half"):
+            path.unlink(missing_ok=True)
         self._used = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
     def write(self, recording_id: UUID, waiting: Waiting, data: bytes) -> Path | None:
@@ -54,50 +59,66 @@ class Spool:
                 return None
             self._used += size
         path = self._path(recording_id, waiting.key)
+        half = path.with_suffix(".half")
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            half = path.with_suffix(".half")
             with half.open("wb") as file:
                 file.writelines((header, b"\n", data))
                 file.flush()
                 os.fsync(file.fileno())
             half.rename(path)
         except OSError:
+            with suppress(OSError):
+                half.unlink(missing_ok=True)
             with self._lock:
                 self._used -= size
             return None
         return path
 
     def read(self, path: Path) -> bytes:
-        with path.open("rb") as file:
-            file.readline(_HEADER_BYTES)
-            return file.read()
+        """Raises ``ObjectMissing`` if somebody has taken it away."""
+        try:
+            with path.open("rb") as file:
+                file.readline(_HEADER_BYTES)
+                return file.read()
+        except OSError as error:
+            raise ObjectMissing(f"{path.name} waited on disk and is gone") from error
 
     def drop(self, path: Path) -> None:
-        size = path.stat().st_size
-        path.unlink()
-        with self._lock:
-            self._used -= size
+        with suppress(OSError):
+            size = path.stat().st_size
+            path.unlink()
+            with self._lock:
+                self._used -= size
 
     def left(self, recording_id: UUID) -> Iterator[tuple[Waiting, Path]]:
-        """What an earlier process has left of the recording, in the order of its keys."""
+        """What an earlier process has left of the recording, in the order of its keys. What cannot
+        be read is left out."""
         for path in sorted(self._folder.glob(f"{recording_id}/*.kept")):
-            with path.open("rb") as file:
-                found = json.loads(file.readline(_HEADER_BYTES))
-            segment = found["segment"] and SEGMENT.load(found["segment"])
-            yield Waiting(**found | {"segment": segment}), path
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                with path.open("rb") as file:
+                    found = json.loads(file.readline(_HEADER_BYTES))
+                segment = found["segment"] and SEGMENT.load(found["segment"])
+                yield Waiting(**found | {"segment": segment}), path
 
     def forget(self, recording_id: UUID) -> None:
         """All of the recording."""
         folder = self._folder / str(recording_id)
-        size = sum(path.stat().st_size for path in folder.glob("*"))
+        size = 0
+        for path in folder.glob("*"):
+            with suppress(OSError):
+                size += path.stat().st_size
         shutil.rmtree(folder, ignore_errors=True)
         with self._lock:
             self._used -= size
 
     def recordings(self) -> set[UUID]:
         """Those that it holds something of."""
-        return {UUID(path.name) for path in self._folder.glob("????????-*") if path.is_dir()}
+        found = set()
+        for path in self._folder.glob("*"):
+            with suppress(ValueError):
+                found.add(UUID(path.name))
+        return found
 
     def _path(self, recording_id: UUID, key: str) -> Path:
         return self._folder / str(recording_id) / (key.rpartition("/")[2] + ".kept")

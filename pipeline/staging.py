@@ -7,6 +7,7 @@ of it goes when the recording is final.
 from typing import Protocol
 from uuid import UUID
 
+from pipeline.model import Segment
 from pipeline.stores.objects import ObjectStore
 
 # A job may wait in the queue for long, and its addresses must still be valid when it runs.
@@ -27,6 +28,14 @@ def staged(key: str) -> str:
 def staged_key(ref: str) -> str | None:
     """The key that ``staged`` made the reference of, if it did."""
     return ref.removeprefix(_STAGED) if ref.startswith(_STAGED) else None
+
+
+def staged_keys(segment: Segment) -> set[str]:
+    """Of its copy and those of its init and keys."""
+    init = segment.init
+    keys = (segment.key, init.key if init else None)
+    refs = [segment.uri, *([init.uri] if init else []), *(key.uri for key in keys if key)]
+    return {key for key in map(staged_key, refs) if key is not None}
 
 
 class Locates(Protocol):
