@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from itertools import chain
 from uuid import UUID
 
-from pipeline.errors import SourceUnavailable
+from pipeline.errors import Conflict, SourceUnavailable
 from pipeline.model import Opened, Recording, Segment
 from pipeline.stores.catalog import Catalog
 
@@ -47,6 +47,12 @@ class Captured:
             problem = (state and state.problem) or "The source lists no segments"
             raise SourceUnavailable(problem)
         return new or [[] for _ in self.segments]
+
+    async def refuse_more(self) -> None:
+        """Raises ``Conflict`` unless what was read is all: a stream that was started again, and may
+        have ended again since, has come back."""
+        if any(await self.read()) or not self.is_complete:
+            raise Conflict("There is more of the stream")
 
     async def wait_for_more(self) -> None:
         await self._wait(_LOOK_EVERY_S)

@@ -1,6 +1,7 @@
 """The first look at a stream's media: where its clocks stand, how many bytes a second it has."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 import structlog
 
@@ -36,10 +37,11 @@ class Looker:
         """The first segment that can be read tells. Raises ``SourceUnavailable`` if none of those
         at the beginning of the playlist ``ref`` can."""
         problem: VodrayError = SourceUnavailable("no segment is listed")
-        for segment in segments[:FIRST_SEGMENTS]:
-            if segment.is_gap:
-                problem = MediaInvalid(segment.gap_reason or "it is marked as missing (EXT-X-GAP)")
-                continue
+        gaps = [segment for segment in segments if segment.is_gap]
+        if gaps:
+            problem = MediaInvalid(gaps[0].gap_reason or "it is marked as missing (EXT-X-GAP)")
+        there = (segment for segment in segments if not segment.is_gap)
+        for segment in islice(there, FIRST_SEGMENTS):
             job = look_job(segment, self._addresses, self._settings)
             try:
                 answer = await submit_patiently(self._submit, job, self._recording, Urgency.LIVE)

@@ -9,7 +9,6 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from uuid import UUID
 
 import structlog
@@ -30,7 +29,7 @@ from pipeline.errors import (
     SourceUnavailable,
     VodrayError,
 )
-from pipeline.model import ChunkRecord, ChunkSpec, Opened, Recording, Sound, Upload
+from pipeline.model import ChunkRecord, ChunkSpec, Recording, Sound, Status, Upload
 from pipeline.plan import PlanState
 from pipeline.settings import Settings
 from pipeline.source import Source
@@ -91,6 +90,13 @@ class Supervisor:
         if isinstance(error, VodrayError):
             if error.retry and not isinstance(error, SourceError):
                 raise error
+            if isinstance(error, Conflict):
+                recording = await self._catalog.get(self._id)
+                if recording.status is Status.COMPLETED:
+                    return recording
+                # Another supervisor may well finish what is begun.
+                if recording.status is not Status.FAILED:
+                    raise error
             return await self._give_up(str(error))
         log.error("unexpected_error", recording=str(self._id), exc_info=error)
         if not last_try:
@@ -133,7 +139,7 @@ class Supervisor:
             await planner.run(chunks)
         records = [dispatcher.finished[chunk.index] for chunk in planned]
         try:
-            return await self._publish(recording, planned, records, upload, captured.opened, begin)
+            return await self._publish(recording, planned, records, upload, captured, begin)
         except Conflict:
             recording = await self._catalog.get(self._id)
             if recording.status.is_final:
@@ -151,12 +157,11 @@ class Supervisor:
     ) -> PlanState:
         """The plan as if the recording had never been interrupted.
 
-        Segments that cannot be read yet are waited for as long as a stalled stream would be.
+        Segments that cannot be read yet are waited for until their stream has ended.
         """
         looker = Looker(
             str(self._id), submit=self._submit, settings=self._settings, addresses=addresses
         )
-        give_up = time.monotonic() + self._settings.stall_timeout.total_seconds()
         was_there = False
         await captured.read()
         if planned:
@@ -170,8 +175,8 @@ class Supervisor:
                 try:
                     return await self._look(captured, looker)
                 except SourceUnavailable:
-                    is_over = captured.is_complete or time.monotonic() >= give_up
-                    if is_over and was_there:
+                    # While the stream goes on, something that can be read may still come.
+                    if captured.is_complete and was_there:
                         raise
                 was_there = await source_answers(probe, self._settings)
                 if not captured.is_complete:
@@ -219,10 +224,16 @@ class Supervisor:
         planned: Sequence[ChunkSpec],
         records: Sequence[ChunkRecord],
         upload: Upload,
-        opened: Opened,
+        captured: Captured,
         begin: float,
     ) -> Recording:
         """Raises ``Conflict`` if the stream has come back."""
+
+        async def seal() -> None:
+            await captured.refuse_more()
+            await self._catalog.mark_publishing(self._id)
+
+        await captured.refuse_more()
         publisher = Publisher(
             recording,
             keep_time=self._settings.fills_gaps,
@@ -232,11 +243,9 @@ class Supervisor:
             submit=self._submit,
         )
         await self._catalog.mark_processing(self._id)
-        completion, report = await publisher.publish(
-            records, upload, partial(self._catalog.mark_publishing, self._id)
-        )
-        report["source"] = opened.ref
-        report["dropped_streams"] += opened.dropped
+        completion, report = await publisher.publish(records, upload, seal)
+        report["source"] = captured.opened.ref
+        report["dropped_streams"] += captured.opened.dropped
         report["profile"] = {"asked": recording.profile, "made": "copy"}
         report["timings_s"]["total"] = round(time.monotonic() - begin, 3)
         # The object is whole: whoever had to go on from here would find it.

@@ -61,7 +61,7 @@ class FailingStore(MemoryStore):
         super().put(BUCKET, key, data, "")
 
     def held(self, key: str) -> bytes:
-        return super().get(BUCKET, key, max_bytes=2**20)
+        return super().get(BUCKET, key, max_bytes=2**24)
 
     def _act(self, key: str) -> None:
         name = key.rpartition("/")[2]
