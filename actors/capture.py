@@ -60,6 +60,7 @@ class Capture:
         self._reloading: dict[int, asyncio.Task[list[Segment]]] = {}
         # What an earlier process has left, by playlist and media sequence number.
         self._left: dict[tuple[int, int], Segment] = {}
+        self._is_back = False
         self._woken = asyncio.Event()
         self._finder = SourceFinder(
             recording.id,
@@ -101,8 +102,11 @@ class Capture:
     async def _capture(self) -> None:
         state = await self._catalog.source_state(self._id)
         findings = await self._catalog.findings(self._id)
-        opened = state.opened if state else None
-        start = await self._finder.find(self._recording, opened, by_playlist(findings))
+        opened, taken = (state.opened if state else None), by_playlist(findings)
+        # It was complete, and its end was taken back.
+        is_over = self._recording.ended_at is not None
+        self._is_back = bool(state and state.is_complete and taken) and not is_over
+        start = await self._finder.find(self._recording, opened, taken)
         await self._catalog.open_source(
             self._id,
             Opened(
@@ -112,9 +116,15 @@ class Capture:
             ),
         )
         self._playlists = (
-            FollowedPlaylist(0, start),
-            *(FollowedPlaylist(number, sound) for number, sound in enumerate(start.sounds, 1)),
+            FollowedPlaylist(0, start, is_back=self._is_back),
+            *(
+                FollowedPlaylist(number, sound, is_back=self._is_back)
+                for number, sound in enumerate(start.sounds, 1)
+            ),
         )
+        if self._is_back and start.is_anew:
+            for playlist in self._playlists:
+                playlist.begin_anew()
         captured = CaptureLog(
             self._id,
             catalog=self._catalog,
@@ -177,6 +187,7 @@ class Capture:
             await self._learn()
             look, found = await self._look(tasks)
             watch, end = advance(watch, look, stall_timeout_s=stall_s)
+            self._is_back &= not look.new_segments
             for playlist, segments in zip(self._playlists, found, strict=True):
                 self._keep(playlist, segments, captured, tasks)
             if end is not None:
@@ -230,6 +241,7 @@ class Capture:
             silent=main.is_silent,
             pending=0 in hangs,
             told=is_told,
+            repeats=self._is_back and not any(found),
             target_duration_s=self._target_s,
         )
         return look, found

@@ -45,7 +45,8 @@ class StartOfSound:
 class Start:
     """``ref``: where the source was found. ``next_sequence``: the media sequence number to go on
     with, None if nothing more can come. ``found``: the playlist as it was found: a live one has
-    moved on since. ``dropped``: see ``Presentation``."""
+    moved on since. ``is_anew``: it is another life of the encoder than before. ``dropped``: see
+    ``Presentation``."""
 
     ref: str
     source: Source
@@ -53,6 +54,7 @@ class Start:
     found: MediaPlaylist | None = None
     sounds: tuple[StartOfSound, ...] = ()
     dropped: tuple[str, ...] = ()
+    is_anew: bool = False
 
 
 class SourceFinder:
@@ -93,6 +95,7 @@ class SourceFinder:
             )
         # What is being finished is captured to its end.
         if recording.status is Status.RECORDING and taken[0]:
+            before = recording.fingerprint
             try:
                 found = await self._wait_for_playlist(begun=taken[0][0].sequence)
                 return Start(
@@ -101,6 +104,7 @@ class SourceFinder:
                     next_sequence=_behind(taken[0]),
                     sounds=_sounds_behind(found, opened.sounds, taken[1:]),
                     dropped=opened.dropped,
+                    is_anew=await self._is_anew(found, before, taken[0][0].sequence),
                 )
             except SourceError as error:
                 log.warning("source_gone", recording=str(self._id), error=str(error))
@@ -115,6 +119,11 @@ class SourceFinder:
             ),
             dropped=opened.dropped,
         )
+
+    async def _is_anew(self, found: Presentation, before: str | None, begun: int) -> bool:
+        first = found.playlist.segments[0]
+        mark = await asyncio.to_thread(fingerprint, found.source, first)
+        return first.sequence <= begun and mark != before
 
     async def _wait_for_playlist(self, *, begun: int | None) -> Presentation:
         """``begun``: the first media sequence number that the recording has, if it has one."""

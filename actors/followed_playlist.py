@@ -16,9 +16,10 @@ _FAILURES = 5
 
 
 class FollowedPlaylist:
-    """``state`` is None while the playlist cannot be read. ``number``: 0 for the main one."""
+    """``state`` is None while the playlist cannot be read. ``number``: 0 for the main one;
+    ``is_back``: it had ended, and its encoder is said to be back."""
 
-    def __init__(self, number: int, start: Start | StartOfSound) -> None:
+    def __init__(self, number: int, start: Start | StartOfSound, *, is_back: bool = False) -> None:
         self.number, self.source = number, start.source
         self.state: MediaPlaylist | None = None
         self.problem = start.problem if isinstance(start, StartOfSound) else ""
@@ -27,7 +28,7 @@ class FollowedPlaylist:
         # Behind so many discontinuities is what was taken.
         self.run = 0
         self._followed = Followed(next_sequence=start.next_sequence)
-        self._found = start.found
+        self._found, self._is_back = start.found, is_back
         self._failures = 0
         self._read = asyncio.Event()
         self._is_closed = False
@@ -52,8 +53,8 @@ class FollowedPlaylist:
         located = locate(new, self.source)
         # From here on nothing fails: what is taken is returned.
         self.state, self._followed = state, followed
-        # One that is complete does not change any more.
-        self._found = state if state.ended else None
+        # One that is complete does not change any more, unless its encoder is back.
+        self._found = state if state.ended and not self._is_back else None
         self._failures, self.is_away, self.is_silent = 0, False, False
         return located
 
@@ -62,6 +63,10 @@ class FollowedPlaylist:
         self.is_away = isinstance(error, StoreError) and error.retry
         self.is_silent = isinstance(error, SourceUnavailable)
         self._failures += 1
+
+    def begin_anew(self) -> None:
+        """What is listed now is another life of the encoder."""
+        self._followed = Followed(begins_anew=True)
 
     def skip_to(self, sequence: int) -> None:
         """What lies before is taken already."""

@@ -16,15 +16,21 @@ STALE_SEGMENTS = 3
 # More that is not listed any more is no window that slid: the numbers were set.
 MOST_MISSED_SEGMENTS = 1000
 _LIST_ABOVE_SEGMENTS = 20
+_KNOWN_SEGMENTS = 16
+_CLOCKS_APART_S = 10.0
 # More than a chunk may take to be full.
 LONG_WINDOW_S = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Followed:
-    """``next_sequence``: the first media sequence number that was not taken yet."""
+    """``next_sequence``: the first media sequence number that was not taken yet; ``known``: the
+    last ones before it, as they were listed. ``begins_anew``: what comes first is another life of
+    the encoder."""
 
     next_sequence: int | None = None
+    known: tuple[Segment, ...] = ()
+    begins_anew: bool = False
 
 
 def take_new(
@@ -37,16 +43,39 @@ def take_new(
     if not playlist.segments:
         return state, ()
     behind = playlist.segments[-1].sequence + 1
-    if state.next_sequence is None:
-        return replace(state, next_sequence=behind), playlist.segments
-    if behind < state.next_sequence - STALE_SEGMENTS:
+    taken = Followed(next_sequence=behind, known=playlist.segments[-_KNOWN_SEGMENTS:])
+    if state.next_sequence is None and not state.begins_anew:
+        return taken, playlist.segments
+    went_back = behind < (state.next_sequence or 0) - STALE_SEGMENTS
+    if state.begins_anew or went_back or _differs(state.known, playlist):
         if not may_restart:
             return state, ()
         restarted = replace(playlist.segments[0], discontinuity=True)
-        return replace(state, next_sequence=behind), (restarted, *playlist.segments[1:])
+        return taken, (restarted, *playlist.segments[1:])
+    assert state.next_sequence is not None
+    if behind <= state.next_sequence:
+        return state, ()
     new = tuple(s for s in playlist.segments if s.sequence >= state.next_sequence)
-    missed = _missed(state.next_sequence, playlist)
-    return replace(state, next_sequence=max(behind, state.next_sequence)), (*missed, *new)
+    return taken, (*_missed(state.next_sequence, playlist), *new)
+
+
+def _differs(known: Sequence[Segment], playlist: MediaPlaylist) -> bool:
+    """Whether numbers that were taken all stand for something else now."""
+    listed = {segment.sequence: segment for segment in playlist.segments}
+    pairs = [(one, listed[one.sequence]) for one in known if one.sequence in listed]
+    apart = timedelta(seconds=_CLOCKS_APART_S + playlist.target_duration_s)
+    return bool(pairs) and all(_is_another(one, now, apart) for one, now in pairs)
+
+
+def _is_another(one: Segment, now: Segment, apart: timedelta) -> bool:
+    """By its name, not by where that lies: hosts, folders and queries may be signed anew."""
+    if one.program_date_time and now.program_date_time:
+        return abs(one.program_date_time - now.program_date_time) > apart
+    return _name(one) != _name(now)
+
+
+def _name(segment: Segment) -> str:
+    return segment.uri.partition("?")[0].rpartition("/")[2]
 
 
 def _missed(next_sequence: int, playlist: MediaPlaylist) -> tuple[Segment, ...]:

@@ -35,7 +35,7 @@ def media(name: str) -> bytes:
 
 
 class FailingStore(MemoryStore):
-    """``acts``: by key without folders, what is raised, or slept for in seconds, at each request,
+    """``acts``: by key without its folder, what is raised, or slept for in seconds, at each request,
     one after the other and then never again; ``away``: raised for all. ``asked``: requests."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class FailingStore(MemoryStore):
         return super().get(BUCKET, key, max_bytes=2**24)
 
     def _act(self, key: str) -> None:
-        name = key.rpartition("/")[2]
+        name = key.removeprefix("stream/") if "stream/" in key else key.rpartition("/")[2]
         self.asked[name] += 1
         self.hangs.wait(PATIENCE_S)
         if self.away is not None:
@@ -143,8 +143,8 @@ class World:
     ) -> None:
         """Segments that are there, and the playlist that names them. ``token``: in addresses."""
         for number in range(first, first + count):
-            self.origin.set(f"stream/{clip}{number}.ts{token}", media(f"{clip}{number}"))
-        named = [f"{clip}{number}.ts{token}" for number in range(first, first + count)]
+            self.origin.set(f"stream/{token}{clip}{number}.ts", media(f"{clip}{number}"))
+        named = [f"{token}{clip}{number}.ts" for number in range(first, first + count)]
         self.write(named, first if sequence is None else sequence, ended, tags, name)
 
     def write(

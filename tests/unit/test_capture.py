@@ -57,14 +57,14 @@ async def test_a_segment_that_comes_late(failure: SourceError, world: World) -> 
 
 
 async def test_an_address_that_is_signed_anew(world: World) -> None:
-    world.origin.acts["1.ts_a"] = [SourceForbidden("403")] * 9
-    world.show(0, 3, token="_a")
+    world.origin.acts["a/1.ts"] = [SourceForbidden("403")] * 9
+    world.show(0, 3, token="a/")
     task = await world.new_process()
-    await world.asks("1.ts_a")
-    world.show(0, 3, token="_b")
+    await world.asks("a/1.ts")
+    world.show(0, 3, token="b/")
     await world.logs(3)
-    assert world.origin.asked["1.ts_b"] == 1
-    assert world.origin.asked["0.ts_b"] == 0
+    assert world.origin.asked["b/1.ts"] == 1
+    assert world.origin.asked["b/0.ts"] == 0
     await end(world)
     await world.done(task)
     assert world.seen()[:3] == numbers(0, 3)

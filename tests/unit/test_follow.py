@@ -1,5 +1,7 @@
 """What is new in a reloaded playlist, and when the stream has ended."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,43 @@ def test_an_encoder_that_starts_anew_breaks_the_timeline() -> None:
     followed, _ = take_new(Followed(), window(100, 3))
     _, new = take_new(followed, window(0, 2))
     assert [s.discontinuity for s in new] == [True, False]
+
+
+def renamed(state: MediaPlaylist, prefix: str, suffix: str = "") -> MediaPlaylist:
+    segments = (replace(s, uri=f"{prefix}{s.uri}{suffix}") for s in state.segments)
+    return replace(state, segments=tuple(segments))
+
+
+def dated(state: MediaPlaylist, hour: int) -> MediaPlaylist:
+    begin = datetime(2026, 1, 1, hour, tzinfo=UTC)
+    segments = (
+        replace(s, program_date_time=begin + timedelta(seconds=2 * s.sequence))
+        for s in state.segments
+    )
+    return replace(state, segments=tuple(segments))
+
+
+@pytest.mark.parametrize(
+    ("states", "taken"),
+    [
+        # Numbers that were taken already stand for something else: a short first life.
+        ([window(0, 4), renamed(window(0, 2), "b")], [[0, 1, 2, 3], [0, 1]]),
+        ([window(0, 4), renamed(window(0, 6), "b")], [[0, 1, 2, 3], [*range(6)]]),
+        ([dated(window(0, 4), 1), dated(window(0, 6), 2)], [[0, 1, 2, 3], [*range(6)]]),
+        # Addresses that are signed anew, another host: the same segments.
+        ([window(0, 4), renamed(window(0, 5), "http://h/t=1/", "?x=2")], [[0, 1, 2, 3], [4]]),
+        ([dated(window(0, 4), 1), dated(renamed(window(0, 5), "b"), 1)], [[0, 1, 2, 3], [4]]),
+    ],
+)
+def test_another_life_is_told_by_what_the_numbers_stand_for(
+    states: list[MediaPlaylist], taken: list[list[int]]
+) -> None:
+    assert follow(*states) == taken
+
+
+def test_another_life_that_is_known_of_is_taken_from_its_start() -> None:
+    _, new = take_new(Followed(begins_anew=True), window(0, 2))
+    assert [(s.sequence, s.discontinuity) for s in new] == [(0, True), (1, False)]
 
 
 def test_references_become_absolute(tmp_path: Path) -> None:
