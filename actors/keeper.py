@@ -16,6 +16,7 @@ import structlog
 
 from actors.depot import Depot
 from pipeline.errors import SourceError, StoreError
+from pipeline.media.sniff import extension_of
 from pipeline.model import ByteRange, InitSection, Segment, SegmentKey
 from pipeline.settings import Settings
 from pipeline.source import Source
@@ -96,7 +97,6 @@ class Keeper:
         # The number of the segment is in its name: who captures the same source at the same time
         # may count otherwise.
         name = f"{place.playlist}-{place.number:08d}-{segment.sequence}"
-        kept = replace(kept, uri=staged(self._prefix + name), byte_range=None)
         async with AsyncExitStack() as memory:
             data = await self._patiently(
                 source.url(segment.uri),
@@ -106,9 +106,11 @@ class Keeper:
                 memory=memory,
             )
             self._largest = max(self._largest, len(data))
-            kept = replace(kept, size_bytes=len(data))
+            # Players of the copies go by names.
+            key = f"{self._prefix}{name}.{extension_of(data)}"
+            kept = replace(kept, uri=staged(key), byte_range=None, size_bytes=len(data))
             waiting = Waiting(
-                key=self._prefix + name,
+                key=key,
                 playlist=place.playlist,
                 number=place.number,
                 segment=kept,

@@ -34,6 +34,7 @@ _MP4_BOXES = frozenset(
         b"wide",
     }
 )
+_EXTENSIONS = {"mpegts": "ts", "mp4": "m4s", "eac3": "ec3"}
 _ID3_OWNER = b"com.apple.streaming.transportStreamTimestamp\0"
 
 
@@ -61,6 +62,15 @@ class Media:
     kind: Kind
     data: bytes
     stamp: int | None = None
+
+
+def extension_of(data: bytes) -> str:
+    """Of a file that holds it, as HLS players expect it; that of MPEG-TS for what is encrypted."""
+    try:
+        kind = identify(data[:_SEARCH_BYTES]).kind
+    except (MediaInvalid, Unsupported):
+        kind = Kind.TS
+    return _EXTENSIONS.get(kind, kind.value)
 
 
 def identify(data: bytes) -> Media:

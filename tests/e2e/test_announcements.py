@@ -227,3 +227,35 @@ def test_a_stream_that_is_back_within_the_window_continues(
     done = live.completed()
     assert done["duration"] == 6
     assert numbers(world, done, tmp_path) == SIX_S
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["ENDLIST", "no ENDLIST"])
+def test_a_stream_that_is_back_when_its_recording_is_completed_continues_it(
+    ended: bool, world: World, broadcast: NewBroadcast, tmp_path: Path
+) -> None:
+    """By another life of the encoder, whose playlist takes the place of the first one's."""
+    first = broadcast()
+    first.show(3, ended=ended)
+    first.tell("started", timestamp=instant(-8))
+    back = instant(4)
+    first.tell("ended", timestamp=instant())
+    done = first.completed()
+
+    second = broadcast(LATER, key=first.key, stream_id=first.stream_id)
+    second.tell("started", timestamp=back)
+    again = eventually(
+        lambda: first.recording() if first.recording()["status"] != "completed" else {}
+    )
+    assert (again["id"], again["status"]) == (done["id"], "recording")
+    assert again["file_path"] == done["file_path"]
+    assert numbers(world, done, tmp_path / "first") == SIX_S
+    for _ in range(2):
+        second.show(1)
+    second.show(ended=True)
+    second.tell("ended", timestamp=instant(10))
+    whole = second.completed()
+
+    assert whole["id"] == done["id"]
+    assert (whole["duration"], whole["gaps"]) == (12, [])
+    assert numbers(world, whole, tmp_path / "whole") == [*SIX_S, *(1000 + n for n in SIX_S)]
+    assert first.left_behind() == []
