@@ -122,9 +122,6 @@ class Capture:
                 for number, sound in enumerate(start.sounds, 1)
             ),
         )
-        if self._is_back and start.is_anew:
-            for playlist in self._playlists:
-                playlist.begin_anew()
         captured = CaptureLog(
             self._id,
             catalog=self._catalog,

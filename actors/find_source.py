@@ -45,8 +45,8 @@ class StartOfSound:
 class Start:
     """``ref``: where the source was found. ``next_sequence``: the media sequence number to go on
     with, None if nothing more can come. ``found``: the playlist as it was found: a live one has
-    moved on since. ``is_anew``: it is another life of the encoder than before. ``dropped``: see
-    ``Presentation``."""
+    moved on since. ``first``: the media sequence number and fingerprint of the very first segment.
+    ``dropped``: see ``Presentation``."""
 
     ref: str
     source: Source
@@ -54,7 +54,7 @@ class Start:
     found: MediaPlaylist | None = None
     sounds: tuple[StartOfSound, ...] = ()
     dropped: tuple[str, ...] = ()
-    is_anew: bool = False
+    first: tuple[int, str | None] | None = None
 
 
 class SourceFinder:
@@ -90,12 +90,13 @@ class SourceFinder:
                 source=found.source,
                 next_sequence=found.playlist.segments[0].sequence,
                 found=found.playlist,
+                first=await self._first(found),
                 sounds=tuple(map(_start_of, found.sounds)),
                 dropped=found.dropped,
             )
         # What is being finished is captured to its end.
         if recording.status is Status.RECORDING and taken[0]:
-            before = recording.fingerprint
+            first = (taken[0][0].sequence, recording.fingerprint)
             try:
                 found = await self._wait_for_playlist(begun=taken[0][0].sequence)
                 return Start(
@@ -104,7 +105,7 @@ class SourceFinder:
                     next_sequence=_behind(taken[0]),
                     sounds=_sounds_behind(found, opened.sounds, taken[1:]),
                     dropped=opened.dropped,
-                    is_anew=await self._is_anew(found, before, taken[0][0].sequence),
+                    first=first,
                 )
             except SourceError as error:
                 log.warning("source_gone", recording=str(self._id), error=str(error))
@@ -120,10 +121,9 @@ class SourceFinder:
             dropped=opened.dropped,
         )
 
-    async def _is_anew(self, found: Presentation, before: str | None, begun: int) -> bool:
-        first = found.playlist.segments[0]
-        mark = await asyncio.to_thread(fingerprint, found.source, first)
-        return first.sequence <= begun and mark != before
+    async def _first(self, found: Presentation) -> tuple[int, str | None]:
+        mark = (await self._catalog.get(self._id)).fingerprint
+        return found.playlist.segments[0].sequence, mark
 
     async def _wait_for_playlist(self, *, begun: int | None) -> Presentation:
         """``begun``: the first media sequence number that the recording has, if it has one."""

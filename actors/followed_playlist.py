@@ -9,7 +9,7 @@ from pipeline.errors import SourceUnavailable, StoreError, VodrayError
 from pipeline.follow import Followed, absolute, locate, take_new
 from pipeline.media.playlist import MediaPlaylist
 from pipeline.model import Segment
-from pipeline.source import read_media_playlist
+from pipeline.source import fingerprint, read_media_playlist
 
 # A playlist of sound is gone after so many failures in a row.
 _FAILURES = 5
@@ -29,6 +29,7 @@ class FollowedPlaylist:
         self.run = 0
         self._followed = Followed(next_sequence=start.next_sequence)
         self._found, self._is_back = start.found, is_back
+        self._first = start.first if isinstance(start, Start) else None
         self._failures = 0
         self._read = asyncio.Event()
         self._is_closed = False
@@ -49,10 +50,13 @@ class FollowedPlaylist:
     def reload(self, may_restart: bool) -> list[Segment]:
         """What is new. Blocks. Raises ``SourceError``, ``StoreError``."""
         state = self._found or read_media_playlist(self.source)
-        followed, new = take_new(self._followed, state, may_restart=may_restart)
+        followed, first = self._followed, self._first
+        if state.segments and (mark := self._another_first(state)):
+            followed, first = Followed(begins_anew=True), (state.segments[0].sequence, mark)
+        followed, new = take_new(followed, state, may_restart=may_restart)
         located = locate(new, self.source)
         # From here on nothing fails: what is taken is returned.
-        self.state, self._followed = state, followed
+        self.state, self._followed, self._first = state, followed, first
         # One that is complete does not change any more, unless its encoder is back.
         self._found = state if state.ended and not self._is_back else None
         self._failures, self.is_away, self.is_silent = 0, False, False
@@ -64,9 +68,18 @@ class FollowedPlaylist:
         self.is_silent = isinstance(error, SourceUnavailable)
         self._failures += 1
 
-    def begin_anew(self) -> None:
-        """What is listed now is another life of the encoder."""
-        self._followed = Followed(begins_anew=True)
+    def _another_first(self, state: MediaPlaylist) -> str | None:
+        """The fingerprint of the first segment if another was known under its number: a life of the
+        encoder that uses the same names. Asked for only where there is reason to."""
+        next_sequence = self._followed.next_sequence or 0
+        is_suspicious = self._is_back or state.segments[-1].sequence + 1 < next_sequence
+        if self._first is None or not is_suspicious:
+            return None
+        number, known = self._first
+        if state.segments[0].sequence != number:
+            return None
+        mark = fingerprint(self.source, state.segments[0])
+        return mark if mark != known else None
 
     def skip_to(self, sequence: int) -> None:
         """What lies before is taken already."""
