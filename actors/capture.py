@@ -215,7 +215,7 @@ class Capture:
         is_told = self._recording.end_reason is EndReason.EVENT
         for playlist in self._playlists:
             if playlist.number not in self._reloading:
-                # What begins anew behind an end is another broadcast, unless it is what was told of.
+                # What begins anew behind an end is another broadcast, unless that was told of.
                 work = self._reload(playlist, not is_told or self._is_back)
                 self._reloading[playlist.number] = tasks.create_task(work)
         # One that hangs must not hold up the others' windows: it is read when it is read.
