@@ -35,7 +35,7 @@ def media(name: str) -> bytes:
 
 
 class FailingStore(MemoryStore):
-    """``acts``: by key without its folder, what is raised, or slept for in seconds, at each request,
+    """``acts``: by key in its folder, what is raised, or slept for in seconds, at each request,
     one after the other and then never again; ``away``: raised for all. ``asked``: requests."""
 
     def __init__(self) -> None:
