@@ -15,8 +15,10 @@ from uuid import UUID, uuid4
 import ray
 import structlog
 
+from actors import names
 from actors.faults import actor_errors
 from actors.recording import sources_of
+from actors.stream_status import StreamStatus
 from actors.supervisors import Supervisors
 from actors.sweep import Sweeper
 from pipeline import logs
@@ -69,6 +71,9 @@ class Reconciler:
             except VodrayError as error:
                 log.warning("stores_away", error=str(error))
                 await asyncio.sleep(_RETRY_S)
+        if self._settings.stream_service_url:
+            status = StreamStatus(self._settings, self._catalog, self._pass_on)
+            self._asking = asyncio.get_running_loop().create_task(status.run())
         while True:
             try:
                 await self._reconcile()
@@ -86,6 +91,13 @@ class Reconciler:
         for recording_id in recordings:
             if recording_id in self._running:
                 self._running[recording_id].handle.wake.remote()
+
+    async def _pass_on(self, recordings: Collection[UUID]) -> None:
+        """News of our own, to the capture as well."""
+        await self.poke(recordings)
+        with contextlib.suppress(ValueError):
+            capture: Any = ray.get_actor(names.CAPTURE, namespace=names.NAMESPACE)
+            capture.poke.remote(recordings)
 
     async def running(self) -> list[str]:
         return [str(recording_id) for recording_id in self._running]

@@ -36,6 +36,7 @@ class Origin(StrEnum):
     WEBHOOK = "webhook"
     KAFKA = "kafka"
     COMMAND = "command"
+    STATUS = "status"
 
 
 class EndReason(StrEnum):
