@@ -42,6 +42,7 @@ class Vod:
 
 
 Opener = Callable[[Page, Vod], Awaitable[float]]
+_TRIES = 3
 
 
 @pytest.fixture(scope="module", params=FORMS)
@@ -79,8 +80,25 @@ async def open_hls(page: Page, vod: Vod) -> float:
     return float(await page.evaluate("url => openHls(url)", f"{vod.url}/{vod.name}/master.m3u8"))
 
 
+async def without_a_stall(page: Page, play: Callable[[], Awaitable[None]]) -> None:
+    """``play`` opens the player and uses it. What stalls is played anew: a busy machine stalls now
+    and then, what cannot be decoded each time."""
+    stalls = []
+    for _ in range(_TRIES):
+        await play()
+        assert await page.evaluate("problems") == []
+        if not (found := await page.evaluate("stalls")):
+            return
+        stalls.append(found)
+    pytest.fail(f"It stalls each time: {stalls}")
+
+
 @pytest.mark.parametrize("open_in", [open_file, open_hls], ids=["file", "hls.js"])
 async def test_it_plays_and_seeks(open_in: Opener, vod: Vod, page: Page) -> None:
+    await without_a_stall(page, lambda: _plays_and_seeks(open_in, vod, page))
+
+
+async def _plays_and_seeks(open_in: Opener, vod: Vod, page: Page) -> None:
     await page.goto(f"{vod.url}/player.html")
     slack_s = vod.slack_s if open_in is open_hls else 0.01
     assert await open_in(page, vod) == pytest.approx(vod.duration_s, abs=slack_s)
@@ -91,4 +109,3 @@ async def test_it_plays_and_seeks(open_in: Opener, vod: Vod, page: Page) -> None
         assert abs(shown - number) <= slack_s * FPS
     await page.evaluate("at => numberAt(at)", vod.duration_s - 2)
     assert await page.evaluate("playToEnd()") == pytest.approx(vod.duration_s, abs=slack_s)
-    assert await page.evaluate("problems") == []
