@@ -149,10 +149,21 @@ def _open_to_all(*paths: Path) -> bool:
 
 
 def _ensure_system_user() -> None:
+    """Another process may do the same at the same time."""
+    if not _is_system_user_there():
+        try:
+            _add_system_user()
+        except ServiceFailed:
+            if not _is_system_user_there():
+                raise
+
+
+def _is_system_user_there() -> bool:
     try:
         pwd.getpwnam(_SYSTEM_USER)
     except KeyError:
-        _add_system_user()
+        return False
+    return True
 
 
 def _add_system_user() -> None:

@@ -23,7 +23,7 @@ from minio.error import S3Error
 
 from pipeline.errors import DataDirBusy, ServiceFailed, SettingsError, UsageError
 from pipeline.settings import Settings, load_settings
-from serve_app.embedded import EmbeddedServices, start_missing
+from serve_app.embedded import EmbeddedServices, postgres, start_missing
 from serve_app.embedded.lock import DataDirLock
 from serve_app.embedded.process import Child, Command, end_leftovers
 from serve_app.embedded.service import free_ports
@@ -373,6 +373,23 @@ def test_a_child_that_is_not_ready_in_time_is_an_error(tmp_path: Path) -> None:
         child.wait_ready(lambda: False, 0.1)
     child.ask_to_stop()
     child.wait_stopped(5)
+
+
+def test_the_system_user_may_be_made_by_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def find(name: str) -> None:
+        if not tried:
+            raise KeyError(name)
+
+    def too_late(argv: list[str], **_: object) -> None:
+        tried.extend(argv)
+        raise subprocess.CalledProcessError(9, argv)
+
+    monkeypatch.setattr(postgres.pwd, "getpwnam", find)
+    monkeypatch.setattr(postgres.subprocess, "run", too_late)
+    postgres._ensure_system_user()
+    assert tried[0] == "useradd"
 
 
 def test_free_ports_are_distinct_and_free() -> None:
