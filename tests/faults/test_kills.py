@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.e2e.service import Service
+from tests.e2e.world import eventually
 from tests.faults.kills import KINDS, MANNERS, Fault, Trouble, kill, plan
 from tests.faults.relay import Relay
 
@@ -83,7 +84,7 @@ def test_one_of_its_kind_is_killed(service: Fake) -> None:
         assert len(kill(service, "everything")) >= 3
         assert service._process is not None
         assert service._process.wait(5) == -9
-        assert service.processes("") == set()
+        eventually(lambda: service.processes("") == set(), within_s=10)
         assert stranger.poll() is None
     finally:
         stranger.kill()
