@@ -10,6 +10,8 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?=
 INPUT ?=
 ARGS ?=
+# One per core: the times that tests allow would not do for a machine much busier than that.
+WORKERS := --numprocesses logical --maxprocesses 4
 BIN := .venv/bin
 STAMP := .venv/.installed
 
@@ -23,7 +25,7 @@ demo: $(STAMP) ## Record a real stream end to end; INPUT=<path or URL of an .m3u
 	@$(BIN)/python -m serve_app.demo $(if $(INPUT),"$$INPUT")
 
 test: $(STAMP) ## Run all tests, with Chromium for the browser tests; ARGS= goes to pytest
-	@chromium="$$(.ci/chromium)"; CHROMIUM="$$chromium" $(BIN)/python -m pytest $(ARGS)
+	@chromium="$$(.ci/chromium)"; CHROMIUM="$$chromium" $(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 lint: $(STAMP) ## Style, formatting and the direction of imports
 	@$(BIN)/ruff check

@@ -1,4 +1,8 @@
-"""Real PostgreSQL, S3 and Kafka for all tests: the embedded services, one of each per session."""
+"""Real PostgreSQL, S3 and Kafka for all tests: the embedded services, one of each per session
+(with several workers: one of each per worker).
+
+Hooks that concern the session as a whole are here, since the process that prints loads no
+``conftest.py`` of sub folders."""
 
 import itertools
 import uuid
@@ -12,6 +16,10 @@ import pytest
 from serve_app.embedded.kafka import KafkaBroker
 from serve_app.embedded.postgres import PostgresServer
 from serve_app.embedded.s3 import S3Server
+from tests.corpus.table import pytest_terminal_summary
+from tests.sharing import pytest_xdist_make_scheduler
+
+__all__ = ["pytest_terminal_summary", "pytest_xdist_make_scheduler"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.jobs import ChunkJob, LookJob
 from tests.corpus.cases import VARIABLE, Case, find_cases
-from tests.corpus.conftest import Row
 from tests.corpus.judge import FAILED, Judge, remedies
+from tests.corpus.table import Row, enter
 from tests.corpus.watching import Seen, watching
 from tests.local_pool import Result, quick_settings, record
 
@@ -23,7 +23,7 @@ _SECRET = Path("/etc/passwd")
 @pytest.mark.skipif(_CASES is None, reason=f"{VARIABLE} names no folder of real inputs")
 @pytest.mark.parametrize("case", _CASES or [None], ids=lambda case: case.name if case else "none")
 async def test_the_recording_is_what_the_case_says(
-    case: Case, tmp_path: Path, table: list[Row]
+    case: Case, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     begin = time.monotonic()
     with watching() as seen:
@@ -32,7 +32,7 @@ async def test_the_recording_is_what_the_case_says(
     seconds = time.monotonic() - begin
     judge = await asyncio.to_thread(Judge, case, result)
     wrong = [*await asyncio.to_thread(list, judge.complaints()), *_forbidden(case, result, seen)]
-    table.append(_row(case, judge, result, seconds, is_right=not wrong))
+    enter(request.node, _row(case, judge, result, seconds, is_right=not wrong))
     assert wrong == []
 
 

@@ -2,7 +2,6 @@
 
 import json
 from datetime import timedelta
-from uuid import uuid4
 
 import pytest
 
@@ -73,7 +72,7 @@ async def test_gaps_and_errors_are_shown() -> None:
 @pytest.mark.parametrize(
     "recording_id",
     [
-        str(uuid4()),
+        "e410066c-8d50-4e0f-965f-452af1814ffa",
         "not-a-uuid",
         "1",
         "%00",

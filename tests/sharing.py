@@ -1,0 +1,30 @@
+"""Which tests run in the same worker where there are several (``pytest -n``)."""
+
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+# Of the first, all files use one service, and two browsers at once would make each other stutter.
+_TOGETHER = ("tests/e2e/", "tests/browser/")
+# It has a service of its own, and need not wait for the others.
+_APART = "tests/e2e/test_recovery.py"
+
+
+class BySharing(LoadScopeScheduling):
+    """The tests of a file stay together, since many share what is slow to make.
+
+    They are handed out as they were collected: those of the folders above come early.
+    """
+
+    def __init__(self, config: pytest.Config, log: Producer) -> None:
+        config.option.loadscopereorder = False
+        super().__init__(config, log)
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        folders = (folder for folder in _TOGETHER if file.startswith(folder) and file != _APART)
+        return next(folders, file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BySharing:
+    return BySharing(config, log)
