@@ -10,11 +10,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 
 import structlog
 
 from actors.capture_log import CaptureLog, by_playlist, patiently
 from actors.depot import Depot
+from actors.dispatch import source_answers
 from actors.find_source import SourceFinder, Sources, Start
 from actors.followed_playlist import FollowedPlaylist
 from actors.keeper import Keeper, Place
@@ -95,6 +97,8 @@ class Capture:
             log.error("capture_given_up", recording=str(self._id), error=problem)
             # What there is can be finished only once it has an end.
             await self._mark_ended(EndReason.GONE, self._recording.duration)
+        if error is None:
+            self._depot.forget(self._id)
         last_start_at = self._recording.last_start_at
         await patiently(lambda: self._catalog.close_source(self._id, last_start_at, problem))
         self._on_news()
@@ -128,6 +132,7 @@ class Capture:
             findings=findings,
             playlists=len(self._playlists),
             on_news=self._on_news,
+            note=partial(self._depot.note, self._id),
         )
         async with asyncio.TaskGroup() as tasks:
             writing = tasks.create_task(captured.write())
@@ -273,8 +278,12 @@ class Capture:
             number = captured.counts[playlist.number]
             place = Place(playlist.number, number, playlist.run)
             lasts = not self._may_grow or segment.sequence >= lasting
+            # The tail of a live stream: its addresses may be signed for less time than its chunk
+            # waits for a worker.
+            lasts &= playlist.is_ours or not captured.has_copies
             if not lasts:
-                work = self._keeper.keep(place, segment, playlist.source, playlist.relist)
+                relist = partial(self._relist, playlist)
+                work = self._keeper.keep(place, segment, playlist.source, relist)
             elif captured.has_copies:
                 # One init must not look like two because it is named in two ways.
                 work = self._keeper.keep_beside(place, segment, playlist.source)
@@ -282,6 +291,11 @@ class Capture:
                 work = _at_once(segment)
             captured.has_copies |= not lasts
             captured.add(playlist.number, segment, tasks.create_task(work))
+
+    async def _relist(self, playlist: FollowedPlaylist, segment: Segment) -> Segment:
+        if playlist.is_read_no_more:
+            await source_answers(playlist.source.read_playlist, self._settings)
+        return await playlist.relist(segment)
 
     def _complete(self, captured: CaptureLog) -> None:
         """What a playlist of sound lacks of the pictures' length at the end of all is a gap."""

@@ -16,6 +16,7 @@ import structlog
 from actors.loops import backoff
 from pipeline.errors import CatalogUnavailable
 from pipeline.model import Finding, Progress, Segment
+from pipeline.spool import Waiting
 from pipeline.staging import staged_key
 from pipeline.stores.catalog import Catalog
 
@@ -26,7 +27,8 @@ log = structlog.get_logger()
 
 class CaptureLog:
     """``findings``: what is written already. ``counts``, ``known_s``: how many segments and how
-    many seconds of each playlist were added, kept or not; ``has_copies``: whether any was kept."""
+    many seconds of each playlist were added, kept or not; ``has_copies``: whether any was kept.
+    ``note``: see ``Depot.note``."""
 
     def __init__(
         self,
@@ -36,11 +38,15 @@ class CaptureLog:
         findings: Sequence[Finding],
         playlists: int,
         on_news: Callable[[], None],
+        note: Callable[[Waiting], Awaitable[None]],
     ) -> None:
         self._id, self._catalog, self._on_news = recording_id, catalog, on_news
+        self._note, self._noted = note, set[str]()
         self._number = len(findings)
         taken = by_playlist(findings) or [()] * playlists
         self.counts = [len(segments) for segments in taken]
+        # In the catalogue, by playlist.
+        self._known = list(self.counts)
         self.known_s = [sum(segment.duration_s for segment in segments) for segments in taken]
         self.has_copies = any(staged_key(s.uri) for segments in taken for s in segments)
         self._written_s, self._written = self.known_s[0], self.counts[0]
@@ -67,8 +73,13 @@ class CaptureLog:
             self._news.clear()
             while found := self._take():
                 finding = Finding(number=self._number, segments=found)
-                await patiently(partial(self._catalog.add_finding, self._id, finding))
+                await patiently(
+                    partial(self._catalog.add_finding, self._id, finding),
+                    on_failure=partial(self._note_all, found),
+                )
                 self._number += 1
+                for playlist, segments in enumerate(found):
+                    self._known[playlist] += len(segments)
                 await self._report(found[0])
                 self._on_news()
 
@@ -79,6 +90,25 @@ class CaptureLog:
             return ()
         found = tuple(tuple(_done(waits)) for waits in self._pending)
         return found if any(found) else ()
+
+    async def _note_all(self, found: Sequence[Sequence[Segment]]) -> None:
+        """What is copied and cannot be written down now is noted elsewhere, for the process that
+        comes after this one."""
+        for playlist, (segments, waits) in enumerate(zip(found, self._pending, strict=True)):
+            copied = [*segments, *(_result(task) for task in waits)]
+            for number, segment in enumerate(copied, self._known[playlist]):
+                key = staged_key(segment.uri) if segment else None
+                if segment is not None and key is not None and key not in self._noted:
+                    self._noted.add(key)
+                    await self._note(
+                        Waiting(
+                            key=key,
+                            playlist=playlist,
+                            number=number,
+                            segment=segment,
+                            is_stored=True,
+                        )
+                    )
 
     async def _report(self, segments: Sequence[Segment]) -> None:
         self._written += len(segments)
@@ -94,15 +124,26 @@ def by_playlist(findings: Sequence[Finding]) -> list[tuple[Segment, ...]]:
     return [tuple(chain(*of_one)) for of_one in zip(*(f.segments for f in findings), strict=True)]
 
 
-async def patiently(call: Callable[[], Awaitable[T]]) -> T:
+async def _nothing() -> None: ...
+
+
+async def patiently(
+    call: Callable[[], Awaitable[T]], on_failure: Callable[[], Awaitable[None]] = _nothing
+) -> T:
     """The call's result, however long the catalogue is away: what waits here is kept already."""
     for pause_s in backoff():
         try:
             return await call()
         except CatalogUnavailable as error:
             log.warning("catalog_away", error=str(error))
+        await on_failure()
         await asyncio.sleep(pause_s)
     raise AssertionError("unreachable")
+
+
+def _result(task: "asyncio.Task[Segment]") -> Segment | None:
+    is_well = task.done() and not task.cancelled() and task.exception() is None
+    return task.result() if is_well else None
 
 
 def _done(waits: "deque[asyncio.Task[Segment]]") -> "list[Segment]":

@@ -30,6 +30,8 @@ from pipeline.stores.connect import make_catalog, make_store
 
 _EVERY_S = 2.0
 _RETRY_S = 5.0
+# What cannot be written down is noted on disk instead, and soon.
+_PATIENCE_S = 3.0
 _UNEXPECTED_ERRORS = 3
 # After so long without one, an error is the first one again.
 _STEADY_S = 60.0
@@ -51,7 +53,7 @@ class CaptureProcess:
     def __init__(self, settings: Settings) -> None:
         logs.configure(settings)
         self._settings = settings
-        self._catalog = make_catalog(settings)
+        self._catalog = make_catalog(settings, patience_s=_PATIENCE_S)
         self._store = make_store(settings)
         self._depot = Depot(self._store, settings.minio_bucket, settings)
         self._poked = asyncio.Event()

@@ -121,8 +121,13 @@ class Depot:
         """What an earlier process has left on disk, on its way to the store from now on."""
         found = list(self.spool.left(recording_id))
         for waiting, path in found:
-            self._store_later(waiting, path)
+            if not waiting.is_stored:
+                self._store_later(waiting, path)
         return [waiting for waiting, _ in found]
+
+    async def note(self, recording_id: UUID, waiting: Waiting) -> None:
+        """On disk, that what is stored is not in the catalogue yet."""
+        await _in(self._disk, self.spool.write, recording_id, waiting, b"")
 
     def forget(self, recording_id: UUID) -> None:
         """Nothing of the recording waits any longer."""

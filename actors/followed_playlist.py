@@ -1,11 +1,12 @@
 """One of the playlists that are followed: its state as it was read last, and what was taken."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 from actors.find_source import Start, StartOfSound
-from pipeline.errors import SourceUnavailable, StoreError, VodrayError
+from pipeline.errors import SourceError, SourceUnavailable, StoreError, VodrayError
 from pipeline.follow import Followed, absolute, locate, take_new
 from pipeline.media.playlist import MediaPlaylist
 from pipeline.model import Segment
@@ -96,12 +97,22 @@ class FollowedPlaylist:
         self._is_closed = True
         self._read.set()
 
+    @property
+    def is_read_no_more(self) -> bool:
+        """By those who look for what is new."""
+        return self._is_closed or self.has_ended
+
     async def relist(self, segment: Segment) -> Segment:
         """The segment at the addresses that are listed now, once the playlist could be read
-        again."""
-        if not self._is_closed:
+        again. One that is complete may still sign its addresses anew."""
+        state = self.state
+        if self.is_read_no_more:
+            with suppress(SourceError, StoreError):
+                state = await asyncio.to_thread(read_media_playlist, self.source)
+        else:
             await self._read.wait()
-        listed = self.state.segments if self.state else ()
+            state = self.state
+        listed = state.segments if state else ()
         same = (s for s in listed if (s.sequence, s.era) == (segment.sequence, segment.era))
         found = next(same, None)
         if found is None:

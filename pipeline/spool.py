@@ -24,12 +24,14 @@ _HEADER_BYTES = 1 << 20
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
     """Bytes for the object ``key`` of the results bucket. ``segment``: which one they are, the
-    ``number``-th that was taken of its ``playlist``; None for an init or a key."""
+    ``number``-th that was taken of its ``playlist``; None for an init or a key. ``is_stored``: the
+    object is there, and only the catalogue does not know of it: there are no bytes here."""
 
     key: str
     playlist: int = 0
     number: int = 0
     segment: Segment | None = None
+    is_stored: bool = False
 
 
 class Spool:
@@ -51,6 +53,7 @@ class Spool:
                 "playlist": waiting.playlist,
                 "number": waiting.number,
                 "segment": waiting.segment and SEGMENT.dump(waiting.segment),
+                "is_stored": waiting.is_stored,
             }
         ).encode()
         size = len(header) + 1 + len(data)

@@ -70,6 +70,23 @@ async def test_an_address_that_is_signed_anew(world: World) -> None:
     assert world.seen()[:3] == numbers(0, 3)
 
 
+async def test_signed_addresses_behind_the_end(world: World) -> None:
+    """What a web server signs is copied to the last segment, and asked for at the addresses that
+    its playlist names by then."""
+    world.source.ref = "http://web.example/stream.m3u8"
+    world.show(0, 3, token="a/")
+    task = await world.new_process()
+    await world.logs(3)
+    world.origin.acts["b/4.ts"] = [0.3, SourceForbidden("403")]
+    world.show(0, 5, token="b/", ended=True)
+    await world.asks("b/4.ts")
+    world.origin.acts["stream.m3u8"] = [SourceUnavailable("503")] * 3
+    world.show(0, 5, token="c/", ended=True)
+    await world.done(task)
+    assert world.seen() == numbers(0, 5)
+    assert world.origin.asked["c/4.ts"] == 1
+
+
 async def test_a_segment_that_never_comes(world: World) -> None:
     world.origin.acts["1.ts"] = [SourceMissing("1.ts is not there")] * 99
     world.show(0, 3)
@@ -176,6 +193,25 @@ async def test_an_init_that_cannot_be_had_at_first(world: World) -> None:
 
 
 # --- the results' store -------------------------------------------------------------------------
+
+
+async def test_a_catalogue_that_is_away_when_the_process_ends(world: World) -> None:
+    """What was copied meanwhile is found by the one that comes after it."""
+    world.show(0, 3)
+    await world.new_process()
+    await world.logs(3)
+    world.catalog.away = True
+    world.show(2, 3)
+    await world.spools(2)
+    await world.kill()
+    world.catalog.away = False
+    world.show(6, 3)
+    task = await world.new_process()
+    await world.logs(9)
+    world.show(6, 3, ended=True)
+    await world.done(task)
+    assert world.seen() == [*numbers(0, 5), "gap 5", *numbers(6, 9)]
+    assert world.spooled() == []
 
 
 async def test_a_store_that_is_away_while_the_window_moves_on(world: World) -> None:
