@@ -31,6 +31,7 @@ from pipeline.stores.connect import make_catalog, make_store
 _EVERY_S = 2.0
 _RETRY_S = 5.0
 _UNEXPECTED_ERRORS = 3
+_MOST_ENDED = 16
 _SETTLE_EVERY_S = 10.0
 _ORPHANS_EVERY_S = 600.0
 
@@ -41,6 +42,7 @@ log = structlog.get_logger()
 class _Running:
     handle: Any
     task: "asyncio.Task[None]"
+    has_ended: bool
 
 
 class Reconciler:
@@ -119,10 +121,16 @@ class Reconciler:
             await self._decide(task_id, event)
         for recording in await self._catalog.unfinished():
             waits = self._not_before.get(recording.id, 0.0) > time.monotonic()
-            if recording.id not in self._running and not waits:
+            if recording.id not in self._running and not waits and self._has_room(recording):
                 self._start(recording)
         self._supervisors.keep_ready()
         await self._sweep()
+
+    def _has_room(self, recording: Recording) -> bool:
+        """Live streams always get a supervisor; of those that have ended, a few at a time: more
+        processes would finish none of them sooner."""
+        ended = sum(running.has_ended for running in self._running.values())
+        return recording.end_reason is None or ended < _MOST_ENDED
 
     async def _sweep(self) -> None:
         """Now and then; a reconciler that has just begun finds what was left before it."""
@@ -166,14 +174,16 @@ class Reconciler:
     def _start(self, recording: Recording) -> None:
         handle = self._supervisors.start(recording)
         task = asyncio.get_running_loop().create_task(self._watch(recording.id, handle))
-        self._running[recording.id] = _Running(handle, task)
+        self._running[recording.id] = _Running(handle, task, recording.end_reason is not None)
         log.info("supervisor_started", recording=str(recording.id), stream=recording.stream_id)
 
     async def _watch(self, recording_id: UUID, handle: Any) -> None:
+        is_well = False
         try:
             with actor_errors(f"the supervisor of {recording_id}"):
                 last_try = self._unexpected[recording_id] + 1 >= _UNEXPECTED_ERRORS
                 await handle.run.remote(recording_id, last_try=last_try)
+            is_well = True
             self._not_before.pop(recording_id, None)
             self._unexpected.pop(recording_id, None)
         except Exception as error:  # noqa: BLE001 - whatever it was, the catalogue still knows
@@ -182,7 +192,7 @@ class Reconciler:
             self._not_before[recording_id] = time.monotonic() + _RETRY_S
             log.warning("supervisor_ended", recording=str(recording_id), error=str(error))
         finally:
-            ray.kill(handle, no_restart=True)
+            self._supervisors.end(handle, is_well=is_well)
             self._running.pop(recording_id, None)
             if not self._running:
                 self._supervisors.all_ended()
