@@ -115,6 +115,7 @@ class World:
             "spool_dir": spool,
         }
         self.settings = quick_settings(**(usual | settings))
+        self.source = S3Source(self.origin, BUCKET, PLAYLIST)
         self.id = UUID(int=0)
         self._tasks: list[tuple[asyncio.Task[None], Depot]] = []
 
@@ -166,7 +167,7 @@ class World:
         capture = Capture(
             recording,
             catalog=self.catalog,
-            sources=lambda _: [S3Source(self.origin, BUCKET, PLAYLIST)],
+            sources=lambda _: [self.source],
             depot=depot,
             settings=self.settings,
             on_news=lambda: None,

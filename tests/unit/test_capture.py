@@ -3,6 +3,7 @@ lost."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -70,19 +71,22 @@ async def test_an_address_that_is_signed_anew(world: World) -> None:
     assert world.seen()[:3] == numbers(0, 3)
 
 
-async def test_signed_addresses_behind_the_end(world: World) -> None:
+async def test_signed_addresses_behind_the_end(tmp_path: Path) -> None:
     """What a web server signs is copied to the last segment, and asked for at the addresses that
     its playlist names by then."""
+    world = World(tmp_path, retry_delay=timedelta(seconds=0.3))
+    await world.announce()
     world.source.ref = "http://web.example/stream.m3u8"
     world.show(0, 3, token="a/")
     task = await world.new_process()
     await world.logs(3)
-    world.origin.acts["b/4.ts"] = [0.3, SourceForbidden("403")]
+    world.origin.acts["b/4.ts"] = [SourceUnavailable("503"), SourceForbidden("403")]
     world.show(0, 5, token="b/", ended=True)
     await world.asks("b/4.ts")
-    world.origin.acts["stream.m3u8"] = [SourceUnavailable("503")] * 3
+    world.origin.acts["stream.m3u8"] = [SourceUnavailable("503")] * 2
     world.show(0, 5, token="c/", ended=True)
     await world.done(task)
+    await world.kill()
     assert world.seen() == numbers(0, 5)
     assert world.origin.asked["c/4.ts"] == 1
 
