@@ -20,7 +20,7 @@ from uuid import UUID
 import structlog
 
 from actors.loops import backoff
-from pipeline.errors import StoreError
+from pipeline.errors import StoreError, StoreUnavailable
 from pipeline.media.sniff import identify
 from pipeline.model import ByteRange
 from pipeline.settings import Settings
@@ -174,7 +174,13 @@ class Depot:
             retry_delay_s=0.0,
             max_bytes=0,
         )
-        url = self._results.presign_put(self._bucket, key, expires_s=URL_LIFETIME_S)
+        sign = partial(self._results.presign_put, self._bucket, key, expires_s=URL_LIFETIME_S)
+        try:
+            # The first one in a process asks the store where the bucket is.
+            async with asyncio.timeout(timeout_s):
+                url = await _in(self._storing, sign)
+        except TimeoutError as error:
+            raise StoreUnavailable("The object store does not answer") from error
         await _in(self._storing, partial(store, url, data, limits=limits))
         self._away_until = 0.0
 

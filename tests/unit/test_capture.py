@@ -2,9 +2,11 @@
 lost."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,7 @@ from pipeline.errors import (
 from pipeline.model import EndReason, EventKind
 from pipeline.spool import Spool
 from pipeline.staging import staged_key
-from tests.capturing import BUCKET, World, away
+from tests.capturing import BUCKET, PATIENCE_S, World, away
 
 
 @pytest.fixture
@@ -233,6 +235,28 @@ async def test_a_store_that_is_away_while_the_window_moves_on(world: World) -> N
     await world.done(task)
     assert world.seen() == numbers(0, 10)
     assert world.spooled() == []
+
+
+async def test_a_store_that_hangs_before_it_was_ever_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a process that starts meanwhile: it must not stand still."""
+    answers, sign = threading.Event(), world.results.presign_put
+
+    def hang(*arguments: Any, **more: Any) -> str:
+        answers.wait(PATIENCE_S)
+        return sign(*arguments, **more)
+
+    monkeypatch.setattr(world.results, "presign_put", hang)
+    world.show(0, 3)
+    task = await world.new_process()
+    await world.asks("2.ts")
+    world.show(3, 3)
+    await world.asks("5.ts")
+    answers.set()
+    await end(world, 3, 3)
+    await world.done(task)
+    assert world.seen() == numbers(0, 6)
 
 
 async def test_signed_inits_while_the_store_is_away(world: World) -> None:
