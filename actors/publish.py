@@ -279,7 +279,11 @@ class Publisher:
         self._results.put(self._bucket, f"{self._name}/{name}", data, content_type)
 
     def clear_staging(self) -> None:
-        """Once the object is whole."""
+        """Once the object is whole. An upload that was begun, and whose beginning nobody has heard
+        of, goes as well."""
+        for left in self._results.uploads(self._bucket, f"{self._name}.mp4"):
+            if left.key == f"{self._name}.mp4":
+                self._results.abort_upload(self._bucket, left.key, left.upload_id)
         prefix = staging_prefix(self._recording.id)
         self._results.delete(
             self._bucket, [found.key for found in self._results.list(self._bucket, prefix)]
