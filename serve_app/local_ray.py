@@ -1,9 +1,10 @@
 """A Ray for this process: the cluster that ``RAY_ADDRESS`` names, else a local one of its own."""
 
+import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -64,8 +65,12 @@ def local_ray(
     try:
         yield
     finally:
+        left = _family(_vital.values())
         _vital.clear()
         bounded(_SHUTDOWN_S, ray.shutdown)
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
 def _connect(address: str, options: dict[str, Any]) -> None:
@@ -81,6 +86,16 @@ def _connect(address: str, options: dict[str, Any]) -> None:
                 raise WorkerLost(
                     f"Ray did not start ({address}): {error}", "See the logs under /tmp/ray"
                 ) from error
+
+
+def _family(parents: Iterable[psutil.Process]) -> list[psutil.Process]:
+    """They and what they have started: a Ray that has lost only a part of itself does not end at
+    once when it is told to, and its actors would work beside those that come after them."""
+    found = []
+    for parent in parents:
+        with contextlib.suppress(psutil.Error):
+            found += [parent, *parent.children(recursive=True)]
+    return found
 
 
 def lost_processes() -> tuple[str, ...]:

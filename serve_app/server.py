@@ -24,6 +24,7 @@ from serve_app.embedded.services import EmbeddedServices, start_missing
 
 _HOST = "0.0.0.0"
 _READY_TIMEOUT_S = 90.0
+_PORT_FREE_S = 30.0
 ENDPOINTS_FILE = "endpoints.json"
 
 
@@ -99,6 +100,16 @@ def _wait_healthy(http: str) -> None:
             said = str(error)
         time.sleep(0.2)
     raise WorkerLost(f"The service did not become healthy within {_READY_TIMEOUT_S:.0f} s: {said}")
+
+
+def wait_for_port(port: int) -> None:
+    """Until nobody listens there, but not for ever: for processes of a Ray that has died."""
+    give_up = time.monotonic() + _PORT_FREE_S
+    while time.monotonic() < give_up:
+        with contextlib.suppress(UsageError):
+            _check_port(port)
+            return
+        time.sleep(0.2)
 
 
 def _check_port(port: int) -> None:

@@ -50,7 +50,7 @@ def command(data_dir: Path, port: int | None, num_cpus: int | None) -> None:
     # Imported here: `vodray up --help` must not wait for Ray.
     from pipeline import logs
     from pipeline.settings import load_settings
-    from serve_app.server import running
+    from serve_app.server import running, wait_for_port
 
     settings = load_settings(**({} if port is None else {"port": port}))
     logs.configure(settings)
@@ -64,7 +64,8 @@ def command(data_dir: Path, port: int | None, num_cpus: int | None) -> None:
     sys.stderr.flush()
     if is_lost:
         # In a process of its own again: what is left of the old Ray in this one is of no use.
-        port = urlsplit(endpoints.http).port
+        port = urlsplit(endpoints.http).port or 0
+        wait_for_port(port)
         os.execv(sys.executable, [*sys.orig_argv, "--port", str(port)])  # noqa: S606 - our own
     click.echo("stopped")
     sys.stdout.flush()
