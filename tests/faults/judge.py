@@ -1,13 +1,15 @@
 """Whether what came out is what went in, and whether anything else is left."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
 import httpx
 
 from pipeline.stores.objects import ObjectStore
+from tests.e2e.world import World
+from tests.faults.prepared import Entry, Prepared
 from tests.media import Packet, packets, remux_with_ffmpeg
 
 # A sample of 48 kHz, and a half for rounding.
@@ -93,11 +95,45 @@ def _times(
     return wrong
 
 
+def without(playlist: Path, lost: Collection[int], folder: Path) -> list[Path]:
+    """Playlists of what is left of one whose numbers begin at 0, one for each uninterrupted run.
+    ``folder``: for the new ones."""
+    if not lost:
+        return [playlist]
+    folder.mkdir(parents=True, exist_ok=True)
+    prepared = Prepared(playlist)
+    runs: list[list[Entry]] = [[]]
+    for number, entry in enumerate(prepared.entries):
+        if number not in lost:
+            runs[-1].append(entry)
+        elif runs[-1]:
+            runs.append([])
+    paths = []
+    for run in filter(None, runs):
+        path = folder / f"left-{len(paths)}.m3u8"
+        lines = [line for entry in run for line in (*entry.tags, str(entry.path))]
+        path.write_text("\n".join([*prepared.head, *lines, "#EXT-X-ENDLIST", ""]))
+        paths.append(path)
+    return paths
+
+
 # --- what is left ------------------------------------------------------------------------------
 def left_in_bucket(store: ObjectStore, bucket: str) -> list[str]:
     """Staging objects, and uploads that were not finished, of whatever recording."""
     staged = [f"object {found.key}" for found in store.list(bucket, _STAGING)]
     return staged + [f"upload of {found.key}" for found in store.uploads(bucket, "")]
+
+
+def left_in_ledger(world: World) -> list[str]:
+    """Rows that are of use only while a recording is unfinished, or may go on."""
+    counts = world.rows(
+        """SELECT 'uploads' AS name, count(*) FROM uploads
+        UNION ALL SELECT 'sources', count(*) FROM sources
+        UNION ALL SELECT 'findings', count(*) FROM findings
+        UNION ALL SELECT 'chunks', count(*) FROM chunks
+        UNION ALL SELECT 'chunk_results', count(*) FROM chunk_results"""
+    )
+    return [f"{row['count']} rows in {row['name']}" for row in counts if row["count"]]
 
 
 def live_actors(dashboard: str, token: str) -> Counter[str]:

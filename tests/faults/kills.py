@@ -1,5 +1,6 @@
 """Ends of processes and outages of servers, at any moment, by a plan that a seed makes again."""
 
+import json
 import os
 import signal
 import threading
@@ -28,9 +29,14 @@ TITLES: Mapping[str, str] = {
     "gcs": r"\S*/gcs_server\b",
     "everything": r"",
 }
-# With one of these the service is gone, and whoever runs it starts it again.
-FATAL = ("raylet", "gcs", "everything")
-KINDS = ("worker", "supervisor", "replica", "kafka", "pool", "reconciler", "raylet", "everything")
+# Ray is gone with one of these, and the service starts again by itself.
+VITAL = ("raylet", "gcs")
+# The service is away for some time.
+FATAL = (*VITAL, "everything")
+KINDS = (
+    "worker", "supervisor", "capture", "replica", "kafka", "pool", "reconciler", "raylet", "gcs",
+    "everything",
+)  # fmt: skip
 SERVERS = ("postgres", "s3", "kafka")
 # What an outage does to the way to a server.
 MANNERS: Mapping[str, Callable[[Relay], None]] = {
@@ -41,6 +47,8 @@ MANNERS: Mapping[str, Callable[[Relay], None]] = {
     "reset": Relay.reset,
 }
 _LOOK_S = 0.05
+# A service whose Ray dies sooner after its start says so and ends.
+_SOON_S = 12.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,29 +129,43 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What became of a fault. ``late_s``: against the plan. ``pids``: whom it hit, none if there
-    was no such process. ``ended``: whether a service that lost its Ray ended by itself."""
+    """What became of a fault. ``late_s``: against the plan; ``began``, ``over``: by
+    ``time.monotonic``, over once the service is up again. ``pids``: whom it hit, none if there was
+    no such process. ``alone``: whether the service was up again without help, where it should be.
+    """
 
     fault: Fault
     late_s: float
+    began: float
+    over: float
     pids: frozenset[int] = frozenset()
-    ended: bool = True
+    alone: bool = True
+
+    def __str__(self) -> str:
+        what = f"{self.fault.what} {self.fault.manner}".strip()
+        told = f"{self.fault.at_s:6.1f} s {what:16} for {self.over - self.began:5.1f} s"
+        told += f", {self.late_s:.1f} s late"
+        if not self.fault.manner:
+            told += f", {len(self.pids)} killed"
+        return told if self.alone else f"{told}, not up by itself"
 
 
 @dataclass(slots=True, kw_only=True)
 class Trouble:
     """Carries plans out. ``relays``: the ways to the servers by name. ``find_s``: how long a kind
-    of process is waited for that is not there; ``end_s``: how long for the end of a service that
-    has lost its Ray, before it is ended and started again; ``start_s``: how often that is tried.
+    of process is waited for that is not there; ``back_s``: how long a service that has lost its Ray
+    may take to be up again by itself, before it is ended and started; ``start_s``: how often that
+    is tried.
     """
 
     service: Service
     relays: Mapping[str, Relay] = field(default_factory=dict)
     seed: int = 0
     find_s: float = 5.0
-    end_s: float = 30.0
+    back_s: float = 150.0
     start_s: float = 240.0
     done: list[Done] = field(default_factory=list)
+    _up_since: float = -_SOON_S
 
     def run(self, faults: Sequence[Fault]) -> list[Done]:
         """Returns when the last one is over, with all servers up and the service running.
@@ -161,21 +183,49 @@ class Trouble:
         return sorted(self.done, key=lambda done: done.fault.at_s)
 
     def _kill(self, fault: Fault, began: float, random: Random) -> None:
-        late_s = time.monotonic() - began - fault.at_s
+        if fault.what in VITAL:
+            _sleep_until(self._up_since + _SOON_S)
+        known = self._written()
         give_up = time.monotonic() + self.find_s
         while not (pids := kill(self.service, fault.what, random)) and time.monotonic() < give_up:
             time.sleep(_LOOK_S)
-        ended = True
+        killed = time.monotonic()
+        alone = True
         if fault.what in FATAL and pids:
-            ended = self._ends()
-            self.start_again()
-        self.done.append(Done(fault=fault, late_s=late_s, pids=frozenset(pids), ended=ended))
+            if fault.what in VITAL:
+                alone = self._is_back(known)
+            if fault.what not in VITAL or not alone:
+                self.start_again()
+            self._up_since = time.monotonic()
+        self.done.append(
+            Done(
+                fault=fault,
+                late_s=killed - began - fault.at_s,
+                began=killed,
+                over=time.monotonic() if fault.what in FATAL else killed,
+                pids=frozenset(pids),
+                alone=alone,
+            )
+        )
 
-    def _ends(self) -> bool:
-        give_up = time.monotonic() + self.end_s
+    def _is_back(self, before: int) -> bool:
+        """Whether the service has started again by itself."""
+        give_up = time.monotonic() + self.back_s
         while self.service.is_running and time.monotonic() < give_up:
+            if self._written() not in (0, before):
+                path = self.service.data_dir / "endpoints.json"
+                with suppress(FileNotFoundError, ValueError):
+                    self.service.endpoints = json.loads(path.read_text())
+                    return True
             time.sleep(_LOOK_S)
-        return not self.service.is_running
+        return False
+
+    def _written(self) -> int:
+        """When the service has told last that it is up, ns; 0 if it is not."""
+        try:
+            return (self.service.data_dir / "endpoints.json").stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
 
     def start_again(self) -> None:
         """As a service manager does: what is left is killed, and a failed start is tried again."""
@@ -206,8 +256,11 @@ class Trouble:
                     return
                 act(self.relays[fault.what])
                 if act is not Relay.up:
-                    late_s = time.monotonic() - began - at_s
-                    self.done.append(Done(fault=fault, late_s=late_s))
+                    now = time.monotonic()
+                    over = now + (0 if fault.manner == "reset" else fault.seconds)
+                    self.done.append(
+                        Done(fault=fault, late_s=now - began - at_s, began=now, over=over)
+                    )
 
         thread = threading.Thread(target=work, name="outages", daemon=True)
         thread.start()

@@ -34,14 +34,16 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """How a stream is shown. ``window``: how many segments the playlist lists, None: all;
-    ``kept``: a segment is deleted when so many more have left the window after it, None: never;
+    """How a stream is shown. ``window``: how many segments the playlist lists, None: all, and with
+    ``event`` it says so; ``kept``: a segment is deleted when so many more have left the window
+    after it, None: never;
     ``speed``: 2.0 is twice real time; ``already``: segments of the first run that are there when it
     begins; ``delay_s``: until it begins.
     """
 
     runs: tuple[Run, ...]
     window: int | None = None
+    event: bool = True
     kept: int | None = None
     speed: float = 1.0
     already: int = 0
@@ -135,7 +137,7 @@ class Channel:
         window = self.script.window
         first = 0 if window is None else max(0, len(listed) - window)
         lines = [*head, f"#EXT-X-MEDIA-SEQUENCE:{first}"]
-        if window is None:
+        if window is None and self.script.event:
             lines.append("#EXT-X-PLAYLIST-TYPE:EVENT")
         for entry, name in listed[first:]:
             lines += [*entry.tags, name]

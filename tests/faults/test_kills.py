@@ -95,7 +95,7 @@ def test_a_plan_is_carried_out(service: Fake) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         behind = f"127.0.0.1:{server.getsockname()[1]}"
         with Relay(behind) as relay:
-            trouble = Trouble(service=service, relays={"s3": relay}, find_s=0.2, end_s=0.2)
+            trouble = Trouble(service=service, relays={"s3": relay}, find_s=0.2, back_s=0.2)
             faults = [
                 Fault(at_s=0.0, what="worker"),
                 Fault(at_s=0.1, what="s3", manner="down", seconds=0.5),
@@ -107,8 +107,8 @@ def test_a_plan_is_carried_out(service: Fake) -> None:
             assert [len(one.pids) for one in done] == [1, 0, 0, 1]
             assert relay.connections == 0
             socket.create_connection(("127.0.0.1", relay.port), timeout=5).close()
-    # It did not end when its raylet did, and was ended.
-    assert not done[-1].ended
+    # It did not start again by itself when its raylet ended, and was ended.
+    assert [one.alone for one in done] == [True, True, True, False]
     assert service.starts == 2
     assert service.is_running
 
@@ -116,8 +116,8 @@ def test_a_plan_is_carried_out(service: Fake) -> None:
 def test_a_start_that_fails_is_tried_again(service: Fake) -> None:
     service.fails = 2
     pids = {service.pid}
-    (done,) = Trouble(service=service, end_s=5).run([Fault(at_s=0.0, what="everything")])
-    assert done.ended
+    (done,) = Trouble(service=service).run([Fault(at_s=0.0, what="everything")])
+    assert done.alone
     assert pids <= done.pids
     assert service.starts == 4
     assert service.is_running

@@ -31,6 +31,7 @@ class FaultyService(Service):
         self.ray_token = secrets.token_hex(32)
         given = {
             "TMPDIR": str(self.temporary),
+            "SPOOL_DIR": str(self.temporary / "spool"),
             # Not below it: paths of sockets have to be short.
             "RAY_TMPDIR": "/tmp",
             "RAY_AUTH_MODE": "token",
@@ -76,6 +77,15 @@ def outcome(live: Broadcast, *, within_s: float) -> list[Json]:
         return found if all(r["status"] in ("completed", "failed") for r in found) else []
 
     return eventually(_patient(look, otherwise=[]), within_s=within_s)
+
+
+def nothing_is_left(look: Callable[[], list[str]], *, within_s: float) -> None:
+    """``look``: what there is that should go."""
+    try:
+        eventually(_patient(lambda: not look(), otherwise=False), within_s=within_s)
+    except AssertionError:
+        left = look()
+        assert not left, left
 
 
 def _patient(look: Callable[[], T], *, otherwise: T) -> Callable[[], T]:
