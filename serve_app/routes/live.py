@@ -83,7 +83,7 @@ async def get_live_init(
 ) -> Response:
     """Where a segment's init (EXT-X-MAP) is."""
     segment = await _segment(recording_id, playlist, number, request)
-    return _redirect(services, segment.init and segment.init.uri)
+    return _redirect(services, segment.init.uri if segment.init else None)
 
 
 @router.get(
@@ -101,7 +101,7 @@ async def get_live_key(
 ) -> Response:
     """Where a segment's key (EXT-X-KEY) is."""
     segment = await _segment(recording_id, playlist, number, request)
-    return _redirect(services, segment.key and segment.key.uri)
+    return _redirect(services, segment.key.uri if segment.key else None)
 
 
 async def _view(recording_id: RecordingId, request: Request) -> LiveView:
