@@ -18,9 +18,10 @@ _PLAYLIST = {
     200: {"content": {_PLAYLIST_TYPE: {}}, "description": "An HLS playlist (RFC 8216)"},
     **documented(404, 503),
 }
+_MEDIA_PLAYLIST = _PLAYLIST | documented(400)
 _ELSEWHERE = {
     307: {"description": "`Location` is where the object store has it, for an hour"},
-    **documented(404, 503),
+    **documented(400, 404, 503),
 }
 Number = Annotated[int, Path(ge=0, le=2**31)]
 
@@ -39,7 +40,9 @@ async def get_live_playlist(recording_id: RecordingId, request: Request) -> Resp
     return _answer(live_playlist.render(view.segments[0], folder="live/0/", ended=view.ended))
 
 
-@router.get("/recordings/{id}/live/{playlist}.m3u8", responses=_PLAYLIST, response_class=Response)
+@router.get(
+    "/recordings/{id}/live/{playlist}.m3u8", responses=_MEDIA_PLAYLIST, response_class=Response
+)
 async def get_live_media_playlist(
     recording_id: RecordingId, playlist: Number, request: Request
 ) -> Response:

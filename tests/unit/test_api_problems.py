@@ -75,6 +75,9 @@ async def test_our_errors_by_fault(
     assert ("retry-after" in answer.headers) == (status == 503)
 
 
+LIVE_FILE = {"307", "400", "404", "500", "503"}
+
+
 async def test_openapi_promises_only_what_is_served() -> None:
     async with in_process(Product()) as client:
         document = (await client.get("/openapi.json")).json()
@@ -91,6 +94,12 @@ async def test_openapi_promises_only_what_is_served() -> None:
         ("/recording/{id}", "get"): {"200", "404", "500", "503"},
         ("/recordings/{id}", "get"): {"200", "404", "500", "503"},
         ("/recordings/{id}/report", "get"): {"200", "404", "500", "503"},
+        ("/recordings/{id}/live.m3u8", "get"): {"200", "404", "500", "503"},
+        ("/recordings/{id}/live/{playlist}.m3u8", "get"): {"200", "400", "404", "500", "503"},
+        **{
+            (f"/recordings/{{id}}/live/{{playlist}}/{{number}}{what}", "get"): LIVE_FILE
+            for what in (".{extension}", "/init.mp4", "/key")
+        },
         ("/webhook/stream", "post"): {"200", "400", "401", "413", "500", "503"},
         ("/events", "get"): {"200", "500", "503"},
         ("/recordings/{id}/events", "get"): {"200", "404", "500", "503"},
