@@ -101,7 +101,11 @@ def test_an_actor_is_killed(
     after.completed()
 
 
-@pytest.mark.parametrize("how", ["stop", "kill", "raylet", "gcs_server"])
+# A driver that Ray ends because its raylet or head is gone may be faster than `up` in noticing it.
+_RAYS = [pytest.param(name, marks=pytest.mark.soak) for name in ("raylet", "gcs_server")]
+
+
+@pytest.mark.parametrize("how", ["stop", "kill", *_RAYS])
 def test_the_service_or_ray_ends_and_is_started_again(
     how: str,
     service: Service,
