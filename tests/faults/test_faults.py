@@ -135,7 +135,7 @@ def test_the_database_is_away(
     copies = f".vodray/{stream.live.recording()['id']}/live/"
     service.servers.to_postgres.down()
     began = time.monotonic()
-    stream.show(8, lambda _: len(world.objects(copies)) == len(stream.channel.published))
+    stream.show(5, lambda _: len(world.objects(copies)) == len(stream.channel.published))
     answer = world.webhook("started", other.stream_id, other.key)
     assert answer.status_code == 503, answer.text
     assert int(answer.headers["Retry-After"]) > 0
