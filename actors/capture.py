@@ -14,16 +14,17 @@ from functools import partial
 
 import structlog
 
-from actors.capture_log import CaptureLog, by_playlist, patiently
+from actors.capture_log import CaptureLog, patiently
 from actors.depot import Depot
 from actors.dispatch import source_answers
 from actors.find_source import SourceFinder, Sources, Start
 from actors.followed_playlist import FollowedPlaylist
 from actors.keeper import Keeper, Place
+from actors.loops import pause
 from pipeline.begin import missing_tail
 from pipeline.errors import CatalogUnavailable, Conflict, SourceError, StoreError, VodrayError
 from pipeline.follow import first_lasting
-from pipeline.model import EndReason, Opened, Recording, Segment
+from pipeline.model import EndReason, Opened, Recording, Segment, by_playlist
 from pipeline.progress import Look, Watch, advance, seconds_to_next_look
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Catalog
@@ -320,11 +321,7 @@ class Capture:
         await patiently(mark)
 
     async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            pass
+        await pause(self._woken, seconds)
         self._woken.clear()
 
 

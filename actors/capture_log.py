@@ -7,7 +7,6 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from itertools import chain
 from typing import TypeVar
 from uuid import UUID
 
@@ -15,7 +14,7 @@ import structlog
 
 from actors.loops import backoff
 from pipeline.errors import CatalogUnavailable
-from pipeline.model import Finding, Progress, Segment
+from pipeline.model import Finding, Progress, Segment, by_playlist
 from pipeline.spool import Waiting
 from pipeline.staging import staged_key
 from pipeline.stores.catalog import Catalog
@@ -117,11 +116,6 @@ class CaptureLog:
         await patiently(
             lambda: self._catalog.report_progress(self._id, int(self._written_s), progress)
         )
-
-
-def by_playlist(findings: Sequence[Finding]) -> list[tuple[Segment, ...]]:
-    """All segments of each playlist, the main one first; empty before the first finding."""
-    return [tuple(chain(*of_one)) for of_one in zip(*(f.segments for f in findings), strict=True)]
 
 
 async def _nothing() -> None: ...

@@ -1,11 +1,10 @@
 """What was captured of a recording's source, as its supervisor reads it."""
 
 from collections.abc import Awaitable, Callable
-from itertools import chain
 from uuid import UUID
 
 from pipeline.errors import Conflict, SourceUnavailable
-from pipeline.model import Opened, Recording, Segment
+from pipeline.model import Opened, Recording, Segment, by_playlist
 from pipeline.stores.catalog import Catalog
 
 # Somebody says when there is news: this is for when that is lost.
@@ -38,7 +37,7 @@ class Captured:
         self.is_complete = state is not None and state.is_final_for(recording)
         if state is not None and state.opened is not None:
             self.opened = state.opened
-        new = [list(chain(*found)) for found in zip(*(f.segments for f in findings), strict=True)]
+        new = [list(segments) for segments in by_playlist(findings)]
         if not self.segments:
             self.segments = [[] for _ in new]
         for known, more in zip(self.segments, new, strict=False):

@@ -44,7 +44,7 @@ from pipeline.media import hls
 from pipeline.media.filler import Blank
 from pipeline.media.layout import Joined
 from pipeline.model import ByteRange, ChunkRecord, Part, Recording, Rendition, Sound, Upload
-from pipeline.staging import URL_LIFETIME_S, staging_prefix
+from pipeline.staging import URL_LIFETIME_S, clear_staging, staging_prefix
 from pipeline.stores.catalog import Completion
 from pipeline.stores.objects import ObjectInfo, ObjectStore
 
@@ -284,10 +284,7 @@ class Publisher:
         for left in self._results.uploads(self._bucket, f"{self._name}.mp4"):
             if left.key == f"{self._name}.mp4":
                 self._results.abort_upload(self._bucket, left.key, left.upload_id)
-        prefix = staging_prefix(self._recording.id)
-        self._results.delete(
-            self._bucket, [found.key for found in self._results.list(self._bucket, prefix)]
-        )
+        clear_staging(self._results, self._bucket, self._recording.id)
 
     def _report(
         self, assembly: Assembly, records: Sequence[ChunkRecord], checks: dict[str, Any]

@@ -17,6 +17,7 @@ import structlog
 
 from actors import names
 from actors.faults import actor_errors
+from actors.loops import pause
 from actors.recording import sources_of
 from actors.stream_status import StreamStatus
 from actors.supervisors import Supervisors
@@ -81,7 +82,8 @@ class Reconciler:
                 await self._reconcile()
             except Exception as error:  # noqa: BLE001 - nobody else would start it again
                 log.warning("reconcile_failed", error=str(error))
-            await self._pause()
+            await pause(self._poked, _EVERY_S)
+            self._poked.clear()
 
     async def poke(self, recordings: Collection[UUID] = ()) -> None:
         """There is news, and what is about these recordings their supervisors should see now."""
@@ -107,14 +109,6 @@ class Reconciler:
     def _ensure_buckets(self) -> None:
         for bucket in (self._settings.minio_bucket, self._settings.minio_hls_bucket):
             self._store.ensure_bucket(bucket)
-
-    async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(_EVERY_S):
-                await self._poked.wait()
-        except TimeoutError:
-            pass
-        self._poked.clear()
 
     async def _reconcile(self) -> None:
         for task_id, event in await self._catalog.undecided():

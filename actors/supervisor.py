@@ -18,6 +18,7 @@ from actors.claim import claim
 from actors.dispatch import RENDITION, Dispatcher, Submit, source_answers
 from actors.find_source import Sources
 from actors.first_look import Looker
+from actors.loops import pause
 from actors.planner import Planner
 from actors.publish import Publisher, remove_everything
 from actors.reopen import Reopener
@@ -272,11 +273,7 @@ class Supervisor:
         return failed
 
     async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            pass
+        await pause(self._woken, seconds)
         self._woken.clear()
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from pipeline.errors import RecordingNotFound
-from pipeline.staging import PREFIX, staging_prefix
+from pipeline.staging import PREFIX, clear_staging
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
 
@@ -27,7 +27,7 @@ class Sweeper:
     async def settle(self) -> None:
         """Forget the ledgers that nobody will need any more."""
         for recording in await self._catalog.settleable():
-            await asyncio.to_thread(self._clear, staging_prefix(recording.id))
+            await asyncio.to_thread(clear_staging, self._results, self._bucket, recording.id)
             await self._catalog.forget_ledger(recording.id)
             log.info("recording_settled", recording=str(recording.id))
 
@@ -51,7 +51,3 @@ class Sweeper:
             except ValueError:
                 log.warning("not_ours", key=listed.key)
         return found
-
-    def _clear(self, prefix: str) -> None:
-        keys = [found.key for found in self._results.list(self._bucket, prefix)]
-        self._results.delete(self._bucket, keys)

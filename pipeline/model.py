@@ -4,10 +4,11 @@ Times are timezone-aware UTC; durations in seconds carry ``_s``, sizes in bytes 
 Nothing here does I/O, and every type pickles.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -324,6 +325,11 @@ class Finding:
 
     number: int
     segments: tuple[tuple[Segment, ...], ...]
+
+
+def by_playlist(findings: Sequence[Finding]) -> list[tuple[Segment, ...]]:
+    """All segments of each playlist, the main one first; empty without a finding."""
+    return [tuple(chain(*of_one)) for of_one in zip(*(f.segments for f in findings), strict=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

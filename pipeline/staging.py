@@ -20,6 +20,12 @@ def staging_prefix(recording_id: UUID) -> str:
     return f"{PREFIX}{recording_id}/"
 
 
+def clear_staging(results: ObjectStore, bucket: str, recording_id: UUID) -> None:
+    """Delete all of the recording's corner."""
+    listed = results.list(bucket, staging_prefix(recording_id))
+    results.delete(bucket, [found.key for found in listed])
+
+
 def staged(key: str) -> str:
     """The reference of an object in the corner, for ``Segment.uri`` and the like."""
     return _STAGED + key

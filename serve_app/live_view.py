@@ -3,11 +3,10 @@ seconds, for hours."""
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from itertools import chain
 from uuid import UUID
 
 from pipeline.errors import VodrayError
-from pipeline.model import Opened, Segment
+from pipeline.model import Opened, Segment, by_playlist
 from pipeline.stores.catalog import Catalog
 
 _RECORDINGS = 64
@@ -49,9 +48,7 @@ class LiveViews:
         found = await self._catalog.findings(recording_id, first)
         # Another request may have read them meanwhile.
         if view.findings == first and found:
-            new = [
-                list(chain(*of_one)) for of_one in zip(*(f.segments for f in found), strict=True)
-            ]
+            new = by_playlist(found)
             view.segments = view.segments or [[] for _ in new]
             for known, more in zip(view.segments, new, strict=True):
                 known += more
