@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 _CALL_S = 10.0
+_BEGIN_S = 0.02
 
 
 class LoopThread:
@@ -30,6 +31,8 @@ class LoopThread:
 
     @staticmethod
     async def _cancel_all() -> None:
+        # A task that is cancelled before its first step cannot close what it was given.
+        await asyncio.sleep(_BEGIN_S)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()

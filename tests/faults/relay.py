@@ -110,14 +110,14 @@ class Relay:
         try:
             async with asyncio.timeout(_CONNECT_S):
                 behind = await asyncio.open_connection(*self._behind)
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             reset(writer)
             return
         link = Link(reader, writer, *behind)
         self._links.add(link)
         try:
             await self._serve(link)
-        except (OSError, EOFError):
+        except (OSError, EOFError, asyncio.CancelledError):
             link.reset()
         finally:
             self._links.discard(link)
