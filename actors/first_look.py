@@ -1,21 +1,13 @@
 """The first look at a stream's media: where its clocks stand, how many bytes a second it has."""
 
 from collections.abc import Sequence
-from itertools import islice
 
 import structlog
 
 from actors.dispatch import Submit, submit_patiently
 from actors.fair_queue import Urgency
-from pipeline.begin import FIRST_SEGMENTS, Seen, align, look_job
-from pipeline.errors import (
-    JobIsPoison,
-    MediaInvalid,
-    SourceError,
-    SourceMissing,
-    SourceUnavailable,
-    VodrayError,
-)
+from pipeline.begin import Search, Seen, align, look_job
+from pipeline.errors import JobIsPoison, MediaInvalid, SourceError, SourceUnavailable
 from pipeline.media.remux import FirstLook
 from pipeline.model import Segment, Sound
 from pipeline.settings import Settings
@@ -32,32 +24,30 @@ class Looker:
     ) -> None:
         self._recording, self._submit, self._settings = recording, submit, settings
         self._addresses = addresses
+        self._search = Search()
 
     async def look(self, segments: Sequence[Segment], ref: str) -> Seen:
-        """The first segment that can be read tells. Raises ``SourceUnavailable`` if none of those
-        at the beginning of the playlist ``ref`` can."""
-        problem: VodrayError = SourceUnavailable("no segment is listed")
-        gaps = [segment for segment in segments if segment.is_gap]
-        if gaps:
-            problem = MediaInvalid(gaps[0].gap_reason or "it is marked as missing (EXT-X-GAP)")
-        there = (segment for segment in segments if not segment.is_gap)
-        for segment in islice(there, FIRST_SEGMENTS):
+        """The first segment of the main playlist ``ref`` that can be read tells. Raises
+        ``SourceUnavailable`` if none can: more may come."""
+        return await self._look(segments, ref, self._search)
+
+    async def _look(self, segments: Sequence[Segment], ref: str, search: Search) -> Seen:
+        for segment in search.among(segments):
             job = look_job(segment, self._addresses, self._settings)
             try:
                 answer = await submit_patiently(self._submit, job, self._recording, Urgency.LIVE)
-            except (MediaInvalid, SourceMissing, SourceUnavailable, JobIsPoison) as error:
-                problem = error
+            except (MediaInvalid, SourceUnavailable, JobIsPoison) as error:
+                search.failed(segment, error)
                 continue
             assert isinstance(answer, FirstLook)
             return Seen(segment=segment, look=answer)
-        raise SourceUnavailable(
-            f"None of the first segments of {ref} can be read: {problem.message}"
-        )
+        raise search.nothing(ref)
 
     async def align(self, sound: Sound, segments: Sequence[Segment], main: Seen) -> Sound:
         """The sound with the form and the shift that its first segments show."""
         try:
-            aligned = align(sound, await self.look(segments, sound.name), main)
+            seen = await self._look(segments, sound.name, Search())
+            aligned = align(sound, seen, main)
         except SourceError as error:
             log.warning("sound_unreadable", recording=self._recording, error=str(error))
             return sound

@@ -1,8 +1,11 @@
-"""How a recording begins, as far as that is arithmetic: how many segments are looked at first, on
+"""How a recording begins, as far as that is arithmetic: which segments are looked at first, on
 which clock each playlist of sound is, what stands for one of which nothing is there."""
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from pipeline.errors import MediaInvalid, SourceUnavailable, VodrayError
 from pipeline.jobs import LookJob
 from pipeline.load import references, source_limits
 from pipeline.media.remux import FirstLook
@@ -11,8 +14,10 @@ from pipeline.settings import Settings
 from pipeline.staging import Locates
 from pipeline.timebase import nearest_turn
 
-# So many segments are looked at until one can be read.
-FIRST_SEGMENTS = 5
+# After so many that a failing server did not give, or that nobody survives, no more are asked for.
+_MOST_UNAVAILABLE = 5
+# So often is one looked at that is not to be had, or no media: a live one may not be there yet.
+_LOOKS = 3
 # Playlists of one presentation share a clock (RFC 8216 6.2.4): one that is farther off has its own.
 _ONE_CLOCK_S = 10.0
 # Sound may end before the pictures by so much.
@@ -35,6 +40,38 @@ class Seen:
 
     segment: Segment
     look: FirstLook
+
+
+class Search:
+    """For the first segment of a playlist that can be read, wherever it is."""
+
+    def __init__(self) -> None:
+        self._problem = "no segment is listed"
+        self._failures: Counter[tuple[int, str]] = Counter()
+        self._unavailable = 0
+
+    def among(self, segments: Sequence[Segment]) -> Iterator[Segment]:
+        """Those to look at, in order: look, and tell of a failure, before the next one is taken.
+        More than once, when there are more segments."""
+        self._unavailable = 0
+        for segment in segments:
+            if segment.is_gap:
+                self._problem = segment.gap_reason or "it is marked as missing (EXT-X-GAP)"
+            elif self._failures[segment.sequence, segment.uri] < _LOOKS:
+                yield segment
+            if self._unavailable >= _MOST_UNAVAILABLE:
+                return
+
+    def failed(self, segment: Segment, error: VodrayError) -> None:
+        self._problem = error.message
+        if isinstance(error, MediaInvalid):
+            self._failures[segment.sequence, segment.uri] += 1
+        else:
+            self._unavailable += 1
+
+    def nothing(self, ref: str) -> SourceUnavailable:
+        """What to raise when it was none of those of the playlist ``ref``."""
+        return SourceUnavailable(f"No segment of {ref} can be read: {self._problem}")
 
 
 def align(sound: Sound, own: Seen, main: Seen) -> Sound:

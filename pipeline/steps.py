@@ -52,7 +52,7 @@ def look(job: LookJob, tools: Tools) -> FirstLook:
     """Learn from the first segment where the source's clock stands."""
     (loaded,) = Loader(job.urls, job.limits, tools.threads).load([job.segment])
     if loaded.media is None:
-        raise MediaInvalid(loaded.problem)
+        raise (SourceUnavailable if loaded.may_return else MediaInvalid)(loaded.problem)
     init = b"" if has_own_init(loaded.media.data) else loaded.init
     return first_look(
         make_input([loaded.media], init, limits=job.media_limits, anchor_s=0, near_s=0.0)

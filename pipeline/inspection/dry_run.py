@@ -13,12 +13,11 @@ from typing import Any
 
 from pipeline import plan, steps
 from pipeline.assemble import Assembly, arrange, assemble, check
-from pipeline.begin import FIRST_SEGMENTS, Seen, align, look_job, missing_tail
+from pipeline.begin import Search, Seen, align, look_job, missing_tail
 from pipeline.errors import (
     MediaInvalid,
     PlaylistInvalid,
     SourceError,
-    SourceMissing,
     SourceUnavailable,
     VodrayError,
 )
@@ -81,7 +80,7 @@ def dry_run(presentation: Presentation, settings: Settings, on_progress: OnProgr
     with ThreadPoolExecutor(_TRANSFERS) as transfers:
         run = _Run(presentation, settings, transfers, on_progress)
         try:
-            main = run.first(_located(presentation.playlist.segments, presentation.source))
+            main = run.first(locate(presentation.playlist.segments, presentation.source))
         except SourceError as error:
             return DryRun(presentation=presentation, problem=str(error))
         sounds = tuple(run.align(sound, main) for sound in presentation.sounds)
@@ -140,24 +139,19 @@ class _Run:
         if not segments:
             raise PlaylistInvalid(f"{source.ref} lists no segments")
         tools = steps.Tools(threads=self._transfers, gate=nullcontext())
-        problem: SourceError = SourceUnavailable("no segment is listed")
-        for segment in segments:
-            if segment.is_gap:
-                problem = MediaInvalid(segment.gap_reason or "it is marked as missing (EXT-X-GAP)")
-                continue
+        search = Search()
+        for segment in search.among(segments):
             try:
                 look = steps.look(look_job(segment, source, self._settings), tools)
                 return Seen(segment=segment, look=look)
-            except (MediaInvalid, SourceMissing, SourceUnavailable) as error:
-                problem = error
-        raise SourceUnavailable(
-            f"None of the first segments of {source.ref} can be read: {problem.message}"
-        )
+            except (MediaInvalid, SourceUnavailable) as error:
+                search.failed(segment, error)
+        raise search.nothing(source.ref)
 
     def align(self, found: SoundSource, main: Seen) -> Sound:
         segments = found.playlist.segments if found.playlist else ()
         try:
-            own = self.first(_located(segments, found.source), found.source)
+            own = self.first(locate(segments, found.source), found.source)
         except SourceError:
             return found.sound
         return align(found.sound, own, main)
@@ -220,10 +214,6 @@ class _Run:
             found.append(_probed(seen, entry, self._media_limits, times))
             near_s += entry.segment.duration_s
         return found
-
-
-def _located(segments: Sequence[Segment], source: Source) -> list[Segment]:
-    return locate(segments[:FIRST_SEGMENTS], source)
 
 
 def _stretches(spec: ChunkSpec) -> tuple[Stretch, ...]:

@@ -78,7 +78,7 @@ def test_gaps_are_listed(own: Path, tmp_path: Path) -> None:
         ("", "stream.m3u8 is empty"),
         ("<html><body>Not found</body></html>", "stream.m3u8 is a web page"),
         ("#EXTM3U\n#EXTINF:2,\n../../etc/passwd\n", "points outside its folder"),
-        ("#EXTM3U\n#EXTINF:2,\nnone.ts\n", "None of the first segments of"),
+        ("#EXTM3U\n#EXTINF:2,\nnone.ts\n", "No segment of"),
     ],
     ids=["empty", "web page", "outside", "no segment is there"],
 )

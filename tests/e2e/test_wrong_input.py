@@ -62,7 +62,7 @@ FAILING = {
     "no segments": (playlist(playlist_of()), ["{key}/stream.m3u8 lists no segments"]),
     "no segment is there": (
         only_playlist,
-        ["None of the first segments of s3://hls-streams/{key}/stream.m3u8", "not there (404)"],
+        ["No segment of s3://hls-streams/{key}/stream.m3u8", "not there (404)"],
     ),
     "no segment is media": (garbage, ["{key}/stream.m3u8"]),
     "encrypted": (

@@ -62,6 +62,7 @@ def assert_in_step(mp4: Path) -> None:
         ((0,), [(0.0, 2.0)]),
         ((5,), [(10.0, 2.0)]),
         ((0, 1, 2), [(0.0, 6.0)]),
+        ((0, 1, 2, 3, 4), [(0.0, 10.0)]),
     ],
     ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else "",
 )
