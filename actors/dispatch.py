@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -38,12 +39,17 @@ def store_limits() -> TransferLimits:
     return _STORE_LIMITS
 
 
-async def submit_patiently(submit: Submit, job: Job, recording: str, urgency: Urgency) -> Answer:
-    """Submit, and again while what is ours is away. What the source lacks is raised at once."""
+async def submit_patiently(
+    submit: Submit, make_job: Callable[[], Job], recording: str, urgency: Urgency
+) -> Answer:
+    """Submit, and again while what is ours is away. What the source lacks is raised at once.
+
+    ``make_job`` runs in a thread, each time: the first address in a process needs the store.
+    """
     give_up = time.monotonic() + OUTAGE_S
     for pause_s in backoff():
         try:
-            return await submit(job, recording, urgency)
+            return await submit(await asyncio.to_thread(make_job), recording, urgency)
         except VodrayError as error:
             is_over = isinstance(error, SourceError) or time.monotonic() >= give_up
             if not error.retry or is_over:
@@ -121,9 +127,9 @@ class Dispatcher:
         answers again: it is asked for the playlist whether it is the segment or the server."""
         is_last = False
         while True:
-            job = await asyncio.to_thread(self._job, chunk)
+            make_job = partial(self._job, chunk)
             try:
-                answer = await submit_patiently(self._submit, job, str(self._id), urgency)
+                answer = await submit_patiently(self._submit, make_job, str(self._id), urgency)
             except JobIsPoison as error:
                 return lost_chunk(chunk, str(error))
             assert isinstance(answer, ChunkRecord)

@@ -1,6 +1,7 @@
 """The first look at a stream's media: where its clocks stand, how many bytes a second it has."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import structlog
 
@@ -33,9 +34,11 @@ class Looker:
 
     async def _look(self, segments: Sequence[Segment], ref: str, search: Search) -> Seen:
         for segment in search.among(segments):
-            job = look_job(segment, self._addresses, self._settings)
+            make_job = partial(look_job, segment, self._addresses, self._settings)
             try:
-                answer = await submit_patiently(self._submit, job, self._recording, Urgency.LIVE)
+                answer = await submit_patiently(
+                    self._submit, make_job, self._recording, Urgency.LIVE
+                )
             except (MediaInvalid, SourceUnavailable, JobIsPoison) as error:
                 search.failed(segment, error)
                 continue

@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -39,10 +40,11 @@ from pipeline.errors import (
 )
 from pipeline.filling import are_enough, plan_fillers
 from pipeline.gaps import describe_gap
-from pipeline.jobs import Address, FillJob, JoinJob, PosterJob
+from pipeline.jobs import Address, Answer, FillJob, Job, JoinJob, PosterJob
 from pipeline.media import hls
 from pipeline.media.filler import Blank
 from pipeline.media.layout import Joined
+from pipeline.media.samples import Span
 from pipeline.model import ByteRange, ChunkRecord, Part, Recording, Rendition, Sound, Upload
 from pipeline.staging import URL_LIFETIME_S, clear_staging, staging_prefix
 from pipeline.stores.catalog import Completion
@@ -123,23 +125,23 @@ class Publisher:
         return [record for record in made if record is not None]
 
     async def _filler(self, index: int, blanks: Sequence[Blank]) -> ChunkRecord | None:
+        try:
+            record = await self._submit_job(partial(self._fill_job, index, blanks))
+        except JobIsPoison as error:
+            log.warning("filler_failed", recording=str(self._recording.id), error=str(error))
+            return None
+        assert isinstance(record, ChunkRecord)
+        return record
+
+    def _fill_job(self, index: int, blanks: Sequence[Blank]) -> FillJob:
         key = f"{staging_prefix(self._recording.id)}{RENDITION}/filler-{index:06d}"
-        job = FillJob(
+        return FillJob(
             index=index,
             blanks=tuple(blanks),
             staging_key=key,
             staging_url=self._results.presign_put(self._bucket, key, expires_s=URL_LIFETIME_S),
             limits=store_limits(),
         )
-        try:
-            record = await submit_patiently(
-                self._submit, job, str(self._recording.id), Urgency.FINISH
-            )
-        except JobIsPoison as error:
-            log.warning("filler_failed", recording=str(self._recording.id), error=str(error))
-            return None
-        assert isinstance(record, ChunkRecord)
-        return record
 
     async def _parts(
         self, assembly: Assembly, records: Sequence[ChunkRecord], upload: Upload
@@ -163,8 +165,7 @@ class Publisher:
     async def _join(
         self, joined: Joined, assembly: Assembly, staged: dict[int, ChunkRecord], upload: Upload
     ) -> Part:
-        job = await asyncio.to_thread(self._join_job, joined, assembly, staged, upload)
-        part = await submit_patiently(self._submit, job, str(self._recording.id), Urgency.FINISH)
+        part = await self._submit_job(partial(self._join_job, joined, assembly, staged, upload))
         assert isinstance(part, Part)
         return part
 
@@ -245,35 +246,30 @@ class Publisher:
         if best is None:
             return {"absent": "no pictures in the stream"}
         chunk, span = best
-        first, behind = (
-            int(at) + assembly.object_offset[chunk]
-            for at in (span.fragment_offset[0], span.fragment_end[0])
-        )
         key = f"{self._name}/poster.jpg"
-        media = f"{self._name}.mp4"
         try:
-            size = await submit_patiently(
-                self._submit,
-                PosterJob(
-                    init=span.init,
-                    limits=store_limits(),
-                    fragment=Address(
-                        url=self._results.presign_get(
-                            self._bucket, media, expires_s=URL_LIFETIME_S
-                        ),
-                        byte_range=ByteRange(offset=first, length=behind - first),
-                    ),
-                    image_url=self._results.presign_put(
-                        self._bucket, key, expires_s=URL_LIFETIME_S
-                    ),
-                ),
-                str(self._recording.id),
-                Urgency.FINISH,
+            size = await self._submit_job(
+                partial(self._poster_job, key, span, assembly.object_offset[chunk])
             )
         except VodrayError as error:
             log.warning("poster_failed", recording=str(self._recording.id), error=str(error))
             return {"absent": str(error)}
         return {"file_path": f"{self._bucket}/{key}", "bytes": size}
+
+    def _poster_job(self, key: str, span: Span, offset: int) -> PosterJob:
+        """``offset``: of the span's chunk in the object."""
+        first, behind = (int(at) + offset for at in (span.fragment_offset[0], span.fragment_end[0]))
+        url = self._results.presign_get(self._bucket, f"{self._name}.mp4", expires_s=URL_LIFETIME_S)
+        return PosterJob(
+            init=span.init,
+            limits=store_limits(),
+            fragment=Address(url=url, byte_range=ByteRange(offset=first, length=behind - first)),
+            image_url=self._results.presign_put(self._bucket, key, expires_s=URL_LIFETIME_S),
+        )
+
+    async def _submit_job(self, make_job: Callable[[], Job]) -> Answer:
+        recording = str(self._recording.id)
+        return await submit_patiently(self._submit, make_job, recording, Urgency.FINISH)
 
     def _put(self, name: str, data: bytes, content_type: str) -> None:
         self._results.put(self._bucket, f"{self._name}/{name}", data, content_type)

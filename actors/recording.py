@@ -35,14 +35,15 @@ class RecordingProcess:
         """Raises the ``VodrayError`` that a later run may overcome."""
         await self._catalog.open()
         try:
-            results = make_store(self._settings)
+            # Sources are asked by those who tell apart whether it is the server that is away.
+            sources = make_store(self._settings)
             self._supervisor = Supervisor(
                 recording_id,
                 catalog=self._catalog,
-                results=results,
+                results=make_store(self._settings, patience_s=OUTAGE_S),
                 bucket=self._settings.minio_bucket,
                 settings=self._settings,
-                sources=lambda recording: sources_of(recording, results, self._settings),
+                sources=lambda recording: sources_of(recording, sources, self._settings),
                 submit=submit_to_pool,
                 slots=await pool_slots(),
             )

@@ -5,8 +5,9 @@ copied from it by workers, chunk by chunk, into a new upload.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -65,7 +66,8 @@ class Reopener:
         upload: Upload,
     ) -> None:
         if record.part is not None and record.part not in parts:
-            url = self._results.presign_put_part(
+            url = partial(
+                self._results.presign_put_part,
                 self._bucket,
                 upload.key,
                 upload.upload_id,
@@ -76,37 +78,44 @@ class Reopener:
             again = replace(record, part=part)
             await self._catalog.finish_chunk(self._recording.id, RENDITION, again)
         elif record.staging_key and not await asyncio.to_thread(self._is_there, record.staging_key):
-            url = self._results.presign_put(
-                self._bucket, record.staging_key, expires_s=URL_LIFETIME_S
+            url = partial(
+                self._results.presign_put,
+                self._bucket,
+                record.staging_key,
+                expires_s=URL_LIFETIME_S,
             )
             await self._copy(record, offsets, url, 0)
 
     async def _copy(
-        self, record: ChunkRecord, offsets: Mapping[int, int], url: str, number: int
+        self,
+        record: ChunkRecord,
+        offsets: Mapping[int, int],
+        url: Callable[[], str],
+        number: int,
     ) -> Part:
         """From the object to where ``url`` says."""
         if record.index_number not in offsets:
             raise VerificationFailed(f"Nobody knows where chunk {record.index_number} lies")
-        key = f"{self._recording.object_name}.mp4"
-        job = JoinJob(
-            number=number,
-            head=b"",
-            staged=(
-                Address(
-                    url=self._results.presign_get(self._bucket, key, expires_s=URL_LIFETIME_S),
-                    byte_range=ByteRange(
-                        offset=offsets[record.index_number], length=record.size_bytes
-                    ),
-                ),
-            ),
-            padding=0,
-            part_url=url,
-            limits=store_limits(),
-        )
+        taken = ByteRange(offset=offsets[record.index_number], length=record.size_bytes)
+        make_job = partial(self._copy_job, taken, url, number)
         async with self._room:
-            part = await submit_patiently(self._submit, job, str(self._recording.id), Urgency.LIVE)
+            part = await submit_patiently(
+                self._submit, make_job, str(self._recording.id), Urgency.LIVE
+            )
         assert isinstance(part, Part)
         return part
+
+    def _copy_job(self, taken: ByteRange, url: Callable[[], str], number: int) -> JoinJob:
+        key = f"{self._recording.object_name}.mp4"
+        there = self._results.presign_get(self._bucket, key, expires_s=URL_LIFETIME_S)
+        return JoinJob(
+            number=number,
+            head=b"",
+            staged=(Address(url=there, byte_range=taken),),
+            padding=0,
+            part_url=url(),
+            limits=store_limits(),
+        )
 
     def _parts(self, upload: Upload) -> tuple[Part, ...]:
         return self._results.parts(self._bucket, upload.key, upload.upload_id)

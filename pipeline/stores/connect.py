@@ -21,7 +21,8 @@ def make_catalog(settings: Settings, patience_s: float = PATIENCE_S) -> Catalog:
     )
 
 
-def make_store(settings: Settings) -> ObjectStore:
+def make_store(settings: Settings, patience_s: float = 0.0) -> ObjectStore:
+    """``patience_s``: how long its calls try, at least, while the server is away."""
     if settings.minio_endpoint is None:
         raise SettingsError("No object store is named", "Set MINIO_ENDPOINT")
     return S3Store(
@@ -29,4 +30,5 @@ def make_store(settings: Settings) -> ObjectStore:
         settings.minio_access_key,
         settings.minio_secret_key.get_secret_value(),
         secure=settings.minio_use_ssl,
+        patience_s=patience_s,
     )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
+from itertools import count
 from typing import TypeVar
 
 import urllib3
@@ -39,7 +40,8 @@ _LONGEST_EXPIRY_S = 7 * 24 * 3600
 class S3Store:
     """See ``ObjectStore`` for what the methods do.
 
-    ``timeout_s`` bounds each wait for the server, ``attempts`` how often a call is tried.
+    ``timeout_s`` bounds each wait for the server, ``attempts`` how often a call is tried; while the
+    server is away it is tried for ``patience_s`` at least.
     """
 
     def __init__(
@@ -51,10 +53,11 @@ class S3Store:
         secure: bool,
         timeout_s: float = 30.0,
         attempts: int = 4,
+        patience_s: float = 0.0,
     ) -> None:
         self._endpoint = endpoint
         self._timeout_s = timeout_s
-        self._attempts = attempts
+        self._attempts, self._patience_s = attempts, patience_s
         connect_s = min(CONNECT_TIMEOUT_S, timeout_s)
         pool = urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=connect_s, read=timeout_s),
@@ -140,19 +143,19 @@ class S3Store:
 
     def list(self, bucket: str, prefix: str) -> Iterator[ObjectInfo]:
         after: str | None = None
-        failures = 0
+        failures, give_up = 0, self._give_up()
         while True:
             try:
                 with s3_errors(self._endpoint, bucket):
                     for item in self._client.list_objects(
                         bucket, prefix, recursive=True, start_after=after
                     ):
-                        failures, after = 0, item.object_name
+                        failures, give_up, after = 0, self._give_up(), item.object_name
                         yield _info(item)
                     return
             except StoreUnavailable:
                 failures += 1
-                if failures >= self._attempts:
+                if self._is_enough(failures, give_up):
                     raise
             time.sleep(_delay_s(failures))
 
@@ -273,21 +276,29 @@ class S3Store:
     # --- bounds and retries ------------------------------------------------------------------
 
     def _call(self, action: Callable[[], T], bucket: str, key: str = "") -> T:
-        for attempt in range(1, self._attempts):
+        give_up = self._give_up()
+        for attempt in count(1):
             try:
                 with s3_errors(self._endpoint, bucket, key):
                     return action()
             except StoreUnavailable:
-                time.sleep(_delay_s(attempt))
-        with s3_errors(self._endpoint, bucket, key):
-            return action()
+                if self._is_enough(attempt, give_up):
+                    raise
+            time.sleep(_delay_s(attempt))
+        raise AssertionError("unreachable")
+
+    def _give_up(self) -> float:
+        return time.monotonic() + self._patience_s
+
+    def _is_enough(self, failures: int, give_up: float) -> bool:
+        return failures >= self._attempts and time.monotonic() >= give_up
 
     def _allowed_s(self, size: int) -> float:
         return self._timeout_s + size / _SLOWEST_BYTES_PER_S
 
 
 def _delay_s(attempt: int) -> float:
-    longest = min(_FIRST_DELAY_S * 2.0 ** (attempt - 1), _LONGEST_DELAY_S)
+    longest = min(_FIRST_DELAY_S * 2.0 ** min(attempt - 1, 10), _LONGEST_DELAY_S)
     return longest * random.uniform(0.5, 1.0)
 
 

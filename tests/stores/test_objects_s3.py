@@ -295,8 +295,19 @@ def test_a_server_that_was_restarted(tmp_path: Path) -> None:
             objects.stat("recordings", "x")
         with pytest.raises(StoreUnavailable):
             store(url, b"tail", limits=LIMITS)
-        server.stop()
-        server.start()
+        patient = S3Store(
+            server.endpoint, "access", "secret-key", secure=False, attempts=1, patience_s=60
+        )
+        with ThreadPoolExecutor() as threads:
+            signed = threads.submit(patient.presign_get, "recordings", "x", expires_s=60)
+            listed = threads.submit(lambda: list(patient.list("recordings", "")))
+            time.sleep(0.5)
+            assert not signed.done()
+            assert not listed.done()
+            server.stop()
+            server.start()
+            assert signed.result(30)
+            assert listed.result(30) == []
         assert objects.parts("recordings", "x", upload_id) == (first,)
         second = objects.put_part("recordings", "x", upload_id, 2, b"tail")
         assert store(url, b"tail", limits=LIMITS) == second.etag
