@@ -1,22 +1,28 @@
-"""``vodray up``: the whole service on this machine, until it is told to stop."""
+"""``vodray up``: the whole service on this machine, until it is told to stop.
+
+The service runs in a child, which Ray takes along when it dies: then another one is started.
+"""
 
 import os
 import signal
+import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from types import FrameType
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from pipeline.errors import WorkerLost
+from serve_app.embedded.process import launch_argv
 
-# Ray that dies sooner would die again.
+# How the child ends when there is no Ray any more: EX_TEMPFAIL of sysexits.h.
+RAY_LOST = 75
+# What dies sooner, so often in a row, would die again.
 _SOON_S = 10.0
+_MOST_DEATHS = 3
+# The child promises to stop within 15 s.
+_STOP_S = 20.0
+_ANSWER_BYTES = 64
 
 
 @click.command("up")
@@ -33,7 +39,8 @@ _SOON_S = 10.0
     help="HTTP port; 0: any free one. Default: PORT, else 8083.",
 )
 @click.option("--num-cpus", type=click.IntRange(min=1), help="Workers to run. Default: all cores.")
-def command(data_dir: Path, port: int | None, num_cpus: int | None) -> None:
+@click.pass_context
+def command(ctx: click.Context, data_dir: Path, port: int | None, num_cpus: int | None) -> None:
     """Start the service with whatever the environment does not name.
 
     Without any variable set, PostgreSQL, an S3 server, a Kafka broker and Ray are started here,
@@ -44,77 +51,79 @@ def command(data_dir: Path, port: int | None, num_cpus: int | None) -> None:
     15 seconds; the next `up` carries on with every unfinished recording. If Ray itself dies, it is
     started again.
     """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    # Imported here: `vodray up --help` must not wait for Ray.
-    from pipeline import logs
-    from pipeline.settings import load_settings
-    from serve_app.server import running, wait_for_port
+    child = _Child(data_dir, num_cpus)
+    while not child.serve(port):
+        # Imported here: `vodray up --help` must not wait for what the service needs.
+        from serve_app.server import wait_for_port
 
-    settings = load_settings(**({} if port is None else {"port": port}))
-    logs.configure(settings)
-    with running(settings, data_dir, num_cpus, _say) as endpoints:
-        # Ray and its libraries may have set handlers of their own meanwhile.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        _print(endpoints)
-        is_lost = _wait(stop, time.monotonic())
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if is_lost:
-        # In a process of its own again: what is left of the old Ray in this one is of no use.
-        port = urlsplit(endpoints.http).port or 0
+        click.echo(f"the service {child.how_it_ended}; starting again ...", err=True)
+        port = child.port
         wait_for_port(port)
-        os.execv(sys.executable, [*sys.orig_argv, "--port", str(port)])  # noqa: S606 - our own
-    click.echo("stopped")
-    sys.stdout.flush()
-    # Nothing is left to do, and Ray's own exit handlers may wait for processes that are gone.
-    os._exit(0)
+    ctx.exit(child.exit_code)
 
 
-def _wait(stop: threading.Event, begin: float) -> bool:
-    """Until it is to stop, or Ray is lost: True, unless that was soon after the start."""
-    from serve_app.local_ray import lost_processes
+class _Child:
+    """The process that serves. ``port``: the one it served at last."""
 
-    while not stop.wait(timeout=1.0):
-        if lost := lost_processes():
-            problem = f"Ray's {' and '.join(lost)} died"
-            if time.monotonic() - begin < _SOON_S:
-                raise WorkerLost(f"{problem} soon after the start", "See the logs under /tmp/ray")
-            _say(f"{problem}; starting again")
+    def __init__(self, data_dir: Path, num_cpus: int | None) -> None:
+        self._options = ["--data-dir", str(data_dir)]
+        if num_cpus is not None:
+            self._options += ["--num-cpus", str(num_cpus)]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_to_stop = False
+        self._deaths = 0
+        self.port = self.exit_code = 0
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGALRM, self._kill)
+
+    def serve(self, port: int | None) -> bool:
+        """Until it ends. False if it is to be started again: it served, and nobody told it to stop.
+        Raises ``WorkerLost`` if it did not serve yet, or dies again and again."""
+        told, tell = os.pipe()
+        os.set_blocking(told, False)
+        options = [*self._options, "--tell", str(tell)]
+        if port is not None:
+            options += ["--port", str(port)]
+        argv = [sys.executable, "-P", "-m", "serve_app.serving", *options]
+        self._process = subprocess.Popen(launch_argv(argv, signal.SIGKILL), pass_fds=(tell,))
+        os.close(tell)
+        if self._is_to_stop:
+            self._process.terminate()
+        self.exit_code = self._process.wait()
+        served = os.read(told, _ANSWER_BYTES).split()
+        os.close(told)
+        if self._is_to_stop or self.exit_code == 0:
+            self.exit_code = max(0, self.exit_code)
             return True
-    return False
+        if served:
+            was_soon = time.monotonic() - float(served[1]) < _SOON_S
+            self._deaths = self._deaths + 1 if was_soon else 1
+            self.port = int(served[0])
+            if self._deaths < _MOST_DEATHS:
+                return False
+        elif self.exit_code > 0:
+            return True
+        from pipeline.errors import WorkerLost
 
+        raise WorkerLost(
+            f"The service {self.how_it_ended} soon after the start", "See the logs under /tmp/ray"
+        )
 
-def _say(step: str) -> None:
-    click.echo(f"{step} ...", err=True)
+    @property
+    def how_it_ended(self) -> str:
+        if self.exit_code == RAY_LOST:
+            return "has lost Ray"
+        if self.exit_code < 0:
+            return f"was ended by {signal.Signals(-self.exit_code).name}"
+        return f"ended with status {self.exit_code}"
 
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._is_to_stop = True
+        signal.setitimer(signal.ITIMER_REAL, _STOP_S)
+        if self._process is not None:
+            self._process.terminate()
 
-def _print(endpoints: Any) -> None:
-    rows = [
-        ("HTTP API", endpoints.http),
-        ("webhook", f"{endpoints.http}/webhook/stream"),
-        ("PostgreSQL", endpoints.postgres),
-        ("S3", endpoints.s3),
-        ("S3 access key", endpoints.s3_access_key),
-        ("S3 secret key", endpoints.s3_secret_key),
-        ("live segments in", f"s3://{endpoints.hls_bucket}/{{stream_key}}/stream.m3u8"),
-        ("recordings in", f"s3://{endpoints.bucket}"),
-        ("Kafka", endpoints.kafka or "off"),
-        ("Ray dashboard", endpoints.ray_dashboard or "off"),
-        ("data", endpoints.data_dir),
-    ]
-    console = Console()
-    if console.is_terminal:
-        table = Table(show_header=False)
-        for row in rows:
-            table.add_row(*row)
-        # Long values are wrapped by the terminal, if at all, so that they can be copied whole.
-        console.print(table, width=max(console.width, console.measure(table).maximum))
-    else:
-        for name, value in rows:
-            click.echo(f"{name}\t{value}")
-    for note in endpoints.notes:
-        click.echo(f"note: {note}")
-    click.echo("ready")
+    def _kill(self, _number: int, _frame: FrameType | None) -> None:
+        if self._process is not None:
+            self._process.kill()

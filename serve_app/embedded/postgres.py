@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pipeline.errors import ServiceFailed
-from serve_app.embedded.process import Command, clean_environment, launch_argv
+from serve_app.embedded.process import Command, clean_environment
 from serve_app.embedded.service import LOOPBACK, Service
 
 USER = "vodray"
@@ -108,7 +108,7 @@ class PostgresServer(Service):
         command = self._as_user(str(self._binaries / program), *arguments)
         with self.log.open("ab") as log:
             done = subprocess.run(
-                launch_argv(command), cwd=self.folder, env=clean_environment(),
+                command.launch_argv(), cwd=self.folder, env=clean_environment(),
                 input=statement.encode(), stdout=log, stderr=subprocess.PIPE,
                 timeout=_INIT_S, check=False,
             )  # fmt: skip

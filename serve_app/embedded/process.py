@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -43,6 +43,9 @@ class Command:
     reach: bool = False
     stop_signal: signal.Signals = signal.SIGTERM
 
+    def launch_argv(self) -> list[str]:
+        return launch_argv(self.argv, self.stop_signal, self.user, reach=self.reach)
+
 
 def clean_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """What a child may see: ours would bring ``PGDATA`` or ``AWS_ACCESS_KEY_ID`` along."""
@@ -50,11 +53,13 @@ def clean_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     return {**ours, "LC_ALL": "C.UTF-8", **(extra or {})}
 
 
-def launch_argv(command: Command) -> list[str]:
-    """The command line that runs ``command`` through ``launch.py`` as a child of ours."""
+def launch_argv(
+    argv: Sequence[str], stop_signal: signal.Signals, user: str = "", *, reach: bool = False
+) -> list[str]:
+    """The command line that runs ``argv`` through ``launch.py`` as a child of ours."""
     return [
         sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()),
-        str(int(command.stop_signal)), command.user, str(int(command.reach)), *command.argv,
+        str(int(stop_signal)), user, str(int(reach)), *argv,
     ]  # fmt: skip
 
 
@@ -71,7 +76,7 @@ class Child:
             log.replace(log.with_suffix(".log.1"))
         with log.open("ab") as output:
             return subprocess.Popen(
-                launch_argv(self._command),
+                self._command.launch_argv(),
                 cwd=self._command.folder,
                 env=clean_environment(self._command.environment),
                 stdin=subprocess.DEVNULL,

@@ -155,8 +155,8 @@ class Service:
             time.sleep(0.05)
 
     def lose(self, title: str) -> None:
-        """SIGKILL to a process of Ray itself. Returns once the service has started again, which it
-        must do by itself."""
+        """SIGKILL to the process that serves, or to one of Ray itself. Returns once the service has
+        started again, which it must do by itself."""
         written = self.data_dir / "endpoints.json"
         before = written.stat().st_mtime_ns
         for pid in self.processes(title):

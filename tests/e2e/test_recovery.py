@@ -101,11 +101,14 @@ def test_an_actor_is_killed(
     after.completed()
 
 
-# A driver that Ray ends because its raylet or head is gone may be faster than `up` in noticing it.
-_RAYS = [pytest.param(name, marks=pytest.mark.soak) for name in ("raylet", "gcs_server")]
+_PROCESSES = {
+    "serving": r"\S+ -P -m serve_app\.serving\b",
+    "raylet": r"\S*/raylet\b",
+    "gcs_server": r"\S*/gcs_server\b",
+}
 
 
-@pytest.mark.parametrize("how", ["stop", "kill", *_RAYS])
+@pytest.mark.parametrize("how", ["stop", "kill", *_PROCESSES])
 def test_the_service_or_ray_ends_and_is_started_again(
     how: str,
     service: Service,
@@ -124,7 +127,7 @@ def test_the_service_or_ray_ends_and_is_started_again(
     if how in ("stop", "kill"):
         service.start()
     else:
-        service.lose(rf"\S*/{how}\b")
+        service.lose(_PROCESSES[how])
     with closing(World(service.endpoints)) as live.world:
         assert live.recording()["id"] == recording["id"]
         step(live)
