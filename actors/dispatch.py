@@ -16,7 +16,7 @@ from pipeline.load import references, source_limits
 from pipeline.media.layout import part_number
 from pipeline.model import ChunkRecord, ChunkSpec, Upload
 from pipeline.settings import Settings
-from pipeline.staging import URL_LIFETIME_S, Locates, staging_prefix
+from pipeline.staging import URL_LIFETIME_S, Locates, chunks_prefix
 from pipeline.steps import lost_chunk
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
@@ -145,7 +145,7 @@ class Dispatcher:
         self.finished_s += chunk.main.duration_s
 
     def _job(self, chunk: ChunkSpec) -> ChunkJob:
-        key = f"{staging_prefix(self._id)}{RENDITION}/{chunk.index:06d}"
+        key = f"{chunks_prefix(self._id, RENDITION)}{chunk.index:06d}"
         number = part_number(chunk.index)
         return ChunkJob(
             chunk=chunk,

@@ -21,7 +21,7 @@ from pipeline.model import ByteRange, InitSection, Segment, SegmentKey
 from pipeline.settings import Settings
 from pipeline.source import Source
 from pipeline.spool import Waiting
-from pipeline.staging import staged, staged_keys, staging_prefix
+from pipeline.staging import copies_prefix, staged, staged_keys
 
 # At a time of one recording: a source that hangs holds no more threads than these.
 _AT_ONCE = 4
@@ -51,7 +51,7 @@ class Keeper:
 
     def __init__(self, recording_id: UUID, depot: Depot, settings: Settings) -> None:
         self._id, self._depot = recording_id, depot
-        self._prefix = f"{staging_prefix(recording_id)}live/"
+        self._prefix = copies_prefix(recording_id)
         self._attempts = settings.max_retry_attempts + 1
         self._retry_delay_s = settings.retry_delay.total_seconds()
         self._room = asyncio.Semaphore(_AT_ONCE)

@@ -46,7 +46,7 @@ from pipeline.media.filler import Blank
 from pipeline.media.layout import Joined
 from pipeline.media.samples import Span
 from pipeline.model import ByteRange, ChunkRecord, Part, Recording, Rendition, Sound, Upload
-from pipeline.staging import URL_LIFETIME_S, clear_staging, staging_prefix
+from pipeline.staging import URL_LIFETIME_S, chunks_prefix, clear, staging_prefix
 from pipeline.stores.catalog import Completion
 from pipeline.stores.objects import ObjectInfo, ObjectStore
 
@@ -134,7 +134,7 @@ class Publisher:
         return record
 
     def _fill_job(self, index: int, blanks: Sequence[Blank]) -> FillJob:
-        key = f"{staging_prefix(self._recording.id)}{RENDITION}/filler-{index:06d}"
+        key = f"{chunks_prefix(self._recording.id, RENDITION)}filler-{index:06d}"
         return FillJob(
             index=index,
             blanks=tuple(blanks),
@@ -274,13 +274,13 @@ class Publisher:
     def _put(self, name: str, data: bytes, content_type: str) -> None:
         self._results.put(self._bucket, f"{self._name}/{name}", data, content_type)
 
-    def clear_staging(self) -> None:
+    def clear_chunks(self) -> None:
         """Once the object is whole. An upload that was begun, and whose beginning nobody has heard
         of, goes as well."""
         for left in self._results.uploads(self._bucket, f"{self._name}.mp4"):
             if left.key == f"{self._name}.mp4":
                 self._results.abort_upload(self._bucket, left.key, left.upload_id)
-        clear_staging(self._results, self._bucket, self._recording.id)
+        clear(self._results, self._bucket, chunks_prefix(self._recording.id, RENDITION))
 
     def _report(
         self, assembly: Assembly, records: Sequence[ChunkRecord], checks: dict[str, Any]

@@ -34,7 +34,7 @@ from pipeline.model import ChunkRecord, ChunkSpec, Recording, Sound, Status, Upl
 from pipeline.plan import PlanState
 from pipeline.settings import Settings
 from pipeline.source import Source
-from pipeline.staging import Addresses
+from pipeline.staging import Addresses, clear, staging_prefix
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
 
@@ -250,9 +250,10 @@ class Supervisor:
         report["profile"] = {"asked": recording.profile, "made": "copy"}
         report["timings_s"]["total"] = round(time.monotonic() - begin, 3)
         # The object is whole: whoever had to go on from here would find it.
-        await asyncio.to_thread(publisher.clear_staging)
+        await asyncio.to_thread(publisher.clear_chunks)
         done = await self._catalog.complete(self._id, completion, report)
         if not done.resumable:
+            await asyncio.to_thread(clear, self._results, self._bucket, staging_prefix(self._id))
             await self._catalog.forget_ledger(self._id)
         log.info(
             "recording_completed",

@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from pipeline.errors import RecordingNotFound
-from pipeline.staging import PREFIX, clear_staging
+from pipeline.staging import PREFIX, clear, staging_prefix
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
 
@@ -27,15 +27,17 @@ class Sweeper:
     async def settle(self) -> None:
         """Forget the ledgers that nobody will need any more."""
         for recording in await self._catalog.settleable():
-            await asyncio.to_thread(clear_staging, self._results, self._bucket, recording.id)
+            prefix = staging_prefix(recording.id)
+            await asyncio.to_thread(clear, self._results, self._bucket, prefix)
             await self._catalog.forget_ledger(recording.id)
             log.info("recording_settled", recording=str(recording.id))
 
     async def remove_orphans(self) -> None:
-        """Delete what is staged for recordings that are final, or that nobody knows."""
+        """Delete what is staged for recordings that will not go on, or that nobody knows."""
         for recording_id, keys in (await asyncio.to_thread(self._staged)).items():
             try:
-                is_over = (await self._catalog.get(recording_id)).status.is_final
+                recording = await self._catalog.get(recording_id)
+                is_over = recording.status.is_final and not recording.resumable
             except RecordingNotFound:
                 is_over = True
             if is_over:

@@ -1,7 +1,7 @@
 """A recording's own corner of the results bucket: what waits there until the recording is whole.
 
-Copies of live segments, chunks too small to be a part, fillers. Nothing of it is a result, and all
-of it goes when the recording is final.
+Copies of live segments, chunks too small to be a part, fillers. Nothing of it is a result. Chunks
+go when the object is whole; all of it goes when the recording is final, and nothing can resume it.
 """
 
 from typing import Protocol
@@ -20,10 +20,18 @@ def staging_prefix(recording_id: UUID) -> str:
     return f"{PREFIX}{recording_id}/"
 
 
-def clear_staging(results: ObjectStore, bucket: str, recording_id: UUID) -> None:
-    """Delete all of the recording's corner."""
-    listed = results.list(bucket, staging_prefix(recording_id))
-    results.delete(bucket, [found.key for found in listed])
+def copies_prefix(recording_id: UUID) -> str:
+    """Of what was copied from the live source."""
+    return f"{staging_prefix(recording_id)}live/"
+
+
+def chunks_prefix(recording_id: UUID, rendition: str) -> str:
+    return f"{staging_prefix(recording_id)}{rendition}/"
+
+
+def clear(results: ObjectStore, bucket: str, prefix: str) -> None:
+    """Delete all below one of these prefixes."""
+    results.delete(bucket, [found.key for found in results.list(bucket, prefix)])
 
 
 def staged(key: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import NewBroadcast
-from tests.e2e.world import Broadcast, Json, World, eventually, instant
+from tests.e2e.world import Broadcast, Json, World, eventually, instant, live_so_far
 from tests.media import Form, frame_numbers
 
 pytestmark = pytest.mark.timeout(240)
@@ -251,6 +251,11 @@ def test_a_stream_that_is_back_when_its_recording_is_completed_continues_it(
     assert numbers(world, done, tmp_path / "first") == SIX_S
     for _ in range(2):
         second.show(1)
+    eventually(lambda: first.recording()["duration"] >= 8)
+    if not ended:
+        # What was complete when it was first seen is read where it is, and that has changed.
+        shown = live_so_far(world, done["id"], tmp_path / "live")
+        assert frame_numbers(shown)[: len(SIX_S) + 1] == [*SIX_S, 1000]
     second.show(ended=True)
     second.tell("ended", timestamp=instant(10))
     whole = second.completed()
@@ -259,3 +264,4 @@ def test_a_stream_that_is_back_when_its_recording_is_completed_continues_it(
     assert (whole["duration"], whole["gaps"]) == (12, [])
     assert numbers(world, whole, tmp_path / "whole") == [*SIX_S, *(1000 + n for n in SIX_S)]
     assert first.left_behind() == []
+    eventually(lambda: not world.objects(f".vodray/{done['id']}/"), within_s=60)

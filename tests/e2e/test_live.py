@@ -2,13 +2,12 @@
 platform sees meanwhile."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import NewBroadcast
-from tests.e2e.world import Json, World, check_media, eventually
+from tests.e2e.world import Json, World, check_media, eventually, live_so_far
 from tests.media import (
     Form,
     assert_same_packets,
@@ -37,7 +36,7 @@ def test_a_live_stream_becomes_a_vod(
         while live.shown < 5:
             live.show(1)
             lengths.append(_longer(world, recording["id"], lengths[-1] if lengths else 0))
-        shown = _so_far(world, recording["id"], tmp_path / "live")
+        shown = live_so_far(world, recording["id"], tmp_path / "live")
         assert frame_numbers(shown) == list(range(5 * 50))
         live.show(ended=True)
         live.tell("ended")
@@ -51,21 +50,6 @@ def test_a_live_stream_becomes_a_vod(
     assert done["user_id"] == "u1"
     _check_report(world.report(done), done)
     _check_result(world.fetch(done, tmp_path), live.playlist, done, tmp_path)
-
-
-def _so_far(world: World, recording_id: str, folder: Path) -> Path:
-    """What ``live.m3u8`` shows, from the start, as files."""
-    path = f"/recordings/{recording_id}/"
-    answer = world.http.get(f"{path}live.m3u8")
-    assert answer.status_code == 200, answer.text
-    names = re.findall(r"^[^#\n]+$|(?<=URI=\")[^\"]+", answer.text, re.MULTILINE)
-    for name in names:
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(world.http.get(path + name, follow_redirects=True).content)
-    playlist = folder / "live.m3u8"
-    playlist.write_text(answer.text + "#EXT-X-ENDLIST\n")
-    return playlist
 
 
 def _longer(world: World, recording_id: str, than: int) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -278,11 +279,27 @@ class Broadcast:
         return str(recording["error"])
 
     def left_behind(self) -> list[str]:
-        """Staging objects and unfinished uploads: none, once its recordings are final."""
+        """Staging objects and unfinished uploads: none, once its recordings are final. Copies of
+        live segments stay for as long as the stream may come back."""
         ids = [recording["id"] for recording in self.world.recordings(self.stream_id)]
-        staged = [key for id_ in ids for key in self.world.objects(f".vodray/{id_}/")]
+        staged = [key for id_ in ids for key in self.world.objects(f".vodray/{id_}/source/")]
         uploads = self.world.store.uploads(self.world.bucket, self.key)
         return staged + [upload.key for upload in uploads]
+
+
+def live_so_far(world: World, recording_id: str, folder: Path) -> Path:
+    """What ``live.m3u8`` shows, from the start, as files."""
+    path = f"/recordings/{recording_id}/"
+    answer = world.http.get(f"{path}live.m3u8")
+    assert answer.status_code == 200, answer.text
+    names = re.findall(r"^[^#\n]+$|(?<=URI=\")[^\"]+", answer.text, re.MULTILINE)
+    for name in names:
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(world.http.get(path + name, follow_redirects=True).content)
+    playlist = folder / "live.m3u8"
+    playlist.write_text(answer.text + "#EXT-X-ENDLIST\n")
+    return playlist
 
 
 def reference(playlist: Path, folder: Path) -> list[Packet]:
