@@ -1,17 +1,28 @@
-"""Many streams end in the same second: every one is recorded, once and whole."""
+"""Many streams at once, and such that end in the same second: every one is recorded, once and
+whole."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import SIX_S
 from tests.e2e.service import STOP_S, Service
 from tests.e2e.world import Broadcast, World
+from tests.faults.origin import BucketTarget
+from tests.faults.prepared import long_stream
+from tests.faults.publisher import Channel, Publisher, Run, Script
 from tests.media_fixtures import Clips
 
 MANY = 45
+# At once, in real time, for so long, in segments of so many seconds.
+LIVE = 100
+LIVE_S = 120
+SEGMENT_S = 4
+MOST_BEHIND = 2
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +53,50 @@ def test_streams_that_end_in_the_same_second(live: bool, world: World, clips: Cl
         assert (done["duration"], done["gaps"]) == (6, [])
         report = world.report(done)
         assert report["frames_in"] == report["frames_out"]
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_a_hundred_live_streams(world: World, tmp_path: Path) -> None:
+    """At 1.5 Mbit/s each, over a window of six segments in the bucket."""
+    playlist = long_stream(tmp_path / "source", LIVE_S, segment_s=SEGMENT_S)
+    broadcasts = [Broadcast(world=world, playlist=playlist) for _ in range(LIVE)]
+    target = BucketTarget(world.store, world.hls_bucket)
+    run = Run(playlist=playlist)
+    behind: list[int] = []
+    with Publisher(writers=8) as publisher:
+        channels = {}
+        for number, one in enumerate(broadcasts):
+            # They begin one after the other within a segment, as strangers do.
+            delay_s = SEGMENT_S * number / LIVE
+            script = Script(runs=(run,), window=6, kept=6, already=1, delay_s=delay_s)
+            channels[one.key] = publisher.add(target, one.key, script)
+        for one in broadcasts:
+            one.tell("started")
+        end = time.monotonic() + 2 * LIVE_S
+        while any(channel.ended_at is None for channel in channels.values()):
+            assert time.monotonic() < end, "not all is published"
+            behind.append(_most_behind(world, channels))
+            time.sleep(1)
+    late_s = max(channel.late_s for channel in channels.values())
+    ended_at = max(channel.ended_at or 0.0 for channel in channels.values())
+    for one in broadcasts:
+        (done,) = one.finished(within_s=120)
+        assert (done["status"], done["duration"], done["gaps"]) == ("completed", LIVE_S, [])
+        report = world.report(done)
+        assert report["frames_in"] == report["frames_out"]
+        assert report["segments"] == LIVE_S // SEGMENT_S
+    print(
+        f"\n{LIVE} live streams: at most {max(behind)} segments behind (mean of the worst"
+        f" {sum(behind) / len(behind):.2f}), all completed {time.monotonic() - ended_at:.1f} s"
+        f" after the last end; the publisher was late by {late_s:.2f} s at worst"
+    )
+    assert max(behind) <= MOST_BEHIND
+
+
+def _most_behind(world: World, channels: dict[str, Channel]) -> int:
+    """Segments that are published and not captured, of the stream with most of them."""
+    published = {key: len(channel.published) for key, channel in channels.items()}
+    found = world.http.get("/recordings", params={"limit": 1000}).json()["recordings"]
+    taken = {one["stream_key"]: one["progress"]["segments"] for one in found}
+    return max(count - taken.get(key, 0) for key, count in published.items())
