@@ -14,6 +14,7 @@ from uuid import UUID
 
 import ray
 import structlog
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors import alone, names, pool
 from actors.capture_process import CaptureActor
@@ -136,7 +137,7 @@ async def record_alone(
 def _start_pool(settings: Settings, *, detached: bool, workers: int = 0) -> Any:
     lifetime = {"lifetime": "detached", "get_if_exists": True} if detached else {}
     return pool.PoolActor.options(
-        name=names.POOL, namespace=names.NAMESPACE, **lifetime, **pool.OPTIONS
+        name=names.POOL, namespace=names.NAMESPACE, **_here(), **lifetime, **pool.OPTIONS
     ).remote(workers, settings.job_timeout.total_seconds())
 
 
@@ -149,7 +150,14 @@ def _service(name: str) -> dict[str, Any]:
         "num_cpus": 0,
         "max_restarts": -1,
         "max_concurrency": 1000,
+        **_here(),
     }
+
+
+def _here() -> dict[str, Any]:
+    """On this node, while it lives: nodes that come and go are for workers."""
+    node_id = ray.get_runtime_context().get_node_id()
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=True)}
 
 
 def _actor(name: str) -> Any:

@@ -11,14 +11,12 @@ import pytest
 from minio import Minio
 
 from tests.e2e.conftest import NewBroadcast
+from tests.e2e.heavy import STEP, begin, finish, step
 from tests.e2e.service import STOP_S, Service
 from tests.e2e.world import Broadcast, World, eventually
 from tests.media import assert_same_packets, remux_with_ffmpeg
 
 pytestmark = pytest.mark.timeout(300)
-
-# At most so many segments appear at a time, so that all cases learn the sizes in the same way.
-STEP = 6
 
 
 @pytest.fixture(scope="module")
@@ -49,31 +47,6 @@ def undisturbed(service: Service, heavy: Path, tmp_path_factory: pytest.TempPath
     assert report["frames_in"] == report["frames_out"]
     assert_same_packets(mp4, remux_with_ffmpeg(heavy, folder / "reference.mp4"), tolerance_s=1e-4)
     return mp4.read_bytes()
-
-
-def begin(live: Broadcast) -> Broadcast:
-    """Half of the stream, of which a chunk is finished."""
-    live.show(1)
-    live.tell("started")
-    live.recording()
-    step(live, STEP - 1)
-    step(live)
-    eventually(lambda: live.world.finished_chunks(live.recording()["id"]))
-    return live
-
-
-def step(live: Broadcast, count: int = STEP) -> None:
-    """More segments; returns when the recording knows them."""
-    live.show(count)
-    eventually(lambda: live.recording()["progress"]["segments"] == live.shown)
-
-
-def finish(live: Broadcast) -> dict[str, object]:
-    live.show(ended=True)
-    live.tell("ended")
-    done = live.completed(within_s=120)
-    assert (done["duration"], done["gaps"]) == (48, [])
-    return done
 
 
 @pytest.mark.parametrize(
