@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.world import World
+from tests.faults.acts import Chance
 from tests.faults.judge import left_in_ledger
 from tests.faults.kills import VITAL, Done, Fault, plan
 from tests.faults.origin import WebOrigin, web_origin
@@ -29,6 +30,7 @@ SECONDS = 240
 PARTS = 5
 KILLS = 10
 OUTAGES = 2
+SPOILED = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +68,16 @@ def test_processes_are_killed(part: int, place: Place, playlist: Path, tmp_path:
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_servers_are_out(part: int, place: Place, playlist: Path, tmp_path: Path) -> None:
-    run(
-        plan(SEED * PARTS + part, SECONDS * 0.8, kills=0, outages=OUTAGES),
-        place,
-        playlist,
-        tmp_path,
-    )
+    """Beside that, the store spoils one request of fifty all the time."""
+    seed = SEED * PARTS + part
+    to_s3 = place.service.servers.to_s3
+    to_s3.script(Chance(seed=seed, probability=SPOILED))
+    try:
+        faults = plan(seed, SECONDS * 0.8, kills=0, outages=OUTAGES)
+        run(faults, place, playlist, tmp_path)
+        print(f"{len(to_s3.spoiled)} requests spoiled")
+    finally:
+        to_s3.script()
 
 
 def run(faults: Sequence[Fault], place: Place, playlist: Path, folder: Path) -> list[Done]:
