@@ -70,7 +70,7 @@ def test_a_hundred_live_streams(world: World, tmp_path: Path) -> None:
             # They begin one after the other within a segment, as strangers do.
             delay_s = SEGMENT_S * number / LIVE
             script = Script(runs=(run,), window=6, kept=6, already=1, delay_s=delay_s)
-            channels[one.key] = publisher.add(target, one.key, script)
+            channels[one.stream_id] = publisher.add(target, one.key, script)
         for one in broadcasts:
             one.tell("started")
         end = time.monotonic() + 2 * LIVE_S
@@ -96,7 +96,7 @@ def test_a_hundred_live_streams(world: World, tmp_path: Path) -> None:
 
 def _most_behind(world: World, channels: dict[str, Channel]) -> int:
     """Segments that are published and not captured, of the stream with most of them."""
-    published = {key: len(channel.published) for key, channel in channels.items()}
+    published = {stream: len(channel.published) for stream, channel in channels.items()}
     found = world.http.get("/recordings", params={"limit": 1000}).json()["recordings"]
-    taken = {one["stream_key"]: one["progress"]["segments"] for one in found}
-    return max(count - taken.get(key, 0) for key, count in published.items())
+    taken = {one["stream_id"]: one["progress"]["segments"] for one in found}
+    return max(count - taken.get(stream, 0) for stream, count in published.items())
