@@ -8,7 +8,7 @@ from pipeline.model import Opened, Recording, Segment, by_playlist
 from pipeline.stores.catalog import Catalog
 
 # Somebody says when there is news: this is for when that is lost.
-_LOOK_EVERY_S = 2.0
+_LOOK_EVERY_S = 5.0
 
 
 class Captured:

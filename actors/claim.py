@@ -1,12 +1,17 @@
-"""A recording's own place in the results: a name that nobody else has, and the upload under it."""
+"""A recording's own place in the results: a name that nobody else has, and the upload under it.
+What fails leaves nothing there.
+"""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 
 from actors.dispatch import RENDITION
+from pipeline.errors import BucketMissing
 from pipeline.model import Recording, Upload
 from pipeline.naming import object_names
+from pipeline.staging import staging_prefix
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
 
@@ -37,3 +42,24 @@ def _untaken(results: ObjectStore, bucket: str, names: Sequence[str]) -> tuple[s
         return any(found.key == key for found in results.list(bucket, key))
 
     return (*(name for name in names[:-1] if not is_taken(name)), names[-1])
+
+
+def remove_everything(
+    results: ObjectStore, bucket: str, recording: Recording, uploads: Sequence[Upload]
+) -> None:
+    """Leave no object and no unfinished upload of a recording that failed or was cancelled; but
+    what was completed before its stream came back."""
+    with contextlib.suppress(BucketMissing):
+        for upload in uploads:
+            results.abort_upload(bucket, upload.key, upload.upload_id)
+        prefixes, keys = [staging_prefix(recording.id)], []
+        if recording.file_path is None:
+            keys += [upload.key for upload in uploads]
+        if recording.object_name is not None:
+            if recording.file_path is None:
+                prefixes.append(f"{recording.object_name}/")
+            for left in results.uploads(bucket, f"{recording.object_name}.mp4"):
+                results.abort_upload(bucket, left.key, left.upload_id)
+        for prefix in prefixes:
+            keys += [found.key for found in results.list(bucket, prefix)]
+        results.delete(bucket, keys)

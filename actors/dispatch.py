@@ -17,7 +17,6 @@ from pipeline.media.layout import part_number
 from pipeline.model import ChunkRecord, ChunkSpec, Upload
 from pipeline.settings import Settings
 from pipeline.staging import URL_LIFETIME_S, Locates, chunks_prefix
-from pipeline.steps import lost_chunk
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
 from pipeline.transfer import TransferLimits
@@ -131,6 +130,9 @@ class Dispatcher:
             try:
                 answer = await submit_patiently(self._submit, make_job, str(self._id), urgency)
             except JobIsPoison as error:
+                # Imported here: it brings all of the media code, which is for workers.
+                from pipeline.steps import lost_chunk
+
                 return lost_chunk(chunk, str(error))
             assert isinstance(answer, ChunkRecord)
             missing = answer.report["unavailable"]

@@ -9,8 +9,7 @@ from actors.dispatch import Submit, submit_patiently
 from actors.fair_queue import Urgency
 from pipeline.begin import Search, Seen, align, look_job
 from pipeline.errors import JobIsPoison, MediaInvalid, SourceError, SourceUnavailable
-from pipeline.media.remux import FirstLook
-from pipeline.model import Segment, Sound
+from pipeline.model import FirstLook, Segment, Sound
 from pipeline.settings import Settings
 from pipeline.staging import Locates
 

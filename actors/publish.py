@@ -5,7 +5,6 @@ there. Nothing gets its final name before the checks have passed.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -32,7 +31,6 @@ from pipeline.assemble import (
     sum_up_remedies,
 )
 from pipeline.errors import (
-    BucketMissing,
     JobIsPoison,
     ObjectMissing,
     VerificationFailed,
@@ -42,11 +40,11 @@ from pipeline.filling import are_enough, plan_fillers
 from pipeline.gaps import describe_gap
 from pipeline.jobs import Address, Answer, FillJob, Job, JoinJob, PosterJob
 from pipeline.media import hls
-from pipeline.media.filler import Blank
+from pipeline.media.holes import Blank
 from pipeline.media.layout import Joined
 from pipeline.media.samples import Span
 from pipeline.model import ByteRange, ChunkRecord, Part, Recording, Rendition, Sound, Upload
-from pipeline.staging import URL_LIFETIME_S, chunks_prefix, clear, staging_prefix
+from pipeline.staging import URL_LIFETIME_S, chunks_prefix, clear
 from pipeline.stores.catalog import Completion
 from pipeline.stores.objects import ObjectInfo, ObjectStore
 
@@ -310,24 +308,3 @@ class Publisher:
             ],
             "timings_s": {"in_workers": stages},
         }
-
-
-def remove_everything(
-    results: ObjectStore, bucket: str, recording: Recording, uploads: Sequence[Upload]
-) -> None:
-    """Leave no object and no unfinished upload of a recording that failed or was cancelled; but
-    what was completed before its stream came back."""
-    with contextlib.suppress(BucketMissing):
-        for upload in uploads:
-            results.abort_upload(bucket, upload.key, upload.upload_id)
-        prefixes, keys = [staging_prefix(recording.id)], []
-        if recording.file_path is None:
-            keys += [upload.key for upload in uploads]
-        if recording.object_name is not None:
-            if recording.file_path is None:
-                prefixes.append(f"{recording.object_name}/")
-            for left in results.uploads(bucket, f"{recording.object_name}.mp4"):
-                results.abort_upload(bucket, left.key, left.upload_id)
-        for prefix in prefixes:
-            keys += [found.key for found in results.list(bucket, prefix)]
-        results.delete(bucket, keys)

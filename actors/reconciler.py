@@ -33,6 +33,10 @@ _EVERY_S = 2.0
 _RETRY_S = 5.0
 _UNEXPECTED_ERRORS = 3
 _MOST_ENDED = 16
+# Processes that start at a time: what is captured waits for its supervisor, live windows and
+# everybody else do not wait for a hundred Pythons that all import at once.
+_MOST_STARTING = 2
+_START_S = 60.0
 _SETTLE_EVERY_S = 10.0
 _ORPHANS_EVERY_S = 600.0
 
@@ -44,6 +48,7 @@ class _Running:
     handle: Any
     task: "asyncio.Task[None]"
     has_ended: bool
+    is_up: bool = False
 
 
 class Reconciler:
@@ -121,10 +126,15 @@ class Reconciler:
         await self._sweep()
 
     def _has_room(self, recording: Recording) -> bool:
-        """Live streams always get a supervisor; of those that have ended, a few at a time: more
-        processes would finish none of them sooner."""
-        ended = sum(running.has_ended for running in self._running.values())
-        return recording.end_reason is None or ended < _MOST_ENDED
+        """Live streams get a supervisor as soon as one can be started; of those that have ended, a
+        few at a time: more processes would finish none of them sooner."""
+        running = self._running.values()
+        if recording.end_reason is not None:
+            if sum(one.has_ended for one in running) >= _MOST_ENDED:
+                return False
+            if self._supervisors.has_ready:
+                return True
+        return sum(not one.is_up for one in running) < _MOST_STARTING
 
     async def _sweep(self) -> None:
         """Now and then; a reconciler that has just begun finds what was left before it."""
@@ -171,10 +181,19 @@ class Reconciler:
         self._running[recording.id] = _Running(handle, task, recording.end_reason is not None)
         log.info("supervisor_started", recording=str(recording.id), stream=recording.stream_id)
 
+    async def _wait_up(self, recording_id: UUID, handle: Any) -> None:
+        """Until the actor's process answers, or has had its time to start."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_START_S):
+                await handle.__ray_ready__.remote()
+        self._running[recording_id].is_up = True
+        self._poked.set()
+
     async def _watch(self, recording_id: UUID, handle: Any) -> None:
         is_well = False
         try:
             with actor_errors(f"the supervisor of {recording_id}"):
+                await self._wait_up(recording_id, handle)
                 last_try = self._unexpected[recording_id] + 1 >= _UNEXPECTED_ERRORS
                 await handle.run.remote(recording_id, last_try=last_try)
             is_well = True

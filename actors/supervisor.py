@@ -14,13 +14,12 @@ from uuid import UUID
 import structlog
 
 from actors.captured import Captured
-from actors.claim import claim
+from actors.claim import claim, remove_everything
 from actors.dispatch import RENDITION, Dispatcher, Submit, source_answers
 from actors.find_source import Sources
 from actors.first_look import Looker
 from actors.loops import pause
 from actors.planner import Planner
-from actors.publish import Publisher, remove_everything
 from actors.reopen import Reopener
 from pipeline import plan
 from pipeline.errors import (
@@ -235,6 +234,9 @@ class Supervisor:
             await self._catalog.mark_publishing(self._id)
 
         await captured.refuse_more()
+        # Imported here: it brings numpy, and live streams wait for nothing but their supervisors.
+        from actors.publish import Publisher
+
         publisher = Publisher(
             recording,
             keep_time=self._settings.fills_gaps,

@@ -28,6 +28,11 @@ class Supervisors:
         self._nameless: set[Any] = set()
         self._calm_at = 0.0
 
+    @property
+    def has_ready(self) -> bool:
+        """Whether the next stream that has ended needs no process to be started."""
+        return self._ready is not None
+
     def start(self, recording: Recording) -> Any:
         """The actor for this recording: it may have been started before it was known."""
         self._calm_at = time.monotonic() + _CALM_S

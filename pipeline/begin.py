@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pipeline.errors import MediaInvalid, SourceUnavailable, VodrayError
 from pipeline.jobs import LookJob
 from pipeline.load import references, source_limits
-from pipeline.media.remux import FirstLook
-from pipeline.model import Segment, Sound
+from pipeline.model import FirstLook, Segment, Sound
 from pipeline.settings import Settings
 from pipeline.staging import Locates
 from pipeline.timebase import nearest_turn

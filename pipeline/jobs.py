@@ -6,12 +6,15 @@ checked). One type per kind of work.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pipeline.media.filler import Blank
 from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
-from pipeline.media.remux import FirstLook
-from pipeline.model import ByteRange, ChunkRecord, ChunkSpec, Part, Segment
+from pipeline.model import ByteRange, ChunkRecord, ChunkSpec, FirstLook, Part, Segment
 from pipeline.transfer import TransferLimits
+
+if TYPE_CHECKING:
+    # It brings numpy, and supervisors have to be up soon.
+    from pipeline.media.holes import Blank
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +27,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookJob:
-    """Look at the first segment that can be read. Answer: ``remux.FirstLook``.
+    """Look at the first segment that can be read. Answer: ``FirstLook``.
 
     ``urls``: by reference, of everything that is needed to read it.
     """
@@ -63,7 +66,7 @@ class FillJob:
     """
 
     index: int
-    blanks: tuple[Blank, ...]
+    blanks: "tuple[Blank, ...]"
     staging_key: str
     staging_url: str
     limits: TransferLimits

@@ -227,6 +227,23 @@ PLAIN = Form()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FirstLook:
+    """What the first segment tells before work starts. ``begin_s``: its first timestamp, of a
+    clock that ``wraps``."""
+
+    begin_s: float
+    wraps: bool
+    streams: tuple[str, ...]
+    bytes_per_s: float
+    form: Form
+
+    @property
+    def anchor_s(self) -> int:
+        """See ``pipeline.timebase``."""
+        return int(self.begin_s // 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sound:
     """A playlist of sound alone (EXT-X-MEDIA): its name, and its language as in RFC 5646.
 

@@ -21,21 +21,22 @@ from pipeline.errors import (
     StoreError,
     StoreUnavailable,
 )
-from pipeline.filling import fill_inside
+from pipeline.filling_inside import fill_inside
 from pipeline.jobs import Address, ChunkJob, FillJob, JoinJob, LookJob, PosterJob
 from pipeline.load import Loaded, Loader
 from pipeline.maker import Made, Maker
 from pipeline.media import boxes, images
 from pipeline.media.entries import read_forms
-from pipeline.media.filler import Blank, make_filler
+from pipeline.media.filler import make_filler
+from pipeline.media.holes import Blank
 from pipeline.media.interleave import Body, interleave
 from pipeline.media.layout import MIN_PART_BYTES
 from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
-from pipeline.media.remux import FirstLook, first_look, make_input
+from pipeline.media.remux import first_look, make_input
 from pipeline.media.samples import SampleIndex, Span
 from pipeline.media.segments import has_own_init
 from pipeline.media.tables import sample_offsets
-from pipeline.model import ChunkRecord, ChunkSpec, Part, Stretch
+from pipeline.model import ChunkRecord, ChunkSpec, FirstLook, Part, Stretch
 from pipeline.transfer import TransferLimits, fetch, store
 
 

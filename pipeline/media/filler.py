@@ -4,7 +4,7 @@ One short group of pictures and one frame of silence are encoded, and written ag
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil
@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 
 from pipeline.errors import MediaInvalid
 from pipeline.media.demux import ANYWHERE, ENCODABLE, codec_name, open_media
-from pipeline.media.holes import Edge
+from pipeline.media.holes import Blank, Edge
 from pipeline.media.interleave import Body
 from pipeline.media.muxing import Muxer
 from pipeline.media.recode_pictures import ENCODERS, describe_pictures
@@ -39,23 +39,6 @@ _PICTURES = ENCODABLE | {"av1": "libsvtav1"}
 _OPTIONS = ENCODERS | {
     "av1": {"preset": "10", "crf": "50", "svtav1-params": "pred-struct=1:keyint=-1:lp=1"}
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blank:
-    """What to make: as in ``init``, of some of its ``tracks``, at these recording times. ``hole``:
-    what it is for; ``playlist``, ``era``, ``sequence``: see ``Span``."""
-
-    hole: int
-    init: bytes
-    tracks: tuple[Edge, ...]
-    playlist: int
-    era: int
-    sequence: int
-
-    @property
-    def length_s(self) -> Fraction:
-        return max(edge.until_s for edge in self.tracks) - min(e.start_s for e in self.tracks)
 
 
 def make_filler(blank: Blank) -> Body:

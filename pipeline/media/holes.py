@@ -45,6 +45,23 @@ class Hole:
         return max(edge.until_s for edge in self.edges) - self.start_s
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blank:
+    """What to make: as in ``init``, of some of its ``tracks``, at these recording times. ``hole``:
+    what it is for; ``playlist``, ``era``, ``sequence``: see ``Span``."""
+
+    hole: int
+    init: bytes
+    tracks: tuple[Edge, ...]
+    playlist: int
+    era: int
+    sequence: int
+
+    @property
+    def length_s(self) -> Fraction:
+        return max(edge.until_s for edge in self.tracks) - min(e.start_s for e in self.tracks)
+
+
 def find_holes(
     placed: Sequence[PlacedSpan], before_s: float, behind_s: float, *, is_first: bool = True
 ) -> list[Hole]:

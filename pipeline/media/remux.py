@@ -34,7 +34,7 @@ from pipeline.media.playlist_text import MAX_SEGMENT_S
 from pipeline.media.segments import Tally, without_torn_end
 from pipeline.media.sniff import Kind, Media
 from pipeline.media.ts import read_tables
-from pipeline.model import PLAIN, Form
+from pipeline.model import PLAIN, FirstLook, Form
 from pipeline.timebase import Clock
 
 # No pause is longer.
@@ -140,23 +140,6 @@ class Remuxed:
     silent: tuple[int, ...] = ()
     damaged: tuple[int, ...] = ()
     changes_inside: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FirstLook:
-    """What the first segment tells before work starts. ``begin_s``: its first timestamp, of a
-    clock that ``wraps``."""
-
-    begin_s: float
-    wraps: bool
-    streams: tuple[str, ...]
-    bytes_per_s: float
-    form: Form
-
-    @property
-    def anchor_s(self) -> int:
-        """See ``pipeline.timebase``."""
-        return int(self.begin_s // 1)
 
 
 def remux(given: Input) -> Remuxed:
