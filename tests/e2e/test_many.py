@@ -69,7 +69,7 @@ def test_a_hundred_live_streams(world: World, tmp_path: Path) -> None:
         for number, one in enumerate(broadcasts):
             # They begin one after the other within a segment, as strangers do.
             delay_s = SEGMENT_S * number / LIVE
-            script = Script(runs=(run,), window=6, kept=6, already=1, delay_s=delay_s)
+            script = Script(runs=(run,), window=6, already=1, delay_s=delay_s)
             channels[one.stream_id] = publisher.add(target, one.key, script)
         for one in broadcasts:
             one.tell("started")
