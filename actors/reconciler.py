@@ -33,7 +33,7 @@ _EVERY_S = 2.0
 _RETRY_S = 5.0
 _UNEXPECTED_ERRORS = 3
 _MOST_ENDED = 16
-# Processes that start at a time, each of which takes a core for 1.5 s: what is captured waits for its
+# Processes that start at a time, each of which takes a core for 1.5 s: what is captured waits for a
 # supervisor, but live windows wait for nobody.
 _MOST_STARTING = 1
 _START_S = 60.0
@@ -99,7 +99,7 @@ class Reconciler:
         """There is more for the supervisors of these recordings."""
         for recording_id in recordings:
             if recording_id in self._running:
-                self._running[recording_id].handle.wake.remote()
+                self._running[recording_id].handle.wake.remote(recording_id)
 
     async def _pass_on(self, recordings: Collection[UUID]) -> None:
         """News of our own, to the capture as well."""
@@ -129,12 +129,11 @@ class Reconciler:
         """Live streams get a supervisor as soon as one can be started; of those that have ended, a
         few at a time: more processes would finish none of them sooner."""
         running = self._running.values()
-        if recording.end_reason is not None:
-            if sum(one.has_ended for one in running) >= _MOST_ENDED:
-                return False
-            if self._supervisors.has_ready:
-                return True
-        return sum(not one.is_up for one in running) < _MOST_STARTING
+        ended = sum(one.has_ended for one in running)
+        if recording.end_reason is not None and ended >= _MOST_ENDED:
+            return False
+        is_starting = sum(not one.is_up for one in running) >= _MOST_STARTING
+        return not is_starting or self._supervisors.has_room(recording)
 
     async def _sweep(self) -> None:
         """Now and then; a reconciler that has just begun finds what was left before it."""

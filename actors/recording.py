@@ -1,6 +1,10 @@
-"""The actor of one recording: a ``Supervisor`` with stores of its own."""
+"""The actor of a recording: a ``Supervisor`` and its stores. Where there are many live streams,
+several supervisors share one.
+"""
 
+import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -20,45 +24,53 @@ from pipeline.source import Source, open_source
 from pipeline.stores.connect import make_catalog, make_store
 from pipeline.stores.objects import ObjectStore
 
+_THREADS = 32
+
 
 class RecordingProcess:
-    """Async actor for one recording: ``run`` records until it is final, ``wake`` makes it look
-    now."""
+    """Async actor: ``run`` records one recording until it is final, beside others if need be;
+    ``wake`` makes its supervisor look now."""
 
     def __init__(self, settings: Settings) -> None:
         logs.configure(settings)
         self._settings = settings
         self._catalog = make_catalog(settings, patience_s=OUTAGE_S)
-        self._supervisor: Supervisor | None = None
+        self._results = make_store(settings, patience_s=OUTAGE_S)
+        # They are asked by those who tell apart whether it is the server that is away.
+        self._source_store = make_store(settings)
+        self._opening, self._is_open = asyncio.Lock(), False
+        self._supervisors: dict[UUID, Supervisor] = {}
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
 
     async def run(self, recording_id: UUID, last_try: bool = False) -> None:
         """Raises the ``VodrayError`` that a later run may overcome."""
-        await self._catalog.open()
+        async with self._opening:
+            if not self._is_open:
+                await self._catalog.open()
+                self._is_open = True
+        supervisor = self._supervisors[recording_id] = Supervisor(
+            recording_id,
+            catalog=self._catalog,
+            results=self._results,
+            bucket=self._settings.minio_bucket,
+            settings=self._settings,
+            sources=lambda recording: sources_of(recording, self._source_store, self._settings),
+            submit=submit_to_pool,
+            slots=await pool_slots(),
+        )
         try:
-            # Sources are asked by those who tell apart whether it is the server that is away.
-            sources = make_store(self._settings)
-            self._supervisor = Supervisor(
-                recording_id,
-                catalog=self._catalog,
-                results=make_store(self._settings, patience_s=OUTAGE_S),
-                bucket=self._settings.minio_bucket,
-                settings=self._settings,
-                sources=lambda recording: sources_of(recording, sources, self._settings),
-                submit=submit_to_pool,
-                slots=await pool_slots(),
-            )
-            await self._supervisor.run(last_try=last_try)
+            await supervisor.run(last_try=last_try)
         finally:
-            await self._catalog.close()
+            del self._supervisors[recording_id]
 
-    async def wake(self) -> None:
-        if self._supervisor is not None:
-            self._supervisor.wake()
+    async def wake(self, recording_id: UUID) -> None:
+        if recording_id in self._supervisors:
+            self._supervisors[recording_id].wake()
 
 
 RecordingActor = ray.remote(RecordingProcess)
 # Never restarted by Ray: the reconciler starts a new one, which reads the ledger.
-OPTIONS: dict[str, Any] = {"num_cpus": 0, "max_restarts": 0, "max_concurrency": 10}
+OPTIONS: dict[str, Any] = {"num_cpus": 0, "max_restarts": 0, "max_concurrency": 1000}
 
 
 async def submit_to_pool(job: Job, recording: str, urgency: Urgency) -> Answer:
