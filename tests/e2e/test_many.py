@@ -27,8 +27,8 @@ MOST_BEHIND = 2
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A service to which a stream that waits for the others has not stalled."""
-    service = Service(tmp_path_factory.mktemp("many"), STALL_TIMEOUT="120s", MONITOR_INTERVAL="2s")
+    """A service as it is by default, but that a stream that waits for the others has not stalled."""
+    service = Service(tmp_path_factory.mktemp("many"), STALL_TIMEOUT="120s", MONITOR_INTERVAL="10s")
     with closing(World(service.start())) as world:
         yield world
     assert service.stop() < STOP_S
