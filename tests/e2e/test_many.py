@@ -27,7 +27,7 @@ MOST_BEHIND = 2
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A service as it is by default, but that a stream that waits for the others has not stalled."""
+    """To it, a stream that waits for the others has not stalled. It polls as it does by default."""
     service = Service(tmp_path_factory.mktemp("many"), STALL_TIMEOUT="120s", MONITOR_INTERVAL="10s")
     with closing(World(service.start())) as world:
         yield world
