@@ -70,7 +70,7 @@ class _Child:
         if num_cpus is not None:
             self._options += ["--num-cpus", str(num_cpus)]
         self._process: subprocess.Popen[bytes] | None = None
-        self._is_to_stop = False
+        self._told_to_stop = False
         self._deaths = 0
         self.port = self.exit_code = 0
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -80,6 +80,8 @@ class _Child:
     def serve(self, port: int | None) -> bool:
         """Until it ends. False if it is to be started again: it served, and nobody told it to stop.
         Raises ``WorkerLost`` if it did not serve yet, or dies again and again."""
+        if self._is_to_stop():
+            return True
         told, tell = os.pipe()
         os.set_blocking(told, False)
         options = [*self._options, "--tell", str(tell)]
@@ -88,27 +90,35 @@ class _Child:
         argv = [sys.executable, "-P", "-m", "serve_app.serving", *options]
         self._process = subprocess.Popen(launch_argv(argv, signal.SIGKILL), pass_fds=(tell,))
         os.close(tell)
-        if self._is_to_stop:
+        if self._is_to_stop():
             self._process.terminate()
         self.exit_code = self._process.wait()
         served = os.read(told, _ANSWER_BYTES).split()
         os.close(told)
-        if self._is_to_stop or self.exit_code == 0:
+        if self._is_to_stop() or self.exit_code == 0:
             self.exit_code = max(0, self.exit_code)
             return True
         if served:
             was_soon = time.monotonic() - float(served[1]) < _SOON_S
             self._deaths = self._deaths + 1 if was_soon else 1
             self.port = int(served[0])
-            if self._deaths < _MOST_DEATHS:
-                return False
+        elif self._deaths:
+            # On a busy machine, to start again may take a second attempt.
+            self._deaths += 1
         elif self.exit_code > 0:
+            # It has said why.
             return True
+        if 0 < self._deaths < _MOST_DEATHS:
+            return False
         from pipeline.errors import WorkerLost
 
         raise WorkerLost(
             f"The service {self.how_it_ended} soon after the start", "See the logs under /tmp/ray"
         )
+
+    def _is_to_stop(self) -> bool:
+        # A signal may have changed it since it was asked last.
+        return self._told_to_stop
 
     @property
     def how_it_ended(self) -> str:
@@ -119,7 +129,7 @@ class _Child:
         return f"ended with status {self.exit_code}"
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self._is_to_stop = True
+        self._told_to_stop = True
         signal.setitimer(signal.ITIMER_REAL, _STOP_S)
         if self._process is not None:
             self._process.terminate()
