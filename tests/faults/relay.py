@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
+from weakref import WeakSet
 
 from serve_app.embedded.service import LOOPBACK, free_ports
 from tests.faults.loop import LoopThread
@@ -30,6 +31,8 @@ class Relay:
         host, _, port = behind.rpartition(":")
         self._behind = host, int(port)
         self._links: set[Link] = set()
+        # One that is closed while the other end does not read lives on.
+        self._transports: WeakSet[asyncio.WriteTransport] = WeakSet()
         self.connections = self.carried = 0
         self._flows = asyncio.Event()
         self._rate = self._free_at = 0.0
@@ -81,6 +84,7 @@ class Relay:
 
     def close(self) -> None:
         self.down()
+        self._loop.call(self._abort_all())
         self._loop.close()
         self._holder.close()
 
@@ -105,11 +109,21 @@ class Relay:
         for link in tuple(self._links):
             link.reset()
 
+    async def _abort_all(self) -> None:
+        for transport in tuple(self._transports):
+            transport.abort()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        async with asyncio.timeout(_CONNECT_S):
+            reader, writer = await asyncio.open_connection(*self._behind)
+        self._transports.add(writer.transport)
+        return reader, writer
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._transports.add(writer.transport)
         try:
-            async with asyncio.timeout(_CONNECT_S):
-                behind = await asyncio.open_connection(*self._behind)
+            behind = await self._connect()
         except (OSError, asyncio.CancelledError):
             reset(writer)
             return

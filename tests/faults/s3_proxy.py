@@ -26,7 +26,6 @@ from tests.faults.relay import Link, Relay
 
 _CHUNK = 1 << 16
 _STEP_S = 0.05
-_CONNECT_S = 5.0
 
 
 class S3Proxy(Relay):
@@ -73,8 +72,7 @@ class S3Proxy(Relay):
         if link.answering.at_eof():
             # What the server ends while nothing is asked is nobody's failure.
             link.to_server.close()
-            async with asyncio.timeout(_CONNECT_S):
-                link.answering, link.to_server = await asyncio.open_connection(*self._behind)
+            link.answering, link.to_server = await self._connect()
         asking = asyncio.create_task(self._ask(link, request))
         try:
             lasts = await self._hand_back(link, request, act)
