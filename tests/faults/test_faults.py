@@ -13,7 +13,7 @@ from tests.e2e.world import Broadcast, Json, World, eventually
 from tests.faults.acts import Chance, Hang, Reset, Rule, Slow
 from tests.faults.judge import assert_undisturbed
 from tests.faults.kills import TITLES, kill
-from tests.faults.origin import BucketTarget, Target, WebOrigin, web_origin
+from tests.faults.origin import BucketTarget, Target, WebOrigin
 from tests.faults.publisher import Channel, Run, Script
 from tests.faults.world import FaultyService, announce, faulty_service, nothing_is_left, outcome
 from tests.media import Form
@@ -24,12 +24,6 @@ FORM = Form(seconds=24)
 OUTAGE_S = 10.0
 # What no longer is among the last so many segments is deleted at once.
 WINDOW = 3
-
-
-@pytest.fixture(scope="module")
-def origin() -> Iterator[WebOrigin]:
-    with web_origin(signed_s=5) as origin:
-        yield origin
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.world import Broadcast, World, eventually
 from tests.faults.judge import assert_undisturbed
-from tests.faults.origin import BucketTarget, WebOrigin, web_origin
+from tests.faults.origin import BucketTarget, WebOrigin
 from tests.faults.publisher import Publisher, Run, Script
 from tests.faults.world import FaultyService, faulty_service
 from tests.media import Form
@@ -16,12 +16,6 @@ from tests.media_fixtures import Clips
 
 pytestmark = pytest.mark.timeout(240)
 FORM = Form(seconds=12)
-
-
-@pytest.fixture(scope="module")
-def origin() -> Iterator[WebOrigin]:
-    with web_origin(signed_s=5) as origin:
-        yield origin
 
 
 @pytest.fixture(scope="module")
