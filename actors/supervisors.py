@@ -17,8 +17,9 @@ from actors.recording import OPTIONS, RecordingActor
 from pipeline.model import Recording
 from pipeline.settings import Settings
 
-# So many live streams have an actor of their own; so many of the others share one.
-_OWN = 16
+# For each core of the cluster so many live streams have an actor of their own; so many of the
+# others share one.
+_OWN_BY_CORE = 2
 _SHARED_BY = 24
 # The next one is not made ready while the recordings that were just begun need the processor.
 _CALM_S = 20.0
@@ -40,7 +41,7 @@ class Supervisors:
         """Whether the recording needs no process to be started."""
         if recording.end_reason is not None:
             return self._ready is not None
-        return len(self._own) >= _OWN and self._roomy() is not None
+        return not self._may_own() and self._roomy() is not None
 
     def start(self, recording: Recording) -> Any:
         """The actor for this recording: it may have been started before it was known."""
@@ -53,7 +54,7 @@ class Supervisors:
         if recording.end_reason is not None:
             ready, self._ready = self._ready, None
             return ready or self._start_nameless()
-        if len(self._own) >= _OWN:
+        if not self._may_own():
             shared = self._roomy() or self._start_nameless()
             self._shared.add(shared)
             return shared
@@ -90,6 +91,11 @@ class Supervisors:
     def keep_ready(self) -> None:
         if self._ready is None and time.monotonic() >= self._calm_at:
             self._ready = self._start_nameless()
+
+    def _may_own(self) -> bool:
+        """Whether another live stream gets an actor of its own."""
+        cores = int(ray.cluster_resources().get("CPU", 1))
+        return len(self._own) < _OWN_BY_CORE * cores
 
     def _roomy(self) -> Any:
         """A shared one that can take another recording, if there is one."""

@@ -9,10 +9,12 @@ from uuid import uuid4
 import pytest
 
 from actors import supervisors
-from actors.supervisors import _OWN, _SHARED_BY, Supervisors
+from actors.supervisors import _OWN_BY_CORE, _SHARED_BY, Supervisors
 from pipeline.model import EndReason, Recording, Status
 from tests.local_pool import quick_settings
 
+CORES = 3
+_OWN = CORES * _OWN_BY_CORE
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -40,6 +42,7 @@ def actors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Actors]:
     actors = Actors()
     monkeypatch.setattr(supervisors, "RecordingActor", actors)
     monkeypatch.setattr(supervisors.ray, "kill", actors.kill)
+    monkeypatch.setattr(supervisors.ray, "cluster_resources", lambda: {"CPU": float(CORES)})
     return actors
 
 
