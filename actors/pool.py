@@ -150,7 +150,7 @@ class Pool:
     async def _resize_for_ever(self) -> None:
         while True:
             try:
-                self._resize(self._fixed or _cluster_cpus())
+                self._resize(self._fixed or cluster_cpus())
                 await asyncio.sleep(_RESIZE_EVERY_S)
             except ValueError as error:
                 # Workers of a pool that has just died hold their names for a moment.
@@ -169,7 +169,8 @@ def _start_worker(number: int) -> Any:
     return worker.WorkerActor.options(name=names.worker(number), **worker.OPTIONS).remote()
 
 
-def _cluster_cpus() -> int:
+def cluster_cpus() -> int:
+    """How many there are by now."""
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return int(resources.get("CPU", 1))
 

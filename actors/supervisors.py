@@ -13,6 +13,7 @@ from typing import Any
 import ray
 
 from actors import names
+from actors.pool import cluster_cpus
 from actors.recording import OPTIONS, RecordingActor
 from pipeline.model import Recording
 from pipeline.settings import Settings
@@ -94,8 +95,7 @@ class Supervisors:
 
     def _may_own(self) -> bool:
         """Whether another live stream gets an actor of its own."""
-        cores = int(ray.cluster_resources().get("CPU", 1))
-        return len(self._own) < _OWN_BY_CORE * cores
+        return len(self._own) < _OWN_BY_CORE * cluster_cpus()
 
     def _roomy(self) -> Any:
         """A shared one that can take another recording, if there is one."""

@@ -42,7 +42,7 @@ def actors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Actors]:
     actors = Actors()
     monkeypatch.setattr(supervisors, "RecordingActor", actors)
     monkeypatch.setattr(supervisors.ray, "kill", actors.kill)
-    monkeypatch.setattr(supervisors.ray, "cluster_resources", lambda: {"CPU": float(CORES)})
+    monkeypatch.setattr(supervisors, "cluster_cpus", lambda: CORES)
     return actors
 
 
