@@ -105,15 +105,14 @@ def first_lasting(playlist: MediaPlaylist, ref: str) -> float:
     """The media sequence number from which on segments will still be there, under the same
     addresses, when their chunk is full; infinite if none will.
 
-    What the web serves may be signed anew at each reload. In a bucket, a playlist that only grows
-    keeps what it lists, and a long one keeps for long what is not at its beginning.
+    What the web serves may be signed anew at each reload. In a bucket, a long playlist keeps for
+    long what is not at its beginning. One that only grows says that it keeps all of it; but an
+    encoder that starts anew writes over its first segments, and whatever it lists is soon as long.
     """
     if playlist.ended:
         return -math.inf
     if urlsplit(ref).scheme in ("http", "https"):
         return math.inf
-    if playlist.only_grows:
-        return -math.inf
     before_s = 0.0
     for segment in playlist.segments:
         if before_s >= LONG_WINDOW_S:

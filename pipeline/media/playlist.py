@@ -37,13 +37,11 @@ _DEFAULTS = PlaylistLimits()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaPlaylist:
-    """One state of a Media Playlist; URIs as written. ``ended``: EXT-X-ENDLIST is there.
-    ``only_grows``: EXT-X-PLAYLIST-TYPE is EVENT."""
+    """One state of a Media Playlist; URIs as written. ``ended``: EXT-X-ENDLIST is there."""
 
     segments: tuple[Segment, ...]
     target_duration_s: float
     ended: bool
-    only_grows: bool = False
 
 
 def parse(
@@ -83,7 +81,6 @@ def _media(found: Mapping[str, Any]) -> MediaPlaylist:
         segments=tuple(_dated(segments)),
         ended=found["is_endlist"],
         target_duration_s=target_s,
-        only_grows=str(found.get("playlist_type") or "").upper() == "EVENT",
     )
 
 

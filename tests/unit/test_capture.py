@@ -22,7 +22,7 @@ from pipeline.errors import (
 from pipeline.model import EndReason, EventKind
 from pipeline.spool import Spool
 from pipeline.staging import staged_key
-from tests.capturing import BUCKET, PATIENCE_S, World, away
+from tests.capturing import BUCKET, PATIENCE_S, World, away, media
 
 
 @pytest.fixture
@@ -172,6 +172,20 @@ async def test_an_encoder_that_starts_anew_with_an_init_of_the_same_name(world: 
     assert inits(world) == [b"one", b"one", b"another", b"another"]
     assert world.seen() == ["50", "51", "new0", "new1"]
     assert world.log()[2].discontinuity
+    task.cancel()
+
+
+async def test_an_encoder_that_starts_anew_under_the_same_names(world: World) -> None:
+    """Though its playlist says that it keeps everything."""
+    tags = ["#EXT-X-PLAYLIST-TYPE:EVENT"]
+    world.show(0, 6, tags=tags)
+    task = await world.new_process()
+    await world.logs(6)
+    for number in range(2):
+        world.origin.set(f"stream/{number}.ts", media(f"other{number}"))
+    world.write(["0.ts", "1.ts"], 0, tags=tags)
+    await world.logs(8)
+    assert world.seen() == [*map(str, range(6)), "other0", "other1"]
     task.cancel()
 
 
