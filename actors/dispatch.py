@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
@@ -30,6 +31,7 @@ _STORE_LIMITS = TransferLimits(
 )
 # So long may what is ours be away before a recording is given up by those who work on it.
 OUTAGE_S = 3600.0
+_FAILING_S = 300.0
 
 log = structlog.get_logger()
 
@@ -79,6 +81,16 @@ async def source_answers(probe: Callable[[], object], settings: Settings) -> boo
     raise AssertionError("unreachable")
 
 
+def failing_s(refs: Iterable[str], settings: Settings) -> float:
+    """So long is a server asked again that answers, but does not hand out these.
+
+    One that is ours gets more time than one that may have nothing else for us.
+    """
+    if all(urlsplit(ref).scheme in ("http", "https") for ref in refs):
+        return settings.stall_timeout.total_seconds()
+    return _FAILING_S
+
+
 class Dispatcher:
     """Turns chunk specs into finished ledger entries, a bounded number at a time. ``probe``: see
     ``source_answers``."""
@@ -122,10 +134,13 @@ class Dispatcher:
         return answer
 
     async def _made(self, chunk: ChunkSpec, urgency: Urgency) -> ChunkRecord:
-        """Once more where segments were not to be had from a server that fails, or as soon as it
-        answers again: it is asked for the playlist whether it is the segment or the server."""
+        """Again where segments were not to be had from a server that fails: as soon as it answers
+        again, or for a while where it answers. It is asked for the playlist, which is small: it may
+        be had from a server that breaks all else off."""
         is_last = False
-        while True:
+        uris = [segment.uri for segment in chunk.every_segment()]
+        give_up = time.monotonic() + failing_s(uris, self._settings)
+        for pause_s in backoff():
             make_job = partial(self._job, chunk)
             try:
                 answer = await submit_patiently(self._submit, make_job, str(self._id), urgency)
@@ -140,6 +155,9 @@ class Dispatcher:
                 return answer
             log.warning("chunk_again", recording=str(self._id), chunk=chunk.index, missing=missing)
             is_last = await source_answers(self._probe, self._settings)
+            is_last &= time.monotonic() >= give_up
+            await asyncio.sleep(pause_s)
+        raise AssertionError("unreachable")
 
     def resume(self, chunk: ChunkSpec, record: ChunkRecord) -> None:
         """The ledger has it."""

@@ -1,12 +1,13 @@
 """Keeps what a live source may soon delete: copies of its segments, inits and keys.
 
 A segment that cannot be had is asked for again once its playlist can be read again, by the address
-that it has there then: an outage of the source costs nothing that it still lists afterwards. Only
-then it is a gap.
+that it has there then: an outage of the source costs nothing that it still lists afterwards. One
+that its server does not have is a gap then; a server that fails is asked for longer.
 """
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -15,7 +16,8 @@ from uuid import UUID
 import structlog
 
 from actors.depot import Depot
-from pipeline.errors import SourceError, StoreError
+from actors.dispatch import failing_s
+from pipeline.errors import SourceError, SourceUnavailable, StoreError
 from pipeline.media.sniff import extension_of
 from pipeline.model import ByteRange, InitSection, Segment, SegmentKey
 from pipeline.settings import Settings
@@ -50,7 +52,7 @@ class Keeper:
     """Keeps one recording's segments, inside the event loop of ``depot``."""
 
     def __init__(self, recording_id: UUID, depot: Depot, settings: Settings) -> None:
-        self._id, self._depot = recording_id, depot
+        self._id, self._depot, self._settings = recording_id, depot, settings
         self._prefix = copies_prefix(recording_id)
         self._attempts = settings.max_retry_attempts + 1
         self._retry_delay_s = settings.retry_delay.total_seconds()
@@ -63,15 +65,19 @@ class Keeper:
         playlist could be read, and returns the segment as it is listed now."""
         if segment.is_gap:
             return segment
-        try:
+        is_last = False
+        give_up = time.monotonic() + failing_s([segment.uri], self._settings)
+        while True:
             try:
-                return await self._copy(segment, source, place)
-            except SourceError as error:
+                return await self._copy(segment, source, place, is_last=is_last)
+            except (SourceError, StoreError) as error:
+                if is_last or isinstance(error, StoreError):
+                    return replace(segment, is_gap=True, gap_reason=error.message)
                 log.info("segment_retried", recording=str(self._id), error=str(error))
+                # The playlist is small: it may be had from a server that breaks all else off.
+                fails = isinstance(error, SourceUnavailable)
+                is_last = not fails or time.monotonic() >= give_up
             segment = await relist(segment)
-            return await self._copy(segment, source, place, is_last=True)
-        except (SourceError, StoreError) as error:
-            return replace(segment, is_gap=True, gap_reason=error.message)
 
     async def left(self, segment: Segment) -> Segment:
         """The segment that an earlier process has put, once it is stored; as a gap if it cannot

@@ -267,8 +267,11 @@ class Supervisor:
         return done
 
     async def _give_up(self, error: str) -> Recording:
-        log.error("recording_failed", recording=str(self._id), error=error)
         recording = await self._catalog.get(self._id)
+        if recording.status.is_final:
+            # What this one missed, another supervisor has finished with.
+            return recording
+        log.error("recording_failed", recording=str(self._id), error=error)
         uploads = await self._catalog.uploads(self._id)
         await asyncio.to_thread(remove_everything, self._results, self._bucket, recording, uploads)
         failed = await self._catalog.fail(self._id, error)

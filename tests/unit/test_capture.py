@@ -106,6 +106,18 @@ async def test_a_segment_that_never_comes(world: World) -> None:
     assert world.origin.asked["1.ts"] == 4
 
 
+async def test_a_server_that_breaks_off_all_but_playlists(world: World) -> None:
+    """What it has is not given up while it says nothing else."""
+    world.origin.acts["1.ts"] = [SourceUnavailable("Connection reset")] * 9
+    world.show(0, 3)
+    task = await world.new_process()
+    await world.logs(3)
+    await end(world, 0, 3)
+    await world.done(task)
+    assert world.seen() == ["0", "1", "2"]
+    assert world.origin.asked["1.ts"] == 10
+
+
 async def test_one_that_hangs_holds_up_only_what_is_written(world: World) -> None:
     world.origin.acts["1.ts"] = [1.0]
     world.show(0, 2)
