@@ -10,7 +10,7 @@ import pytest
 from actors.fair_queue import Urgency
 from actors.supervisor import Supervisor
 from pipeline.errors import SourceMissing
-from pipeline.jobs import Answer, ChunkJob, Job
+from pipeline.jobs import Answer, ChunkJob, Job, JoinJob
 from pipeline.model import EventKind, Recording, Status
 from pipeline.source import S3Source
 from tests.capturing import BUCKET, PLAYLIST, World
@@ -27,8 +27,8 @@ pytestmark = pytest.mark.usefixtures("small_chunks")
 
 
 class Live(World):
-    """Its segments are those of a clip. ``held``: chunk jobs wait while it is clear; ``made``: the
-    chunks that were asked for."""
+    """Its segments are those of a clip. ``held``: jobs of the kind that ``holds`` names wait while
+    it is clear, ``waiting`` says how many have; ``made``: the chunks that were asked for."""
 
     def __init__(self, spool: Path, clip: Path) -> None:
         super().__init__(spool)
@@ -37,6 +37,8 @@ class Live(World):
         self.pool = LocalPool()
         self.held = asyncio.Event()
         self.held.set()
+        self.holds: type[Job] = ChunkJob
+        self.waiting = 0
         self.made: list[int] = []
         self._supervisors: list[asyncio.Task[Recording]] = []
 
@@ -47,6 +49,8 @@ class Live(World):
     async def submit(self, job: Job, recording: str, urgency: Urgency) -> Answer:
         if isinstance(job, ChunkJob):
             self.made.append(job.chunk.index)
+        if isinstance(job, self.holds) and not self.held.is_set():
+            self.waiting += 1
             await self.held.wait()
         return await self.pool.submit(job, recording, urgency)
 
@@ -154,16 +158,18 @@ async def test_a_stream_that_begins_with_gaps(live: Live, tmp_path: Path) -> Non
     assert [number for gap in recording.gaps for number in gap.segments] == list(range(6))
 
 
-async def test_two_supervisors_at_once(live: Live, tmp_path: Path) -> None:
+@pytest.mark.parametrize("job", [ChunkJob, JoinJob])
+async def test_two_supervisors_at_once(job: type[Job], live: Live, tmp_path: Path) -> None:
     """The one that is late leaves what the other one has finished."""
     live.window(0, 8)
     capture = await live.new_process()
     await live.logs(8)
     live.window(0, 8, ended=True)
     await live.done(capture)
+    live.holds = job
     live.held.clear()
     late = live.supervise()
-    await live.made_one(0)
+    await live.until(lambda: live.waiting)
     live.held, held = asyncio.Event(), live.held
     live.held.set()
     recording = await finished(live.supervise())
