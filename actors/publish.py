@@ -87,13 +87,8 @@ class Publisher:
             arrangement, fillers = await asyncio.to_thread(arrange, records), []
         assembly = await asyncio.to_thread(assemble, arrangement, self._sounds, fillers)
         everything = [*records, *fillers]
-        checks = await asyncio.to_thread(check, assembly, everything)
         stitched = time.perf_counter()
-        whole = await asyncio.to_thread(self._completed_before, assembly, upload)
-        if whole is None:
-            parts = await self._parts(assembly, everything, upload)
-            await seal()
-            whole = await asyncio.to_thread(self._complete, assembly, parts, upload)
+        whole, checks = await self._make_whole(assembly, everything, upload, seal)
         checks["object_bytes"] = whole.size_bytes
         joined = time.perf_counter()
         rendition = await asyncio.to_thread(self._put_playlists, assembly)
@@ -101,8 +96,8 @@ class Publisher:
         report = self._report(assembly, records, checks)
         report["poster"] = poster
         report["timings_s"] |= {
-            "stitch_and_verify": round(stitched - begin, 3),
-            "join_and_complete": round(joined - stitched, 3),
+            "stitch": round(stitched - begin, 3),
+            "verify_and_complete": round(joined - stitched, 3),
             "playlists_and_poster": round(time.perf_counter() - joined, 3),
         }
         return Completion(
@@ -140,6 +135,26 @@ class Publisher:
             staging_url=self._results.presign_put(self._bucket, key, expires_s=URL_LIFETIME_S),
             limits=store_limits(),
         )
+
+    async def _make_whole(
+        self,
+        assembly: Assembly,
+        records: Sequence[ChunkRecord],
+        upload: Upload,
+        seal: Callable[[], Awaitable[None]],
+    ) -> tuple[ObjectInfo, dict[str, Any]]:
+        """The object, and what was checked of it."""
+        checking = partial(asyncio.to_thread, check, assembly, records)
+        whole = await asyncio.to_thread(self._completed_before, assembly, upload)
+        if whole is not None:
+            return whole, await checking()
+        async with asyncio.TaskGroup() as tasks:
+            checked = tasks.create_task(checking())
+            # Parts are nothing that anybody sees yet.
+            parts = tasks.create_task(self._parts(assembly, records, upload))
+        await seal()
+        whole = await asyncio.to_thread(self._complete, assembly, parts.result(), upload)
+        return whole, checked.result()
 
     async def _parts(
         self, assembly: Assembly, records: Sequence[ChunkRecord], upload: Upload

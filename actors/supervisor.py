@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import import_module
 from uuid import UUID
 
 import structlog
@@ -38,6 +39,8 @@ from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
 
 _RETRY_LOOK_S = 1.0
+# So long after a recording has begun, what is needed at its end is imported.
+_CALM_S = 10.0
 _UNKNOWN_BYTES_PER_S = 400_000.0
 
 log = structlog.get_logger()
@@ -135,8 +138,12 @@ class Supervisor:
             dispatcher=dispatcher,
             catalog=self._catalog,
         )
-        async with asyncio.TaskGroup() as chunks:
-            await planner.run(chunks)
+        getting_ready = asyncio.get_running_loop().call_later(_CALM_S, _get_ready_to_publish)
+        try:
+            async with asyncio.TaskGroup() as chunks:
+                await planner.run(chunks)
+        finally:
+            getting_ready.cancel()
         records = [dispatcher.finished[chunk.index] for chunk in planned]
         try:
             return await self._publish(recording, planned, records, upload, captured, begin)
@@ -234,7 +241,7 @@ class Supervisor:
             await self._catalog.mark_publishing(self._id)
 
         await captured.refuse_more()
-        # Imported here: it brings numpy, and live streams wait for nothing but their supervisors.
+        # Imported late: it brings numpy, and live streams wait for their supervisors.
         from actors.publish import Publisher
 
         publisher = Publisher(
@@ -300,6 +307,11 @@ class _Source:
     def _home(self) -> Source:
         assert self._captured.recording is not None
         return next(iter(self._sources(self._captured.recording)))
+
+
+def _get_ready_to_publish() -> None:
+    """In a thread: the end of a stream waits for nothing that could be done before."""
+    asyncio.get_running_loop().run_in_executor(None, import_module, "actors.publish")
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> Exception:
