@@ -29,8 +29,9 @@ _MAX_PART_BYTES = 5 * 2**30  # of S3
 _STORE_LIMITS = TransferLimits(
     timeout_s=120.0, attempts=5, retry_delay_s=1.0, max_bytes=_MAX_PART_BYTES
 )
-# So long may what is ours be away before a recording is given up by those who work on it.
+# So long may what is ours be away before a recording is given up by those who work on it,
 OUTAGE_S = 3600.0
+# and so long may it fail to hand out a thing that it has.
 _FAILING_S = 300.0
 
 log = structlog.get_logger()
@@ -138,7 +139,7 @@ class Dispatcher:
         again, or for a while where it answers. It is asked for the playlist, which is small: it may
         be had from a server that breaks all else off."""
         is_last = False
-        uris = [segment.uri for segment in chunk.every_segment()]
+        uris = [segment.uri for segment in chunk.every_segment() if not segment.is_gap]
         give_up = time.monotonic() + failing_s(uris, self._settings)
         for pause_s in backoff():
             make_job = partial(self._job, chunk)
