@@ -82,14 +82,11 @@ async def source_answers(probe: Callable[[], object], settings: Settings) -> boo
     raise AssertionError("unreachable")
 
 
-def failing_s(refs: Iterable[str], settings: Settings) -> float:
-    """So long is a server asked again that answers, but does not hand out these.
-
-    One that is ours gets more time than one that may have nothing else for us.
-    """
-    if all(urlsplit(ref).scheme in ("http", "https") for ref in refs):
-        return settings.stall_timeout.total_seconds()
-    return _FAILING_S
+def failing_s(refs: Iterable[str]) -> float:
+    """So long is a server asked again that answers, but fails to hand out these: ours is known to
+    have them, another may never do so."""
+    is_web = all(urlsplit(ref).scheme in ("http", "https") for ref in refs)
+    return 0.0 if is_web else _FAILING_S
 
 
 class Dispatcher:
@@ -135,12 +132,12 @@ class Dispatcher:
         return answer
 
     async def _made(self, chunk: ChunkSpec, urgency: Urgency) -> ChunkRecord:
-        """Again where segments were not to be had from a server that fails: as soon as it answers
-        again, or for a while where it answers. It is asked for the playlist, which is small: it may
-        be had from a server that breaks all else off."""
+        """Once more where segments were not to be had from a server that fails, or as soon as it
+        answers again: it is asked for the playlist whether it is the segment or the server. Ours is
+        asked for longer: the playlist is small, and may be had where all else is broken off."""
         is_last = False
         uris = [segment.uri for segment in chunk.every_segment() if not segment.is_gap]
-        give_up = time.monotonic() + failing_s(uris, self._settings)
+        give_up = time.monotonic() + failing_s(uris)
         for pause_s in backoff():
             make_job = partial(self._job, chunk)
             try:

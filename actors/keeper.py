@@ -2,7 +2,7 @@
 
 A segment that cannot be had is asked for again once its playlist can be read again, by the address
 that it has there then: an outage of the source costs nothing that it still lists afterwards. One
-that its server does not have is a gap then; a server that fails is asked for longer.
+that cannot be had then either is a gap; our own store is asked for longer while it fails.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Keeper:
     """Keeps one recording's segments, inside the event loop of ``depot``."""
 
     def __init__(self, recording_id: UUID, depot: Depot, settings: Settings) -> None:
-        self._id, self._depot, self._settings = recording_id, depot, settings
+        self._id, self._depot = recording_id, depot
         self._prefix = copies_prefix(recording_id)
         self._attempts = settings.max_retry_attempts + 1
         self._retry_delay_s = settings.retry_delay.total_seconds()
@@ -66,7 +66,7 @@ class Keeper:
         if segment.is_gap:
             return segment
         is_last = False
-        give_up = time.monotonic() + failing_s([segment.uri], self._settings)
+        give_up = time.monotonic() + failing_s([segment.uri])
         while True:
             try:
                 return await self._copy(segment, source, place, is_last=is_last)
@@ -74,7 +74,7 @@ class Keeper:
                 if is_last or isinstance(error, StoreError):
                     return replace(segment, is_gap=True, gap_reason=error.message)
                 log.info("segment_retried", recording=str(self._id), error=str(error))
-                # The playlist is small: it may be had from a server that breaks all else off.
+                # The playlist is small: it may be had from a store that breaks all else off.
                 fails = isinstance(error, SourceUnavailable)
                 is_last = not fails or time.monotonic() >= give_up
             segment = await relist(segment)
