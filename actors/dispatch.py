@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
@@ -17,7 +16,7 @@ from pipeline.load import references, source_limits
 from pipeline.media.layout import part_number
 from pipeline.model import ChunkRecord, ChunkSpec, Upload
 from pipeline.settings import Settings
-from pipeline.staging import URL_LIFETIME_S, Locates, chunks_prefix
+from pipeline.staging import URL_LIFETIME_S, Locates, chunks_prefix, staged_key
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
 from pipeline.transfer import TransferLimits
@@ -85,8 +84,8 @@ async def source_answers(probe: Callable[[], object], settings: Settings) -> boo
 def failing_s(refs: Iterable[str]) -> float:
     """So long is a server asked again that answers, but fails to hand out these: ours is known to
     have them, another may never do so."""
-    is_web = all(urlsplit(ref).scheme in ("http", "https") for ref in refs)
-    return 0.0 if is_web else _FAILING_S
+    is_ours = any(ref.startswith("s3://") or staged_key(ref) for ref in refs)
+    return _FAILING_S if is_ours else 0.0
 
 
 class Dispatcher:
