@@ -10,7 +10,7 @@ from tests.faults.judge import without
 from tests.faults.kills import Done, Fault
 from tests.faults.prepared import Prepared
 from tests.faults.publisher import Script, Shown
-from tests.faults.trial import MARGIN_S, Show
+from tests.faults.trial import LOOK_S, MARGIN_S, Show
 from tests.media import Form, make_hls
 
 SEGMENT_S = 4.0
@@ -36,16 +36,17 @@ def out(what: str, began: float, seconds: float, manner: str = "down") -> Done:
 @pytest.mark.parametrize(
     ("done", "first", "behind"),
     [
-        # A segment is listed for 24 s, and half of that is left after the outage.
-        (out("s3", 100, 60), 25, (160 + MARGIN_S - 24) // 4 + 1),
-        (out("everything", 100, 60, ""), 25, (160 + MARGIN_S - 24) // 4 + 1),
-        (out("s3", 100, 11), 0, 0),
+        # A segment is listed for 24 s, and half of that is left after the outage; one that came
+        # just before it may not have been seen.
+        (out("s3", 100, 60), (100 - LOOK_S) // 4, (160 + MARGIN_S - 24) // 4 + 1),
+        (out("everything", 100, 60, ""), (100 - LOOK_S) // 4, (160 + MARGIN_S - 24) // 4 + 1),
+        (out("s3", 100, 7), 0, 0),
         (out("postgres", 100, 60), 0, 0),
         (out("capture", 100, 60, ""), 0, 0),
     ],
 )
-def test_what_may_be_lost(done: Done, first: int, behind: float) -> None:
-    assert shown().may_be_lost([done]) == set(range(first, int(behind)))
+def test_what_may_be_lost(done: Done, first: float, behind: float) -> None:
+    assert shown().may_be_lost([done]) == set(range(int(first), int(behind)))
     assert shown(None).may_be_lost([done]) == set()
 
 

@@ -15,6 +15,9 @@ from tests.faults.world import announce, outcome
 # So long may a service that nothing disturbs any more take for the next segment of a window: a
 # process that starts, a playlist that is looked at, attempts that were begun before.
 MARGIN_S = 12.0
+# And so long may pass from when a segment is listed to when a playlist is looked at again: a target
+# duration (RFC 8216 6.3.4).
+LOOK_S = 4.0
 
 
 @dataclass(kw_only=True)
@@ -40,8 +43,9 @@ class Show:
         return bool(found) and found[0]["progress"]["segments"] > 0
 
     def may_be_lost(self, done: Sequence[Done]) -> set[int]:
-        """Segments that nobody could have captured: all the time that they were listed, the service
-        as a whole or, if they lie in it, the bucket was away, or had just come back.
+        """Segments that nobody could have captured: from when somebody had to look until they were
+        listed no more, the service as a whole or, if they lie in it, the bucket was away, or had
+        just come back.
 
         Of a stream whose playlist keeps everything, none.
         """
@@ -58,7 +62,7 @@ class Show:
         return {
             segment.sequence
             for segment, behind in zip(shown, shown[window:], strict=False)
-            if _covers(away, segment.at, behind.at)
+            if _covers(away, segment.at + LOOK_S, behind.at)
         }
 
     def judge(self, done: Sequence[Done], folder: Path, *, within_s: float) -> str:
