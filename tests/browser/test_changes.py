@@ -237,10 +237,11 @@ async def _plays_on(changing: Changing, page: Page, open_in: Opener) -> None:
 
 async def _check_part(changing: Changing, page: Page, part: int) -> None:
     at_s = (part + 0.3) * PART_S + 0.5 / FPS
-    shown = await page.evaluate("at => numberAt(at)", at_s)
+    number = 0 if part in changing.kind.lost else int(at_s * FPS)
     size = changing.kind.sizes[part]
+    asked = [at_s, number] if any(size) else [at_s]
+    shown = await page.evaluate("asked => numberAt(...asked)", asked)
     if any(size):
-        number = 0 if part in changing.kind.lost else int(at_s * FPS)
         assert abs(shown - number) <= 1
         assert await page.evaluate("[video.videoWidth, video.videoHeight]") == list(size)
     loudness = await page.evaluate("loudness(0.2)")

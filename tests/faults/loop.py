@@ -22,9 +22,13 @@ class LoopThread:
         """The result of ``work``, which must come within 10 s."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(_CALL_S)
 
+    def cancel(self) -> None:
+        """Whatever runs."""
+        self.call(self._cancel_all())
+
     def close(self) -> None:
         """Cancel what still runs, and end."""
-        self.call(self._cancel_all())
+        self.cancel()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_CALL_S)
         self._loop.close()

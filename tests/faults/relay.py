@@ -3,13 +3,15 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 from weakref import WeakSet
 
 from serve_app.embedded.service import LOOPBACK, free_ports
 from tests.faults.loop import LoopThread
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 _CHUNK = 1 << 16
 # Closing with this set sends RST, as the end of a machine does, where FIN is a polite goodbye.
@@ -84,6 +86,7 @@ class Relay:
 
     def close(self) -> None:
         self.down()
+        self._loop.cancel()
         self._loop.call(self._abort_all())
         self._loop.close()
         self._holder.close()
@@ -98,7 +101,8 @@ class Relay:
         else:
             self._flows.clear()
         if listens and self._server is None:
-            self._server = await asyncio.start_server(self._accept, sock=_bound(self.port))
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_server(self._accepted, sock=_bound(self.port))
         if not listens and self._server is not None:
             self._server.close()
             self._server = None
@@ -112,6 +116,13 @@ class Relay:
     async def _abort_all(self) -> None:
         for transport in tuple(self._transports):
             transport.abort()
+        # Their ends are called when the loop comes round again.
+        await asyncio.sleep(_STEP_S)
+
+    def _accepted(self) -> asyncio.StreamReaderProtocol:
+        """One for each connection."""
+        reader = asyncio.StreamReader()
+        return _Accepted(reader, self._accept, self._transports)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         async with asyncio.timeout(_CONNECT_S):
@@ -121,7 +132,6 @@ class Relay:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._transports.add(writer.transport)
         try:
             behind = await self._connect()
         except (OSError, asyncio.CancelledError):
@@ -172,6 +182,21 @@ class Relay:
             now = asyncio.get_running_loop().time()
             self._free_at = max(now, self._free_at) + size_bytes / self._rate
             await asyncio.sleep(self._free_at - now)
+
+
+class _Accepted(asyncio.StreamReaderProtocol):
+    """Its transport is known before the task that serves it has begun, or is cancelled."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, serve: Serve, known: WeakSet[asyncio.WriteTransport]
+    ) -> None:
+        super().__init__(reader, serve)
+        self._known = known
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
+        self._known.add(transport)
+        super().connection_made(transport)
 
 
 class Link:
