@@ -17,6 +17,14 @@ _CODES = {
     "th": "tha", "tr": "tur", "uk": "ukr", "ur": "urd", "uz": "uzb", "vi": "vie", "zh": "zho",
     "zu": "zul",
 }  # fmt: skip
+# ISO 639-2/B, which MPEG-TS may name (ISO/IEC 13818-1 2.6.18).
+_BIBLIOGRAPHIC = {
+    "alb": "sq", "arm": "hy", "baq": "eu", "bur": "my", "chi": "zh", "cze": "cs", "dut": "nl",
+    "fre": "fr", "geo": "ka", "ger": "de", "gre": "el", "ice": "is", "mac": "mk", "may": "ms",
+    "per": "fa", "rum": "ro", "slo": "sk", "wel": "cy",
+}  # fmt: skip
+_TAGS = {code: tag for tag, code in _CODES.items()} | _BIBLIOGRAPHIC
+_NONE = frozenset({"und", "mis", "mul", "zxx"})
 
 
 def mdhd_language(tag: str) -> bytes:
@@ -28,3 +36,12 @@ def mdhd_language(tag: str) -> bytes:
         code = "und"
     a, b, c = (ord(letter) - 0x60 for letter in code)
     return struct.pack(">H", a << 10 | b << 5 | c)
+
+
+def tag_of(mdhd: bytes) -> str:
+    """The shortest tag for what ``mdhd_language`` gives (RFC 5646 2.2.1); empty for no language."""
+    (packed,) = struct.unpack_from(">H", mdhd)
+    code = "".join(chr(0x60 + (packed >> shift & 31)) for shift in (10, 5, 0))
+    if packed >> 15 or not (code.isascii() and code.isalpha()) or code in _NONE:
+        return ""
+    return _TAGS.get(code, code)

@@ -59,6 +59,11 @@ class Span:
     before it is missing. ``sequence``: its first segment's media sequence number. ``playlist``: 0
     for the main one, ``n`` for the ``n``-th of sound alone; ``era``: see ``Segment``.
     ``is_filler``: black and silence of ours.
+
+    ``piece`` is the same for all spans of a chunk that were made of one piece of source: pictures
+    of several outputs, and sounds, that lie in fragments of their own; -1 where all its tracks are
+    in this one. ``sound``: it holds only the ``sound``-th sound of its playlist, 0: pictures, or
+    everything.
     """
 
     init: bytes
@@ -70,6 +75,8 @@ class Span:
     playlist: int = 0
     era: int = 0
     is_filler: bool = False
+    piece: int = -1
+    sound: int = 0
 
     @property
     def fragment_end(self) -> Ints:
@@ -108,6 +115,8 @@ class SampleIndex:
                     "playlist": span.playlist,
                     "era": span.era,
                     "filler": span.is_filler,
+                    "piece": span.piece,
+                    "sound": span.sound,
                     "fragments": len(span.fragment_offset),
                     "tracks": [
                         [t.track_id, t.timescale, t.kind, len(t.size), len(t.run_count)]
@@ -172,4 +181,6 @@ def _unpack_span(reader: _Reader, head: Mapping[str, Any]) -> Span:
         playlist=head["playlist"],
         era=head["era"],
         is_filler=head.get("filler", False),
+        piece=head.get("piece", -1),
+        sound=head.get("sound", 0),
     )

@@ -232,7 +232,7 @@ def _remember(ends: "dict[LaneKey, _Ends]", span: Span, shift: Fraction) -> None
 
 def lanes(span: Span) -> dict[LaneKey, TrackSamples]:
     """The tracks by what they are."""
-    counts: dict[str, int] = {}
+    counts = {"audio": max(0, span.sound - 1)}
     named = {}
     for track in span.tracks:
         number = counts.get(track.kind, 0)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from posixpath import join, normpath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -28,8 +29,9 @@ _WINDOW_BYTES = 64 * 2**10
 def command(file_ref: str, as_json: bool) -> None:
     """Check an MP4 that vodray made: sample tables against the bytes, timeline, keyframes, HLS.
 
-    FILE is a path or s3://bucket/key (with MINIO_ENDPOINT and its keys set). The HLS playlist is
-    checked too if it lies beside the MP4, as vodray puts it: NAME.mp4 and NAME/source.m3u8.
+    FILE is a path or s3://bucket/key (with MINIO_ENDPOINT and its keys set). The HLS playlists are
+    checked too if they lie beside the MP4, as vodray puts them: those of NAME/master.m3u8 that name
+    NAME.mp4, NAME/source.m3u8 without one, or NAME.m3u8.
 
     \b
     Exit code: 0 verified, 3 verified but for keyframes that are damaged (in the source already,
@@ -78,36 +80,63 @@ class _Home:
         return found
 
     def hls(self) -> "Hls | None":
+        """What names this object. The master playlist beside it may name others as well."""
         from pipeline.media.verify_file import Hls
 
-        stem = self._name.removesuffix(".mp4")
-        for folder, main in ((f"{stem}/", "source.m3u8"), ("", f"{stem}.m3u8")):
-            playlists = [self._playlist(folder, name) for name in (main, *self._sounds(folder))]
-            if playlists[0] is None:
-                continue
-            found = tuple(playlist for playlist in playlists if playlist is not None)
-            uris = dict.fromkeys(
-                s.init.uri for playlist in found for s in playlist.segments if s.init is not None
-            )
-            base = folder or self._name.removesuffix(self._name.rpartition("/")[2])
-            return Hls(playlists=found, inits=tuple(self._init(base, uri) for uri in uris))
+        folder, slash, own = self._name.rpartition("/")
+        stem = own.removesuffix(".mp4").removesuffix(".m4a")
+        beside, inside = folder + slash, f"{folder}{slash}{stem}/"
+        for base, names in (
+            (inside, self._listed(inside) or ["source.m3u8"]),
+            (beside, [f"{stem}.m3u8"]),
+        ):
+            found = self._own_playlists(base, names)
+            if found:
+                uris = dict.fromkeys(
+                    s.init.uri for playlist in found for s in playlist.segments if s.init
+                )
+                return Hls(playlists=found, inits=tuple(self._init(base, uri) for uri in uris))
         return None
 
-    def _sounds(self, folder: str) -> "list[str]":
-        """The playlists of sound alone that the master playlist names."""
+    def _listed(self, folder: str) -> list[str]:
+        """The media playlists that the master playlist names, pictures first."""
         from pipeline.errors import VerificationFailed
         from pipeline.media.playlist import MAX_PLAYLIST_BYTES, MasterPlaylist, parse
 
-        found = self._open(f"{folder}master.m3u8") if folder else None
+        found = self._open(f"{folder}master.m3u8")
         if found is None:
             return []
         master = parse(found.read(0, MAX_PLAYLIST_BYTES + 1), "master.m3u8")
         if not isinstance(master, MasterPlaylist):
             raise VerificationFailed(f"{folder}master.m3u8 is no master playlist")
-        uris = [unquote(audio.uri) for audio in master.audios if audio.uri]
+        listed = [variant.uri for variant in master.variants]
+        uris = [unquote(uri) for uri in (*listed, *(audio.uri for audio in master.audios)) if uri]
         if any("/" in uri for uri in uris):
             raise VerificationFailed(f"{folder}master.m3u8 names playlists that are not beside it")
-        return uris
+        return list(dict.fromkeys(uris))
+
+    def _own_playlists(self, folder: str, names: list[str]) -> "tuple[MediaPlaylist, ...]":
+        """Those of this object. Raises ``VerificationFailed`` if there are only others."""
+        from pipeline.errors import VerificationFailed
+
+        own, problem = [], ""
+        for name in names:
+            playlist = self._playlist(folder, name)
+            if playlist is None:
+                continue
+            other = next((s.uri for s in playlist.segments if not self._is_own(folder, s.uri)), "")
+            if not other:
+                own.append(playlist)
+            elif not problem:
+                wanted = self._name.rpartition("/")[2]
+                problem = f"{folder}{name} does not name {wanted} but {other[:80]}"
+        if problem and not own:
+            raise VerificationFailed(problem)
+        return tuple(own)
+
+    def _is_own(self, folder: str, uri: str) -> bool:
+        """Other objects may have the same name in another folder."""
+        return normpath(join(folder, unquote(uri))) == normpath(self._name)
 
     def _playlist(self, folder: str, name: str) -> "MediaPlaylist | None":
         from pipeline.errors import VerificationFailed
@@ -119,12 +148,6 @@ class _Home:
         playlist = parse(found.read(0, MAX_PLAYLIST_BYTES + 1), name)
         if not isinstance(playlist, MediaPlaylist):
             raise VerificationFailed(f"{folder}{name} is a master playlist")
-        own = self._name.rpartition("/")[2]
-        for segment in playlist.segments:
-            if unquote(segment.uri).rpartition("/")[2] != own:
-                raise VerificationFailed(
-                    f"{folder}{name} does not name {own} but {segment.uri[:80]}"
-                )
         return playlist
 
     def _init(self, folder: str, uri: str) -> bytes:
