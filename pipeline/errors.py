@@ -21,6 +21,7 @@
     │   ├── StoreDenied
     │   ├── BucketMissing
     │   └── ObjectMissing
+    ├── EncoderMissing        this machine cannot make what a profile names
     ├── CatalogUnavailable    (retry) PostgreSQL is away
     ├── BrokerUnavailable     (retry) Kafka is away
     ├── ServiceFailed         an embedded service did not start
@@ -131,6 +132,12 @@ class MediaInvalid(SourceError):
 
 class Unsupported(SourceError):
     pass
+
+
+class EncoderMissing(VodrayError):
+    """An encoder that FFmpeg lacks here, or that cannot be opened; the message names it."""
+
+    fault = Fault.SERVER
 
 
 class StoreError(VodrayError):

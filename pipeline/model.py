@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from fractions import Fraction
 from itertools import chain
 from typing import Any
 from uuid import UUID
@@ -208,18 +209,72 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedPictures:
+    """How the pictures of an output are encoded.
+
+    ``encoder``: FFmpeg's name of it; ``options`` are its own. ``width`` x ``height``: in square
+    pixels, even. ``frame_rate``: of all pictures, None: each has the time of the source's.
+    ``gop``: pictures from one keyframe to the next at most; they are where the source has them
+    unless the frame rate is constant. ``max_rate``: of a decoder's buffer of ``buffer_size`` bits
+    (ITU-T H.264 C.1), in bit/s; 0: unbounded.
+    """
+
+    encoder: str
+    width: int
+    height: int
+    frame_rate: Fraction | None = None
+    pixel_format: str = "yuv420p"
+    gop: int = 250
+    max_rate: int = 0
+    buffer_size: int = 0
+    options: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodedSound:
+    """How the sounds of a recording are encoded: codec by FFmpeg's name, bit/s, Hz; ``channels`` at
+    most."""
+
+    codec: str
+    bit_rate: int
+    rate: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """One object of a recording. ``pictures``, ``sound``: None leaves them as they are.
+
+    ``name_suffix``: of its object, behind the recording's name.
+    """
+
+    rendition: str
+    name_suffix: str = ".mp4"
+    pictures: EncodedPictures | None = None
+    sound: EncodedSound | None = None
+    has_pictures: bool = True
+    has_sound: bool = True
+
+
+# What the profile ``copy`` makes: nothing is encoded, pictures and sound share fragments.
+AS_IT_IS = Output(rendition="source")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
     """What a playlist's media is made to, by what it begins with: codecs by FFmpeg's names, empty
     where it has none; sampling rate in Hz and number of channels of the first sound.
 
     ``in_band``: parameter sets are put before each keyframe, since they change on the way and some
-    players know only the first sample entry.
+    players know only the first sample entry. ``audio_bit_rate``: of sound that has to be encoded,
+    0: by its channels.
     """
 
     video: str = ""
     audio: str = ""
     audio_rate: int = 0
     audio_channels: int = 0
+    audio_bit_rate: int = 0
     in_band: bool = False
 
 
@@ -227,15 +282,33 @@ PLAIN = Form()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PictureForm:
+    """What the first pictures are like: ``width`` x ``height`` as coded, ``aspect`` of a pixel,
+    pictures per second."""
+
+    width: int
+    height: int
+    aspect: Fraction = Fraction(1)
+    frame_rate: Fraction = Fraction(25)
+
+    @property
+    def shown_width(self) -> int:
+        """In square pixels."""
+        return round(self.width * self.aspect)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FirstLook:
     """What the first segment tells before work starts. ``begin_s``: its first timestamp, of a
-    clock that ``wraps``."""
+    clock that ``wraps``. ``pictures``: None without; ``sound_bits_per_s``: of the first sound."""
 
     begin_s: float
     wraps: bool
     streams: tuple[str, ...]
     bytes_per_s: float
     form: Form
+    pictures: PictureForm | None = None
+    sound_bits_per_s: float = 0.0
 
     @property
     def anchor_s(self) -> int:
@@ -360,10 +433,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkRecord:
-    """What the ledger keeps of a finished chunk: enough to finish the recording without its bytes.
+    """What the ledger keeps of a finished chunk of one output: enough to finish without its bytes.
 
-    Exactly one of ``part`` (bytes are a part of the final object) and ``staging_key`` (bytes wait
-    in an object of their own) is set; both are None for a chunk of which nothing could be kept.
+    Exactly one of ``part`` (bytes are in a part of the final object, which small neighbours share)
+    and ``staging_key`` (bytes wait in an object of their own) is set; both are None for a chunk of
+    which nothing could be kept.
     ``index`` is the compressed sample index (``pipeline.media.samples``); ``report`` is JSON.
     """
 
@@ -373,12 +447,19 @@ class ChunkRecord:
     staging_key: str | None
     index: bytes
     report: Mapping[str, Any]
+    rendition: str = AS_IT_IS.rendition
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """A multipart upload that the ledger knows of: one per recording and rendition."""
+    """A multipart upload that the ledger knows of: one per recording and output. ``number``: of the
+    output, the main one has 0."""
 
-    rendition: str
     key: str
     upload_id: str
+    output: Output = AS_IT_IS
+    number: int = 0
+
+    @property
+    def rendition(self) -> str:
+        return self.output.rendition

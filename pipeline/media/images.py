@@ -24,7 +24,7 @@ _DECODERS = {
     b"av01": ("libdav1d", "av1C"),
     b"vp09": ("vp9", "vpcC"),
 }
-_VISUAL_ENTRY_BYTES = 78
+VISUAL_ENTRY_BYTES = 78
 # The init says all that a decoder needs; FFmpeg would decode the picture twice to be sure. For as
 # many streams as there may be. (PyAV's stubs ask for strings, PyAV itself for mappings.)
 _NO_PROBING: Any = [{"skip_frame": "all"}] * 64
@@ -53,18 +53,8 @@ def decode_keyframe(
 
     Raises ``MediaInvalid`` for the smallest damage, and for a codec that is not known here.
     """
-    box = boxes.read_header(entry, 0, len(entry))
+    decoder = open_decoder(entry, limits, err_detect="explode")
     try:
-        codec, config = _DECODERS[box.kind]
-    except KeyError:
-        raise MediaInvalid(f"sample entry {box.kind!r} is not known") from None
-    found = boxes.find(entry, config, box.body + _VISUAL_ENTRY_BYTES, box.end)
-    try:
-        decoder = VideoCodecContext.create(codec, "r")
-        assert isinstance(decoder, VideoCodecContext)
-        decoder.extradata = entry[found.body : found.end] if found else None
-        decoder.thread_count = 1
-        decoder.options = {"err_detect": "explode", "max_pixels": str(limits.max_pixels)}
         packet = av.Packet(sample)
         for frame in [*decoder.decode(packet), *decoder.decode(None)]:
             if not frame.is_corrupt:
@@ -72,6 +62,29 @@ def decode_keyframe(
     except av.error.FFmpegError as error:
         raise MediaInvalid(f"keyframe cannot be decoded: {error.strerror}") from error
     raise MediaInvalid("keyframe gives no whole picture")
+
+
+def open_decoder(entry: bytes, limits: MediaLimits, **options: str) -> VideoCodecContext:
+    """A decoder with one thread for the samples of a sample entry. ``options``: FFmpeg's.
+
+    Raises ``MediaInvalid`` for a codec that is not known here, and for an entry that is damaged.
+    """
+    box = boxes.read_header(entry, 0, len(entry))
+    try:
+        codec, config = _DECODERS[box.kind]
+    except KeyError:
+        raise MediaInvalid(f"sample entry {box.kind!r} is not known") from None
+    found = boxes.find(entry, config, box.body + VISUAL_ENTRY_BYTES, box.end)
+    decoder = VideoCodecContext.create(codec, "r")
+    assert isinstance(decoder, VideoCodecContext)
+    decoder.extradata = entry[found.body : found.end] if found else None
+    decoder.thread_count = 1
+    decoder.options = {"max_pixels": str(limits.max_pixels), **options}
+    try:
+        decoder.open()
+    except av.error.FFmpegError as error:
+        raise MediaInvalid(f"its sample entry cannot be read: {error.strerror}") from error
+    return decoder
 
 
 def poster_score(frame: VideoFrame) -> float:
