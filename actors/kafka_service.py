@@ -13,6 +13,7 @@ from actors.kafka_intake import KafkaIntake
 from actors.loops import RetryingLoop
 from pipeline import logs
 from pipeline.model import StreamEvent
+from pipeline.profiles import find_profile
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Accepted, Catalog
 
@@ -36,6 +37,7 @@ class KafkaService:
         # While a broker is away aiokafka logs errors by the hundred a minute; ours says it once.
         logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
         self._catalog, self._poke = make_catalog(), poke
+        self._profiles = settings.profiles
         self._touched: set[UUID] = set()
         self.intake = KafkaIntake(
             brokers=settings.kafka_brokers,
@@ -69,6 +71,8 @@ class KafkaService:
         }
 
     async def _accept(self, event: StreamEvent) -> Accepted:
+        if event.profile is not None:
+            find_profile(event.profile, self._profiles)
         accepted = await self._catalog.accept(event)
         if accepted.recording_id is not None:
             self._touched.add(accepted.recording_id)

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.errors import InvalidTask
 from pipeline.instants import format_instant, parse_instant
 from pipeline.model import EventKind, Origin, StreamEvent
-from pipeline.names import check_hls_path, check_stream_name
+from pipeline.names import check_hls_path, check_label, check_stream_name
 from pipeline.stores.catalog import StateChange
 
 MAX_TASK_BYTES = 64 * 1024
@@ -35,7 +35,7 @@ def parse_task(value: bytes | None, *, sent_at: datetime, now: datetime) -> Stre
     fields = _read_object(value)
     kind = _kind(fields.get("action"))
     stream_id = check_stream_name(fields.get("stream_id"), "stream_id")
-    hls_path = fields.get("hls_path")
+    hls_path, profile = fields.get("hls_path"), fields.get("profile")
     timestamp, started, ended = (
         parse_instant(fields.get(name), name, now=now)
         for name in ("timestamp", "start_time", "end_time")
@@ -50,6 +50,7 @@ def parse_task(value: bytes | None, *, sent_at: datetime, now: datetime) -> Stre
         origin=Origin.KAFKA,
         started_at=started,
         hls_path=None if hls_path in (None, "") else check_hls_path(hls_path),
+        profile=None if profile in (None, "") else check_label(profile, "profile"),
     )
 
 

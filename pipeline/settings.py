@@ -6,7 +6,9 @@ A value that cannot be used is refused at start with the variable's name. Secret
 
 import re
 import tempfile
+from collections.abc import Mapping
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
@@ -22,10 +24,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from pipeline.errors import SettingsError
+from pipeline.errors import SettingsError, UsageError
 from pipeline.hosts import HostAndPort
 from pipeline.media.limits import MAX_PACKETS, MAX_PICTURE_PIXELS, MediaLimits
 from pipeline.media.playlist_text import MAX_PLAYLIST_BYTES, MAX_SEGMENTS, PlaylistLimits
+from pipeline.profiles import Profile, find_profile, load_profiles
 
 _UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
@@ -125,6 +128,7 @@ class Settings(BaseSettings):
     stall_timeout: Duration = timedelta(seconds=90)
     reconnect_window: Duration = timedelta(seconds=60)
 
+    profiles_file: Path | None = None
     profile: str = "copy"
     gap_policy: Literal["cut", "fill"] = "cut"
     object_name: str = "{stream_key}"
@@ -162,13 +166,6 @@ class Settings(BaseSettings):
     def _must_not_be_negative(cls, value: timedelta) -> timedelta:
         if value < timedelta(0):
             raise ValueError("must not be negative")
-        return value
-
-    @field_validator("profile")
-    @classmethod
-    def _must_be_there(cls, value: str) -> str:
-        if value != "copy":
-            raise ValueError(f"there is no profile {value!r}; profiles: copy")
         return value
 
     @field_validator("log_level", mode="before")
@@ -231,6 +228,22 @@ class Settings(BaseSettings):
         if self.minio_bucket == self.minio_hls_bucket:
             raise ValueError("MINIO_BUCKET and MINIO_HLS_BUCKET must be two buckets")
         return self
+
+    @model_validator(mode="after")
+    def _profile_must_be_there(self) -> "Settings":
+        try:
+            find_profile(self.profile, self.profiles)
+        except SettingsError as error:
+            raise ValueError(f"PROFILES_FILE: {error}") from error
+        except UsageError as error:
+            raise ValueError(f"PROFILE: {error}") from error
+        return self
+
+    @cached_property
+    def profiles(self) -> Mapping[str, Profile]:
+        """By name. Read once, and part of the settings from then on: other machines, and later
+        moments, may know another file."""
+        return load_profiles(self.profiles_file)
 
     @property
     def fills_gaps(self) -> bool:

@@ -12,6 +12,7 @@ COMMANDS = {
     "demo": "Record a real stream end to end and show each result.",
     "convert": "Turn one HLS playlist into an MP4, without any service.",
     "inspect": "Show what is in a stream and what would become of it.",
+    "profiles": "Show what can be made of a recording, or of one stream.",
     "verify": "Check an MP4 that vodray made.",
     "ls": "List recordings, newest first.",
     "status": "Show one recording; --follow waits until it is done.",
@@ -22,6 +23,7 @@ Examples:
   vodray up
   vodray convert https://example.com/live/stream.m3u8 talk.mp4
   vodray inspect https://example.com/live/stream.m3u8
+  vodray profiles https://example.com/live/stream.m3u8
   vodray verify talk.mp4
   vodray ls --json
   vodray status e410066c-8d50-4e0f-965f-452af1814ffa --follow

@@ -34,7 +34,7 @@ from pipeline.media.playlist_text import MAX_SEGMENT_S
 from pipeline.media.segments import Tally, without_torn_end
 from pipeline.media.sniff import Kind, Media
 from pipeline.media.ts import read_tables
-from pipeline.model import PLAIN, FirstLook, Form
+from pipeline.model import PLAIN, FirstLook, Form, PictureForm
 from pipeline.timebase import Clock
 
 # No pause is longer.
@@ -47,6 +47,9 @@ _LONGEST_PIECE_S = MAX_SEGMENT_S / 2
 # each of them shown for seconds.
 LONGEST_AHEAD_S = 60
 _STAMP_HZ = 90_000
+# Pixels of another shape, and other picture rates, are mistakes of the source.
+_LONGEST_PIXEL = 8
+_HIGHEST_RATE = 240
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,24 +252,62 @@ def first_look(given: Input) -> FirstLook:
     with given.open() as source:
         kept = choose_streams(source, given.programs()).kept
         offset_s = given.clock().shift_s
-        first: dict[int, Fraction] = {}
-        last: dict[int, Fraction] = {}
+        heard: dict[int, _Heard] = {}
         for packet in packets_of(source, kept, given.limits):
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is not None:
                 time_s = stamp * packet.time_base + offset_s
-                first.setdefault(packet.stream_index, time_s)
-                last[packet.stream_index] = time_s
-        if not first:
+                heard.setdefault(packet.stream_index, _Heard(time_s)).take(time_s, packet.size)
+        if not heard:
             raise MediaInvalid("the first segment holds no timed packet")
-        longest = max(float(last[i] - first[i]) for i in first)
+        longest = max(float(own.last_s - own.first_s) for own in heard.values())
+        sound = next((s.index for s in kept if s.type == "audio"), None)
         return FirstLook(
-            begin_s=float(min(first.values())),
+            begin_s=float(min(own.first_s for own in heard.values())),
             wraps=given.clock().wraps,
             streams=tuple(map(describe, kept)),
             form=form_of(kept),
             bytes_per_s=sum(map(len, given.segments)) / longest if longest > 0 else 0.0,
+            pictures=_picture_form(kept[0]),
+            sound_bits_per_s=heard[sound].bits_per_s if sound in heard else 0.0,
         )
+
+
+class _Heard:
+    """How much of a stream came, and from when to when."""
+
+    def __init__(self, first_s: Fraction) -> None:
+        self.first_s = self.last_s = first_s
+        self._packets = self._bytes = 0
+
+    def take(self, time_s: Fraction, size: int) -> None:
+        self.last_s = time_s
+        self._packets += 1
+        self._bytes += size
+
+    @property
+    def bits_per_s(self) -> float:
+        """As if the last packet were as long as the others; 0: nothing tells."""
+        if self.last_s <= self.first_s:
+            return 0.0
+        length_s = float(self.last_s - self.first_s) * self._packets / (self._packets - 1)
+        return 8 * self._bytes / length_s
+
+
+def _picture_form(stream: Stream) -> PictureForm | None:
+    """None for sound, and for pictures of which nothing tells the size."""
+    context: Any = stream.codec_context
+    if stream.type != "video" or not context.width or not context.height:
+        return None
+    video: Any = stream
+    rate = Fraction(video.guessed_rate or video.average_rate or 0)
+    aspect = Fraction(context.sample_aspect_ratio or 0)
+    return PictureForm(
+        width=context.width,
+        height=context.height,
+        aspect=aspect if Fraction(1, _LONGEST_PIXEL) <= aspect <= _LONGEST_PIXEL else Fraction(1),
+        frame_rate=rate if 1 <= rate <= _HIGHEST_RATE else Fraction(25),
+    )
 
 
 class CopyLane:

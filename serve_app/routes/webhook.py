@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import InvalidTask
+from pipeline.profiles import find_profile
 from serve_app.auth import SIGNATURE_HEADER, check_signature
 from serve_app.problems import documented, explain
 from serve_app.routes.common import FromServices
@@ -50,6 +51,8 @@ async def receive_stream_event(request: Request, services: FromServices) -> Webh
     if secret is not None:
         check_signature(secret.get_secret_value(), body, request.headers.get(SIGNATURE_HEADER))
     event = _parse(body).to_event(received_at=datetime.now(UTC))
+    if event.profile is not None:
+        find_profile(event.profile, services.settings.profiles)
     accepted = await services.submit(event)
     _log.info(
         "webhook accepted",

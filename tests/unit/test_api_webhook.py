@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -76,6 +77,19 @@ async def test_everything_that_may_be_said() -> None:
     assert event.stream_id == "xyz-stream-id"
     assert event.occurred_at == datetime(2025, 10, 5, 18, 0, 0, 123456, tzinfo=UTC)
     assert (event.hls_path, event.profile) == ("archive/a/b.m3u8", "h264")
+
+
+async def test_a_profile_must_be_there(tmp_path: Path) -> None:
+    product = Product()
+    answer = await post(product, body(profile="web"))
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"error": "There is no profile 'web'. Profiles: abr, audio, av1, copy, h264, hevc"},
+    )
+    assert product.events == []
+    (tmp_path / "own.toml").write_text("[web]\n", "utf-8")
+    product = Product(settings={"profiles_file": tmp_path / "own.toml"})
+    assert (await post(product, body(profile="web"))).content == GOOD
 
 
 @pytest.mark.parametrize("timestamp", [MISSING, None, "", "0001-01-01T00:00:00Z"])

@@ -37,6 +37,7 @@ def refusal(value: bytes | None) -> str:
 def test_the_contract_s_message_as_a_whole() -> None:
     assert parse_body(
         hls_path="hls-streams/key/stream.m3u8",
+        profile="abr",
         start_time="2025-10-05T17:00:00Z",
         end_time="2025-10-05T17:59:59.5Z",
         duration_seconds=3600,
@@ -49,6 +50,7 @@ def test_the_contract_s_message_as_a_whole() -> None:
         origin=Origin.KAFKA,
         started_at=datetime(2025, 10, 5, 17, tzinfo=UTC),
         hls_path="hls-streams/key/stream.m3u8",
+        profile="abr",
     )
 
 
@@ -160,6 +162,7 @@ def test_an_end_before_the_start_is_no_task() -> None:
         ({"action": ["start"]}, "list"),
         ({"action": "x" * 1000}, "x..."),
         ({"hls_path": 5}, "hls_path is not a string"),
+        ({"profile": ["copy"]}, "profile is not a string"),
         ({"hls_path": "a/../b"}, "relative path"),
         ({"hls_path": "..\\b"}, "relative path"),
         ({"hls_path": "a\nb"}, "control characters"),

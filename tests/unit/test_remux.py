@@ -1,5 +1,6 @@
 """Segments in, fragments out: what is looked at first, what is refused, what the clock does."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from pipeline.media.entries import without_bit_rates
 from pipeline.media.fragments import read_fragments
 from pipeline.media.remux import CannotCopy, Input, Remuxed, first_look, remux
 from pipeline.media.sniff import Kind
+from pipeline.model import PictureForm
 from pipeline.timebase import LEAD_S
 from tests import media
 from tests.media import Form
@@ -39,6 +41,32 @@ def test_a_first_look_tells_clock_streams_and_rate(form: Form, clips: Clips) -> 
     assert look.streams == ("h264 video", "aac audio")
     assert look.anchor_s == pytest.approx(form.offset_s + 1, abs=1)
     assert look.bytes_per_s == pytest.approx(len(data[0]) / form.segment_s, rel=0.1)
+    assert look.pictures == PictureForm(width=128, height=72)
+    assert look.sound_bits_per_s == pytest.approx(65_000, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("sar", "rate", "told"),
+    [
+        ("16/15", "30000/1001", (Fraction(16, 15), Fraction(30_000, 1001))),
+        ("100/1", "250", (Fraction(1), Fraction(25))),
+    ],
+    ids=["anamorphic", "absurd"],
+)
+def test_a_first_look_tells_the_shape_and_rate_of_pictures(
+    sar: str, rate: str, told: tuple[Fraction, Fraction], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.ts"
+    source = f"testsrc=size=128x72:rate={rate}:duration=1,setsar={sar}"
+    media.ffmpeg("-f", "lavfi", "-i", source, "-c:v", "libx264", "-pix_fmt", "yuv420p", path)
+    look = first_look(given([path.read_bytes()]))
+    assert look.pictures == PictureForm(width=128, height=72, aspect=told[0], frame_rate=told[1])
+    assert look.sound_bits_per_s == 0
+
+
+def test_a_first_look_at_sound_tells_no_pictures(clips: Clips) -> None:
+    data, _ = segments(clips(Form(fps=0)))
+    assert first_look(given(data[:1])).pictures is None
 
 
 def test_recording_time_begins_behind_the_lead(clips: Clips) -> None:

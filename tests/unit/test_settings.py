@@ -1,5 +1,6 @@
 """What the environment may say, and how a bad value is refused."""
 
+import pickle
 from datetime import timedelta
 from pathlib import Path
 
@@ -138,6 +139,8 @@ def test_the_environment_and_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
         ("OBJECT_NAME", "{title}"),
         ("OBJECT_NAME", "{stream_key"),
         ("GAP_POLICY", "stretch"),
+        ("PROFILE", "h265"),
+        ("PROFILES_FILE", "gone.toml"),
         ("LOG_LEVEL", "loud"),
         ("RETENTION_DAYS", "0"),
         ("DISK_ALERT_PERCENT", "101"),
@@ -169,6 +172,18 @@ def test_all_bad_values_are_named_at_once_and_no_secret_is_shown(
     for name in ("PORT", "STALL_TIMEOUT", "DATABASE_URL"):
         assert name in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_profile_may_be_one_of_the_file_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("own.toml").write_text("[web]\npictures = 'none'\n", "utf-8")
+    monkeypatch.setenv("PROFILE", "web")
+    with pytest.raises(SettingsError, match="PROFILE: There is no profile 'web'"):
+        load_settings()
+    monkeypatch.setenv("PROFILES_FILE", "own.toml")
+    settings = load_settings()
+    # Another process may know no such file.
+    Path("own.toml").unlink()
+    assert pickle.loads(pickle.dumps(settings)).profiles["web"].pictures == "none"
 
 
 def test_two_buckets_must_be_two(monkeypatch: pytest.MonkeyPatch) -> None:
