@@ -6,7 +6,7 @@ from uuid import UUID
 
 from actors.capture import Capture
 from actors.depot import Depot
-from actors.dispatch import Submit
+from actors.submit import Submit
 from actors.supervisor import Supervisor
 from pipeline.model import Recording
 from pipeline.settings import Settings

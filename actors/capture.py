@@ -16,11 +16,11 @@ import structlog
 
 from actors.capture_log import CaptureLog, patiently
 from actors.depot import Depot
-from actors.dispatch import source_answers
 from actors.find_source import SourceFinder, Sources, Start
 from actors.followed_playlist import FollowedPlaylist
 from actors.keeper import Keeper, Place
 from actors.loops import pause
+from actors.submit import source_answers
 from pipeline.begin import missing_tail
 from pipeline.errors import CatalogUnavailable, Conflict, SourceError, StoreError, VodrayError
 from pipeline.follow import first_lasting

@@ -1,47 +1,79 @@
-"""A recording's own place in the results: a name that nobody else has, and the upload under it.
+"""A recording's own place in the results: a name that nobody else has, and the uploads under it.
 What fails leaves nothing there.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from actors.dispatch import RENDITION
 from pipeline.errors import BucketMissing
-from pipeline.model import Recording, Upload
-from pipeline.naming import object_names
+from pipeline.model import Output, Recording, Upload
+from pipeline.naming import MAIN_SUFFIXES, object_key, object_names
 from pipeline.staging import staging_prefix
 from pipeline.stores.catalog import Catalog
-from pipeline.stores.objects import ObjectStore
+from pipeline.stores.objects import ObjectStore, OpenUpload
+
+CONTENT_TYPES = {".mp4": "video/mp4", ".m4a": "audio/mp4"}
 
 
 async def claim(
-    recording: Recording, *, template: str, catalog: Catalog, results: ObjectStore, bucket: str
-) -> tuple[Recording, Upload]:
-    """The recording with its object name, and its multipart upload; the same ones each time."""
+    recording: Recording,
+    outputs: Sequence[Output],
+    *,
+    template: str,
+    catalog: Catalog,
+    results: ObjectStore,
+    bucket: str,
+) -> tuple[Recording, tuple[Upload, ...]]:
+    """The recording with its object name, and the multipart uploads of its outputs; the same ones
+    each time."""
     names = object_names(template, recording)
     if recording.object_name is None:
         names = await asyncio.to_thread(_untaken, results, bucket, names)
     name = await catalog.claim_name(recording.id, names)
-    for known in await catalog.uploads(recording.id):
-        if known.rendition == RENDITION:
-            return replace(recording, object_name=name), known
-    key = f"{name}.mp4"
-    upload_id = await asyncio.to_thread(results.create_upload, bucket, key, "video/mp4")
-    upload = Upload(rendition=RENDITION, key=key, upload_id=upload_id)
-    await catalog.add_upload(recording.id, upload)
-    return replace(recording, object_name=name), upload
+    recording = replace(recording, object_name=name)
+    known = await catalog.uploads(recording.id)
+    if known:
+        return recording, known
+    uploads = await asyncio.to_thread(_begin_uploads, results, bucket, name, outputs)
+    await catalog.add_uploads(recording.id, uploads)
+    return recording, uploads
+
+
+def begin_upload(results: ObjectStore, bucket: str, key: str) -> str:
+    """Returns its id."""
+    content_type = CONTENT_TYPES[f".{key.rpartition('.')[2]}"]
+    return results.create_upload(bucket, key, content_type)
+
+
+def _begin_uploads(
+    results: ObjectStore, bucket: str, name: str, outputs: Sequence[Output]
+) -> tuple[Upload, ...]:
+    uploads = []
+    for number, output in enumerate(outputs):
+        key = object_key(name, output, number)
+        upload_id = begin_upload(results, bucket, key)
+        uploads.append(Upload(key=key, upload_id=upload_id, output=output, number=number))
+    return tuple(uploads)
 
 
 def _untaken(results: ObjectStore, bucket: str, names: Sequence[str]) -> tuple[str, ...]:
     """Names under which the bucket holds nothing: the catalogue may not know every object."""
 
     def is_taken(name: str) -> bool:
-        key = f"{name}.mp4"
-        return any(found.key == key for found in results.list(bucket, key))
+        keys = [name + suffix for suffix in MAIN_SUFFIXES]
+        return any(found.key == key for key in keys for found in results.list(bucket, key))
 
     return (*(name for name in names[:-1] if not is_taken(name)), names[-1])
+
+
+def own_uploads(results: ObjectStore, bucket: str, name: str) -> Iterator[OpenUpload]:
+    """Those under a recording's name, also ones of whose beginning nobody has heard."""
+    for suffix in MAIN_SUFFIXES:
+        key = name + suffix
+        yield from (left for left in results.uploads(bucket, key) if left.key == key)
+    yield from results.uploads(bucket, f"{name}/")
 
 
 def remove_everything(
@@ -58,7 +90,7 @@ def remove_everything(
         if recording.object_name is not None:
             if recording.file_path is None:
                 prefixes.append(f"{recording.object_name}/")
-            for left in results.uploads(bucket, f"{recording.object_name}.mp4"):
+            for left in list(own_uploads(results, bucket, recording.object_name)):
                 results.abort_upload(bucket, left.key, left.upload_id)
         for prefix in prefixes:
             keys += [found.key for found in results.list(bucket, prefix)]

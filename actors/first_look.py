@@ -5,8 +5,8 @@ from functools import partial
 
 import structlog
 
-from actors.dispatch import Submit, submit_patiently
 from actors.fair_queue import Urgency
+from actors.submit import Submit, submit_patiently
 from pipeline.begin import Search, Seen, align, look_job
 from pipeline.errors import JobIsPoison, MediaInvalid, SourceError, SourceUnavailable
 from pipeline.model import FirstLook, Segment, Sound

@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from actors.depot import Depot
-from actors.dispatch import failing_s
+from actors.submit import failing_s
 from pipeline.errors import SourceError, SourceUnavailable, StoreError
 from pipeline.media.sniff import extension_of
 from pipeline.model import ByteRange, InitSection, Segment, SegmentKey

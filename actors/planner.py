@@ -8,7 +8,7 @@ from actors.captured import Captured
 from actors.dispatch import Dispatcher
 from actors.fair_queue import Urgency
 from pipeline import plan
-from pipeline.model import ChunkRecord, ChunkSpec, Progress, Segment
+from pipeline.model import ChunkSpec, Progress, Segment
 from pipeline.plan import PlanState
 from pipeline.stores.catalog import Catalog
 
@@ -30,7 +30,7 @@ class Planner:
     ) -> None:
         self._id, self._captured, self._catalog = recording_id, captured, catalog
         self._state, self._planned, self._dispatcher = state, planned, dispatcher
-        self._at_work: set[asyncio.Task[ChunkRecord]] = set()
+        self._at_work: set[asyncio.Task[None]] = set()
 
     async def run(self, chunks: asyncio.TaskGroup) -> None:
         """Every chunk that is full goes to work in ``chunks``; returns when all are in the ledger.

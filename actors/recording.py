@@ -11,9 +11,9 @@ from uuid import UUID
 import ray
 
 from actors import names
-from actors.dispatch import OUTAGE_S
 from actors.fair_queue import Urgency
 from actors.faults import actor_errors
+from actors.submit import OUTAGE_S
 from actors.supervisor import Supervisor
 from pipeline import logs
 from pipeline.errors import WorkerLost

@@ -7,21 +7,23 @@ ledger and does only what is missing. No media bytes come here.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
+from itertools import groupby
 from uuid import UUID
 
 import structlog
 
 from actors.captured import Captured
 from actors.claim import claim, remove_everything
-from actors.dispatch import RENDITION, Dispatcher, Submit, source_answers
+from actors.dispatch import Dispatcher
 from actors.find_source import Sources
 from actors.first_look import Looker
 from actors.loops import pause
 from actors.planner import Planner
 from actors.reopen import Reopener
+from actors.submit import Submit, source_answers
 from pipeline import plan
 from pipeline.errors import (
     Conflict,
@@ -30,8 +32,9 @@ from pipeline.errors import (
     SourceUnavailable,
     VodrayError,
 )
-from pipeline.model import ChunkRecord, ChunkSpec, Recording, Sound, Status, Upload
+from pipeline.model import PLAIN, ChunkRecord, ChunkSpec, Output, Recording, Sound, Status, Upload
 from pipeline.plan import PlanState
+from pipeline.profiles import find_profile, outputs_for
 from pipeline.settings import Settings
 from pipeline.source import Source
 from pipeline.staging import Addresses, clear, staging_prefix
@@ -113,23 +116,24 @@ class Supervisor:
         captured = Captured(self._id, catalog=self._catalog, wait=self._wait)
         source = _Source(self._sources, captured)
         addresses = Addresses(source, self._results, self._bucket)
-        state = await self._begin(captured, planned, addresses, source.probe)
-        recording, upload = await claim(
+        state, outputs = await self._begin(recording, captured, planned, addresses, source.probe)
+        recording, uploads = await claim(
             await self._catalog.get(self._id),
+            outputs,
             template=self._settings.object_name,
             catalog=self._catalog,
             results=self._results,
             bucket=self._bucket,
         )
         if recording.file_path is not None and not recording.publishing:
-            upload = await Reopener(
+            uploads = await Reopener(
                 recording,
                 catalog=self._catalog,
                 results=self._results,
                 bucket=self._bucket,
                 submit=self._submit,
-            ).reopen(upload)
-        dispatcher = await self._dispatcher(addresses, source.probe, upload, planned)
+            ).reopen(uploads)
+        dispatcher = await self._dispatcher(addresses, source.probe, uploads, planned)
         planner = Planner(
             self._id,
             captured=captured,
@@ -144,9 +148,10 @@ class Supervisor:
                 await planner.run(chunks)
         finally:
             getting_ready.cancel()
-        records = [dispatcher.finished[chunk.index] for chunk in planned]
         try:
-            return await self._publish(recording, planned, records, upload, captured, begin)
+            return await self._publish(
+                recording, planned, dispatcher.records, uploads, captured, begin
+            )
         except Conflict:
             recording = await self._catalog.get(self._id)
             if recording.status.is_final:
@@ -157,12 +162,13 @@ class Supervisor:
 
     async def _begin(
         self,
+        recording: Recording,
         captured: Captured,
         planned: Sequence[ChunkSpec],
         addresses: Addresses,
         probe: Callable[[], object],
-    ) -> PlanState:
-        """The plan as if the recording had never been interrupted.
+    ) -> tuple[PlanState, tuple[Output, ...]]:
+        """The plan as if the recording had never been interrupted, and what is made of it.
 
         Segments that cannot be read yet are waited for until their stream has ended.
         """
@@ -171,16 +177,18 @@ class Supervisor:
         )
         was_there = False
         await captured.read()
+        known = tuple(upload.output for upload in await self._catalog.uploads(self._id))
         if planned:
             try:
                 seen = await looker.look(planned[0].main.segments, captured.opened.ref)
-                return plan.resume(seen.look.bytes_per_s, planned)
+                bytes_per_s = seen.look.bytes_per_s
             except SourceUnavailable:
-                return plan.resume(_UNKNOWN_BYTES_PER_S, planned)
+                bytes_per_s = _UNKNOWN_BYTES_PER_S
+            return plan.resume(bytes_per_s, planned, is_encoded=_is_encoded(known)), known
         while True:
             if captured.segments:
                 try:
-                    return await self._look(captured, looker)
+                    return await self._look(recording, captured, looker, known)
                 except SourceUnavailable:
                     # While the stream goes on, something that can be read may still come.
                     if captured.is_complete and was_there:
@@ -192,20 +200,36 @@ class Supervisor:
                 await captured.wait_for_more()
             await captured.read()
 
-    async def _look(self, captured: Captured, looker: Looker) -> PlanState:
+    async def _look(
+        self,
+        recording: Recording,
+        captured: Captured,
+        looker: Looker,
+        known: tuple[Output, ...],
+    ) -> tuple[PlanState, tuple[Output, ...]]:
+        """``known``: outputs that were begun before."""
         main = await looker.look(captured.segments[0], captured.opened.ref)
         sounds = [
             await looker.align(sound, segments, main)
             for sound, segments in zip(captured.opened.sounds, captured.segments[1:], strict=True)
         ]
         form = replace(main.look.form, in_band=self._settings.fills_gaps)
-        return plan.begin(main.look.anchor_s, main.look.bytes_per_s, sounds, form)
+        profile = find_profile(recording.profile, self._settings.profiles)
+        outputs = known or outputs_for(profile, main.look, sounds)
+        state = plan.begin(
+            main.look.anchor_s,
+            main.look.bytes_per_s,
+            sounds,
+            form,
+            is_encoded=_is_encoded(outputs),
+        )
+        return state, outputs
 
     async def _dispatcher(
         self,
         addresses: Addresses,
         probe: Callable[[], object],
-        upload: Upload,
+        uploads: Sequence[Upload],
         planned: Sequence[ChunkSpec],
     ) -> Dispatcher:
         dispatcher = Dispatcher(
@@ -214,23 +238,24 @@ class Supervisor:
             probe=probe,
             results=self._results,
             bucket=self._bucket,
-            upload=upload,
+            uploads=uploads,
             catalog=self._catalog,
             submit=self._submit,
             settings=self._settings,
             in_flight=2 * self._slots,
         )
         chunks = {chunk.index: chunk for chunk in planned}
-        for record in await self._catalog.finished(self._id, RENDITION):
-            dispatcher.resume(chunks[record.index_number], record)
+        finished = await self._catalog.finished(self._id)
+        for index, records in groupby(finished, lambda record: record.index_number):
+            dispatcher.resume(chunks[index], list(records))
         return dispatcher
 
     async def _publish(
         self,
         recording: Recording,
         planned: Sequence[ChunkSpec],
-        records: Sequence[ChunkRecord],
-        upload: Upload,
+        records: Mapping[str, Sequence[ChunkRecord]],
+        uploads: Sequence[Upload],
         captured: Captured,
         begin: float,
     ) -> Recording:
@@ -246,17 +271,19 @@ class Supervisor:
 
         publisher = Publisher(
             recording,
+            uploads=uploads,
             keep_time=self._settings.fills_gaps,
+            form=planned[0].main.form if planned else PLAIN,
             sounds=[stretch.sound or Sound() for stretch in planned[0].audio] if planned else [],
             results=self._results,
             bucket=self._bucket,
             submit=self._submit,
         )
         await self._catalog.mark_processing(self._id)
-        completion, report = await publisher.publish(records, upload, seal)
+        completion, report = await publisher.publish(records, seal)
         report["source"] = captured.opened.ref
         report["dropped_streams"] += captured.opened.dropped
-        report["profile"] = {"asked": recording.profile, "made": "copy"}
+        report["profile"] = recording.profile
         report["timings_s"]["total"] = round(time.monotonic() - begin, 3)
         # The object is whole: whoever had to go on from here would find it.
         await asyncio.to_thread(publisher.clear_chunks)
@@ -307,6 +334,10 @@ class _Source:
     def _home(self) -> Source:
         assert self._captured.recording is not None
         return next(iter(self._sources(self._captured.recording)))
+
+
+def _is_encoded(outputs: Sequence[Output]) -> bool:
+    return any(output.pictures is not None for output in outputs)
 
 
 def _get_ready_to_publish() -> None:

@@ -13,7 +13,8 @@ from pipeline.filling import insert_fillers
 from pipeline.gaps import find_gaps
 from pipeline.media import hls, stitch, verify
 from pipeline.media.holes import Hole, find_holes
-from pipeline.media.layout import ChunkSize, Layout, lay_out
+from pipeline.media.layout import Layout, chunk_sizes, lay_out
+from pipeline.media.pieces import HlsLane, hls_lane, place_spans, whole_pieces
 from pipeline.media.samples import SampleIndex, Span
 from pipeline.media.stitch import Lane
 from pipeline.media.tables import read_tables
@@ -25,26 +26,26 @@ Report = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assembly:
-    """Everything about the result but its media bytes. ``object_offset``: per chunk;
-    ``playlists``: the main one first, then those of sound alone, in ``sounds`` by their number;
-    ``filled_s``: how much of it is black and silence."""
+    """Everything about one output's object but its media bytes. ``object_offset``: per chunk;
+    ``playlists``: by what of the source is in them, pictures or all together first; ``filled_s``:
+    how much of it is black and silence."""
 
     placed: tuple[PlacedSpan, ...]
     tracks: tuple[Lane, ...]
     layout: Layout
     head: bytes
     object_offset: Mapping[int, int]
-    playlists: tuple[hls.MediaPlaylist, ...]
+    playlists: Mapping[HlsLane, hls.MediaPlaylist]
     gaps: tuple[Gap, ...]
     duration_s: float
     size_bytes: int
-    sounds: tuple[int, ...]
     filled_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrangement:
-    """All spans of the source on the timeline, and what is left open between them."""
+    """All of the source on the timeline, and what is left open between it. ``placed``: whole pieces
+    (``pipeline.media.pieces``), which have the same place in all outputs."""
 
     records: tuple[ChunkRecord, ...]
     placed: tuple[PlacedSpan, ...]
@@ -52,7 +53,7 @@ class Arrangement:
 
 
 def arrange(records: Sequence[ChunkRecord], *, keep_time: bool = False) -> Arrangement:
-    """``records``: all chunks of one rendition. ``keep_time``: leave open what is missing instead
+    """``records``: all chunks of the main output. ``keep_time``: leave open what is missing instead
     of closing up over it. Raises ``SourceUnavailable`` if all chunks are empty."""
     ordered = tuple(sorted(records, key=lambda record: record.index_number))
     spans = list(_spans(ordered))
@@ -74,39 +75,79 @@ def assemble(
     sounds: Sequence[Sound] = (),
     fillers: Sequence[ChunkRecord] = (),
 ) -> Assembly:
-    """``sounds``: the playlists of sound alone; ``fillers``: what goes into the holes."""
-    placed = insert_fillers(arrangement.placed, arrangement.holes, fillers)
-    numbers = sorted({p.span.playlist for p in placed})
+    """The one output of a recording that has no other. ``sounds``: the playlists of sound alone;
+    ``fillers``: what goes into the holes."""
+    (only,) = assemble_all(arrangement, sounds, [Chunks(arrangement.records, fillers)])
+    assert only is not None
+    return only
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """What the ledger has of one output, and what fills holes in it."""
+
+    records: Sequence[ChunkRecord]
+    fillers: Sequence[ChunkRecord] = ()
+
+    @property
+    def everything(self) -> list[ChunkRecord]:
+        return [*self.records, *self.fillers]
+
+
+def assemble_all(
+    arrangement: Arrangement, sounds: Sequence[Sound], outputs: Sequence[Chunks]
+) -> list[Assembly | None]:
+    """``outputs``: the main one first; None for one of which nothing is there."""
+    whole = insert_fillers(arrangement.placed, arrangement.holes, outputs[0].fillers)
+    gaps = find_gaps(arrangement.records, whole)
+    placed = [place_spans(whole, _spans_by_chunk(chunks.everything)) for chunks in outputs]
+    pictures = [found for found in map(_pictures, placed) if found]
+    # Of one rendition each fragment may begin a segment.
+    cuts = hls.common_cuts(pictures) if len(pictures) > 1 else None
+    return [
+        _assemble(own, chunks, sounds, cuts, gaps, _filled_s(whole)) if own else None
+        for own, chunks in zip(placed, outputs, strict=True)
+    ]
+
+
+def _spans_by_chunk(records: Sequence[ChunkRecord]) -> dict[int, Sequence[Span]]:
+    return {r.index_number: SampleIndex.unpack(r.index).spans for r in records}
+
+
+def _pictures(placed: Sequence[PlacedSpan]) -> list[PlacedSpan]:
+    return [p for p in placed if any(track.kind == "video" for track in p.span.tracks)]
+
+
+def _assemble(
+    placed: Sequence[PlacedSpan],
+    chunks: Chunks,
+    sounds: Sequence[Sound],
+    cuts: Any,
+    gaps: tuple[Gap, ...],
+    filled_s: float,
+) -> Assembly:
+    lanes = sorted({hls_lane(p.span) for p in placed})
     tracks = stitch.merge(placed, sounds)
     layout = lay_out(
-        _sizes(arrangement.records), stitch.head_bytes(tracks), fillers=_sizes(fillers)
+        chunk_sizes(chunks.records),
+        stitch.head_bytes(tracks),
+        fillers=chunk_sizes(chunks.fillers),
     )
     head = stitch.build_head(tracks, layout.offset, layout.body_bytes)
     object_offset = {chunk: len(head) + at for chunk, at in layout.offset.items()}
+    own = {lane: [p for p in placed if hls_lane(p.span) == lane] for lane in lanes}
     return Assembly(
         placed=tuple(placed),
-        filled_s=_filled_s(placed),
+        filled_s=filled_s,
         tracks=tuple(tracks),
         layout=layout,
         head=head,
         object_offset=object_offset,
-        playlists=tuple(
-            hls.segment_ranges([p for p in placed if p.span.playlist == number], object_offset)
-            for number in numbers
-        ),
-        sounds=tuple(numbers[1:]),
-        gaps=find_gaps(arrangement.records, placed),
+        playlists={lane: hls.segment_ranges(own[lane], object_offset, cuts) for lane in lanes},
+        gaps=gaps,
         duration_s=float(stitch.duration_s(tracks)),
         size_bytes=len(head) + layout.body_bytes,
     )
-
-
-def _sizes(records: Sequence[ChunkRecord]) -> list[ChunkSize]:
-    return [
-        ChunkSize(index=r.index_number, size_bytes=r.size_bytes, is_part=r.part is not None)
-        for r in records
-        if r.size_bytes
-    ]
 
 
 def _missing_s(records: Sequence[ChunkRecord], spans: Sequence[Span]) -> list[float]:
@@ -116,7 +157,8 @@ def _missing_s(records: Sequence[ChunkRecord], spans: Sequence[Span]) -> list[fl
     missing_s = [0.0] * (sum(span.playlist == leader for span in spans) + 1)
     first = 0
     for record in records:
-        own = [s for s in SampleIndex.unpack(record.index).spans if s.playlist == leader]
+        whole = whole_pieces(SampleIndex.unpack(record.index).spans)
+        own = [s for s in whole if s.playlist == leader]
         # Losses count the source's own spans.
         numbers = [first + number for number, span in enumerate(own) if not span.is_filler]
         first += len(own)
@@ -150,7 +192,7 @@ def check(assembly: Assembly, records: Sequence[ChunkRecord]) -> Report:
         )
     ranges = sorted(
         (s.offset, s.offset + s.length)
-        for playlist in assembly.playlists
+        for playlist in assembly.playlists.values()
         for s in playlist.segments
     )
     borders = [record.report["border"] for record in records if record.size_bytes]
@@ -216,7 +258,7 @@ def _spans(records: Sequence[ChunkRecord]) -> Iterator[tuple[int, Span]]:
     """All spans. What a chunk lost at its end breaks the first span of the next one."""
     broken: set[int] = set()
     for record in records:
-        spans = SampleIndex.unpack(record.index).spans
+        spans = whole_pieces(SampleIndex.unpack(record.index).spans)
         for span in spans:
             is_broken = span.discontinuity or span.playlist in broken
             yield record.index_number, replace(span, discontinuity=is_broken)

@@ -13,6 +13,7 @@ from fractions import Fraction
 from math import ceil
 
 from pipeline.media.holes import Blank, Edge, Hole
+from pipeline.media.pieces import whole_pieces
 from pipeline.media.samples import SampleIndex
 from pipeline.media.timeline import MOST_OPEN_S, PlacedSpan, leading_playlist
 from pipeline.model import ChunkRecord
@@ -98,7 +99,7 @@ def insert_fillers(
     """All in the order in which it is shown, by playlist."""
     made: dict[int, list[PlacedSpan]] = {}
     for record in fillers:
-        spans = SampleIndex.unpack(record.index).spans
+        spans = whole_pieces(SampleIndex.unpack(record.index).spans)
         for number, span in zip(record.report["filled"], spans, strict=True):
             made.setdefault(number, []).append(
                 PlacedSpan(

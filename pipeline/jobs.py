@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
-from pipeline.model import ByteRange, ChunkRecord, ChunkSpec, FirstLook, Part, Segment
+from pipeline.model import ByteRange, ChunkRecord, ChunkSpec, FirstLook, Form, Output, Part, Segment
 from pipeline.transfer import TransferLimits
 
 if TYPE_CHECKING:
@@ -39,19 +39,29 @@ class LookJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkJob:
-    """Make a chunk's fragments and put them where they belong. Answer: ``ChunkRecord``.
+class Place:
+    """Where what an output holds of a chunk goes. ``part_url`` is None if it must wait in
+    ``staging_url`` whatever its size."""
 
-    ``urls``: by reference, of everything that the chunk names. ``part_url`` is None for a chunk
-    that must wait in ``staging_url`` whatever its size. ``fills_gaps``: see ``pipeline.filling``.
+    output: Output
+    staging_key: str
+    staging_url: str
+    part_number: int = 0
+    part_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkJob:
+    """Make a chunk's fragments and put them where they belong. Answer: a ``ChunkRecord`` for each
+    of ``places``.
+
+    ``urls``: by reference, of everything that the chunk names. ``fills_gaps``: see
+    ``pipeline.filling``.
     """
 
     chunk: ChunkSpec
     urls: Mapping[str, str]
-    part_number: int
-    part_url: str | None
-    staging_key: str
-    staging_url: str
+    places: tuple[Place, ...]
     source_limits: TransferLimits
     store_limits: TransferLimits
     media_limits: MediaLimits
@@ -60,16 +70,16 @@ class ChunkJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FillJob:
-    """Make black and silence for holes between chunks, as a chunk that waits in ``staging_url``.
-    Answer: ``ChunkRecord``; its report's ``filled`` numbers the blanks that could be made, one span
-    each.
+    """Make black and silence for holes between chunks, as a chunk that is staged. Answer: a
+    ``ChunkRecord`` for each of ``places``; the first one's report's ``filled`` numbers the blanks
+    that could be made, one piece each. ``form``: of the main playlist.
     """
 
     index: int
     blanks: "tuple[Blank, ...]"
-    staging_key: str
-    staging_url: str
+    places: tuple[Place, ...]
     limits: TransferLimits
+    form: Form
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,4 +105,4 @@ class PosterJob:
 
 
 Job = LookJob | ChunkJob | FillJob | JoinJob | PosterJob
-Answer = FirstLook | ChunkRecord | Part | int
+Answer = FirstLook | tuple[ChunkRecord, ...] | Part | int

@@ -3,8 +3,10 @@
 import re
 from datetime import UTC
 
-from pipeline.model import Recording
+from pipeline.model import Output, Recording
 
+# Of the main output's object, by profile.
+MAIN_SUFFIXES = (".mp4", ".m4a")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=@+-]")
 
 
@@ -24,6 +26,13 @@ def object_names(template: str, recording: Recording) -> tuple[str, ...]:
     later = name if "{started_at}" in template else f"{name}_{started_at}"
     own = name if "{recording_id}" in template else f"{later}_{recording.id}"
     return tuple(dict.fromkeys((name, later, own)))
+
+
+def object_key(name: str, output: Output, number: int) -> str:
+    """Of an output's object; the main one has number 0."""
+    if number == 0:
+        return name + output.name_suffix
+    return f"{name}/{output.rendition}{output.name_suffix}"
 
 
 def _safe(text: str) -> str:

@@ -12,7 +12,7 @@ workers.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.media.layout import MAX_CHUNKS, target_chunk_bytes
+from pipeline.media.layout import MAX_CHUNKS, target_chunk_bytes, target_encoded_chunk_s
 from pipeline.model import PLAIN, ChunkSpec, Form, Segment, Sound, Stretch
 
 # No chunk waits for more media than this, so that progress and live playback keep coming even at
@@ -69,10 +69,12 @@ class Feed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanState:
-    """What is planned so far: number of chunks, and what is left of the playlists, main first."""
+    """What is planned so far: number of chunks, and what is left of the playlists, main first.
+    ``is_encoded``: chunks are as long as they take to encode, however few bytes they have."""
 
     anchor_s: int
     bytes_per_s: float
+    is_encoded: bool = False
     feeds: tuple[Feed, ...] = (Feed(),)
     chunks: int = 0
 
@@ -98,18 +100,25 @@ def behind(feed: Feed, stretch: Stretch) -> Feed:
 
 
 def begin(
-    anchor_s: int, bytes_per_s: float, sounds: Sequence[Sound] = (), form: Form = PLAIN
+    anchor_s: int,
+    bytes_per_s: float,
+    sounds: Sequence[Sound] = (),
+    form: Form = PLAIN,
+    *,
+    is_encoded: bool = False,
 ) -> PlanState:
     """``sounds``: one per playlist of sound alone."""
     feeds = (Feed(form=form), *(Feed(sound=sound, form=sound.form) for sound in sounds))
-    return PlanState(anchor_s=anchor_s, bytes_per_s=bytes_per_s, feeds=feeds)
+    return PlanState(anchor_s=anchor_s, bytes_per_s=bytes_per_s, is_encoded=is_encoded, feeds=feeds)
 
 
-def resume(bytes_per_s: float, planned: Sequence[ChunkSpec]) -> PlanState:
+def resume(
+    bytes_per_s: float, planned: Sequence[ChunkSpec], *, is_encoded: bool = False
+) -> PlanState:
     """The state behind chunks that the ledger knows already, at least one."""
     first = planned[0]
     sounds = [s.sound for s in first.audio if s.sound]
-    state = begin(first.anchor_s, bytes_per_s, sounds, first.main.form)
+    state = begin(first.anchor_s, bytes_per_s, sounds, first.main.form, is_encoded=is_encoded)
     feeds = state.feeds
     for chunk in planned:
         stretches = (chunk.main, *chunk.audio)
@@ -145,11 +154,12 @@ def _full_count(state: PlanState) -> int:
     if state.chunks >= MAX_CHUNKS - 1:
         return 0
     pending = state.feeds[0].pending
+    longest_s = target_encoded_chunk_s(state.chunks) if state.is_encoded else MAX_CHUNK_S
     size = length = 0.0
     for count, segment in enumerate(pending[:-1], 1):
         size += _size(state, segment)
         length += segment.duration_s
-        is_full = size >= target_chunk_bytes(state.chunks) or length >= MAX_CHUNK_S
+        is_full = size >= target_chunk_bytes(state.chunks) or length >= longest_s
         if is_full or count >= MAX_CHUNK_SEGMENTS:
             return count
     return 0

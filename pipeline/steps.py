@@ -22,21 +22,33 @@ from pipeline.errors import (
     StoreUnavailable,
 )
 from pipeline.filling_inside import fill_inside
-from pipeline.jobs import Address, ChunkJob, FillJob, JoinJob, LookJob, PosterJob
+from pipeline.jobs import Address, ChunkJob, FillJob, JoinJob, LookJob, Place, PosterJob
 from pipeline.load import Loaded, Loader
 from pipeline.maker import Made, Maker
 from pipeline.media import boxes, images
 from pipeline.media.entries import read_forms
 from pipeline.media.filler import make_filler
 from pipeline.media.holes import Blank
-from pipeline.media.interleave import Body, interleave
+from pipeline.media.interleave import interleave
 from pipeline.media.layout import MIN_PART_BYTES
 from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipeline.media.remux import first_look, make_input
 from pipeline.media.samples import SampleIndex, Span
 from pipeline.media.segments import has_own_init
 from pipeline.media.tables import sample_offsets
-from pipeline.model import ChunkRecord, ChunkSpec, FirstLook, Part, Stretch
+from pipeline.model import (
+    AS_IT_IS,
+    PLAIN,
+    ChunkRecord,
+    ChunkSpec,
+    FirstLook,
+    Form,
+    Output,
+    Part,
+    Segment,
+    Stretch,
+)
+from pipeline.renditions import Neighbours, Rendered, render
 from pipeline.transfer import TransferLimits, fetch, store
 
 
@@ -60,36 +72,38 @@ def look(job: LookJob, tools: Tools) -> FirstLook:
     )
 
 
-def make_fill(job: FillJob, tools: Tools) -> ChunkRecord:
+def make_fill(job: FillJob, tools: Tools) -> tuple[ChunkRecord, ...]:
+    outputs = [place.output for place in job.places]
     with tools.gate:
-        record, pieces = fill_chunk(job.index, job.blanks)
-    if not pieces:
-        return record
-    store(job.staging_url, pieces, limits=job.limits)
-    return replace(record, staging_key=job.staging_key)
+        made = fill_chunk(job.index, job.blanks, job.form, outputs)
+    return tuple(
+        _stored(fragments, place, job.limits)
+        for fragments, place in zip(made, job.places, strict=True)
+    )
 
 
-def fill_chunk(index: int, blanks: Sequence[Blank]) -> tuple[ChunkRecord, list[memoryview]]:
-    """Black and silence as a chunk that is stored nowhere yet, and its bytes. What cannot be made
-    is left out: its time stays empty."""
-    bodies: list[Body] = []
+def fill_chunk(
+    index: int,
+    blanks: Sequence[Blank],
+    form: Form = PLAIN,
+    outputs: Sequence[Output] = (AS_IT_IS,),
+) -> "list[Fragments]":
+    """Black and silence as a chunk that is stored nowhere yet, for each output. What cannot be made
+    is left out: its time stays empty. ``form``: of the main playlist."""
+    made = Made.nothing()
     filled: list[int] = []
     for blank in blanks:
         with suppress(MediaInvalid):
-            bodies.append(make_filler(blank))
+            made.bodies.append(make_filler(blank))
             filled.append(blank.hole)
-    samples = sum(len(track.size) for body in bodies for track in body.span.tracks)
-    spans, pieces = interleave([bodies])
-    report = {"packets_in": 0, "filler_packets": samples, "border": {}, "filled": filled}
-    record = ChunkRecord(
-        index_number=index,
-        size_bytes=sum(map(len, pieces)),
-        part=None,
-        staging_key=None,
-        index=SampleIndex(spans=tuple(spans)).pack(),
-        report=report,
-    )
-    return record, pieces
+    chunk = ChunkSpec(index=index, anchor_s=0, main=Stretch(segments=(), start_s=0.0, form=form))
+    made.filler_packets = sum(len(t.size) for body in made.bodies for t in body.span.tracks)
+    nobody = Neighbours(chunk, lambda segment: Loaded(segment=segment))
+    rendered = render(chunk, [made], outputs, nobody, DEFAULT_LIMITS)
+    return [
+        Fragments.of(own, index, {"chunk": index, "border": {}, "lost": [], "filled": filled})
+        for own in rendered
+    ]
 
 
 def join_part(job: JoinJob, tools: Tools) -> Part:
@@ -109,32 +123,47 @@ def make_poster(job: PosterJob, tools: Tools) -> int:
     return len(picture)
 
 
-def make_chunk(job: ChunkJob, tools: Tools) -> ChunkRecord:
-    """Download, remux, index, check and upload one chunk."""
+def make_chunk(job: ChunkJob, tools: Tools) -> tuple[ChunkRecord, ...]:
+    """Download, copy or encode, index, check and upload one chunk, for all outputs."""
     timings = _Timings()
     loader = Loader(job.urls, job.source_limits, tools.threads)
     with timings.of("download"):
         loaded = load_chunk(job.chunk, loader)
     with timings.of("waiting"), tools.gate, timings.of("media"):
-        fragments = make_fragments(
-            job.chunk, loaded, loader, job.media_limits, fills_gaps=job.fills_gaps
+        made = make_fragments(
+            job.chunk,
+            loaded,
+            loader,
+            [place.output for place in job.places],
+            job.media_limits,
+            fills_gaps=job.fills_gaps,
         )
-    part = staging_key = None
-    with timings.of("upload"):
-        if job.part_url is not None and fragments.is_part:
-            etag = store(job.part_url, fragments.pieces, limits=job.store_limits)
-            part = Part(number=job.part_number, etag=etag, size_bytes=fragments.size_bytes)
-        elif fragments.size_bytes:
-            store(job.staging_url, fragments.pieces, limits=job.store_limits)
-            staging_key = job.staging_key
     timings.seconds["waiting"] -= timings.seconds["media"]
-    record = fragments.record(part, staging_key, timings.seconds)
+    with timings.of("upload"):
+        storing = partial(_stored, limits=job.store_limits)
+        records = tuple(tools.threads.map(storing, made, job.places))
     away = [entry.segment.sequence for own in loaded for entry in own if entry.may_return]
-    return replace(record, report={**record.report, "unavailable": away})
+    spent = {stage: round(seconds, 4) for stage, seconds in timings.seconds.items()}
+    told = {"unavailable": away, "timings_s": spent}
+    first, *others = records
+    return (replace(first, report={**first.report, **told}), *others)
 
 
-def lost_chunk(chunk: ChunkSpec, reason: str) -> ChunkRecord:
-    """The record of a chunk that could not be made at all: all its segments are a gap."""
+def _stored(fragments: "Fragments", place: Place, limits: TransferLimits) -> ChunkRecord:
+    """Uploaded as a part if it can be one, else staged, unless nothing is in it."""
+    record = fragments.record()
+    if place.part_url is not None and record.size_bytes >= MIN_PART_BYTES:
+        etag = store(place.part_url, fragments.pieces, limits=limits)
+        part = Part(number=place.part_number, etag=etag, size_bytes=record.size_bytes)
+        return replace(record, part=part)
+    if not record.size_bytes:
+        return record
+    store(place.staging_url, fragments.pieces, limits=limits)
+    return replace(record, staging_key=place.staging_key)
+
+
+def lost_chunk(chunk: ChunkSpec, reason: str, outputs: Sequence[Output]) -> tuple[ChunkRecord, ...]:
+    """The records of a chunk that could not be made at all: all its segments are a gap."""
 
     def nothing(stretch: Stretch, playlist: int) -> Made:
         lost = [Loaded(segment=segment, problem=reason) for segment in stretch.segments]
@@ -143,43 +172,59 @@ def lost_chunk(chunk: ChunkSpec, reason: str) -> ChunkRecord:
         ).make(lost)
 
     made = [nothing(stretch, n) for n, stretch in enumerate((chunk.main, *chunk.audio))]
-    return Fragments(chunk=chunk, made=made, spans=(), pieces=(), border={}).record(None, None, {})
+    report = {**_report(chunk, made), "border": {}, "unavailable": [], "timings_s": {}}
+    return tuple(
+        Fragments.of(Rendered(output, []), chunk.index, _short(report) if n else report).record()
+        for n, output in enumerate(outputs)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fragments:
-    """A chunk that is made, and stored nowhere yet. ``made``: of each of its playlists;
-    ``pieces``: its bytes, and ``spans`` what is where in them."""
+    """What an output holds of a chunk, stored nowhere yet. ``pieces``: its bytes, and ``spans``
+    what is where in them; ``report``: JSON."""
 
-    chunk: ChunkSpec
-    made: Sequence[Made]
+    output: Output
+    index: int
     spans: Sequence[Span]
     pieces: Sequence[memoryview]
-    border: dict[str, Any]
+    report: Mapping[str, Any]
 
-    @property
-    def size_bytes(self) -> int:
-        return sum(map(len, self.pieces))
-
-    @property
-    def is_part(self) -> bool:
-        """Whether it can be a part of its own; the first chunk shares part 1 with the head."""
-        return self.chunk.index > 0 and self.size_bytes >= MIN_PART_BYTES
-
-    def record(
-        self, part: Part | None, staging_key: str | None, timings_s: Mapping[str, float]
-    ) -> ChunkRecord:
-        """For the ledger. ``timings_s``: by stage."""
-        timings = {stage: round(spent, 4) for stage, spent in timings_s.items()}
-        return ChunkRecord(
-            index_number=self.chunk.index,
-            size_bytes=self.size_bytes,
-            part=part,
-            staging_key=staging_key,
-            index=SampleIndex(spans=tuple(self.spans)).pack(),
-            report=_report(self.chunk, self.made)
-            | {"border": self.border, "timings_s": timings, "bytes_out": self.size_bytes},
+    @classmethod
+    def of(cls, rendered: Rendered, index: int, report: Mapping[str, Any]) -> "Fragments":
+        spans, pieces = interleave(rendered.playlists)
+        samples = _samples(spans)
+        fillers = _samples([span for span in spans if span.is_filler])
+        counted = {
+            "packets_in": rendered.packets - fillers,
+            "filler_packets": fillers,
+            "samples_out": samples,
+            "undecoded_pictures": rendered.undecoded,
+            "bytes_out": sum(map(len, pieces)),
+        }
+        return cls(
+            output=rendered.output,
+            index=index,
+            spans=spans,
+            pieces=pieces,
+            report={**report, **counted},
         )
+
+    def record(self) -> ChunkRecord:
+        """For the ledger, its bytes nowhere."""
+        return ChunkRecord(
+            index_number=self.index,
+            size_bytes=sum(map(len, self.pieces)),
+            part=None,
+            staging_key=None,
+            index=SampleIndex(spans=tuple(self.spans)).pack(),
+            report=self.report,
+            rendition=self.output.rendition,
+        )
+
+
+def _samples(spans: Sequence[Span]) -> int:
+    return sum(len(track.size) for span in spans for track in span.tracks)
 
 
 def load_chunk(chunk: ChunkSpec, loader: Loader) -> list[list[Loaded]]:
@@ -191,28 +236,36 @@ def make_fragments(
     chunk: ChunkSpec,
     loaded: Sequence[Sequence[Loaded]],
     loader: Loader,
+    outputs: Sequence[Output] = (AS_IT_IS,),
     limits: MediaLimits = DEFAULT_LIMITS,
     *,
     fills_gaps: bool = False,
-) -> Fragments:
-    """``loaded``: as ``load_chunk`` returns them; ``loader`` reads what is needed besides."""
+) -> list[Fragments]:
+    """For each output; the first one's report tells of the source. ``loaded``: as ``load_chunk``
+    returns them; ``loader`` reads what is needed besides. Raises ``EncoderMissing``."""
+
+    def read(segment: Segment) -> Loaded:
+        return loader.load([segment])[0]
+
     made = [
-        Maker(
-            stretch,
-            anchor_s=chunk.anchor_s,
-            playlist=playlist,
-            nearby=lambda segment: loader.load([segment])[0],
-            limits=limits,
-        ).make(own)
+        Maker(stretch, anchor_s=chunk.anchor_s, playlist=playlist, nearby=read, limits=limits).make(
+            own
+        )
         for playlist, (stretch, own) in enumerate(
             zip((chunk.main, *chunk.audio), loaded, strict=True)
         )
     ]
     if fills_gaps:
         fill_inside(made, is_first=chunk.index == 0)
-    spans, pieces = interleave([of_playlist.bodies for of_playlist in made])
-    border = _decode_border(spans, pieces, limits)
-    return Fragments(chunk=chunk, made=made, spans=spans, pieces=pieces, border=border)
+    rendered = render(chunk, made, outputs, Neighbours(chunk, read, limits), limits)
+    made[0].lost += rendered[0].problems
+    report = _report(chunk, made)
+    fragments = []
+    for n, own in enumerate(rendered):
+        whole = Fragments.of(own, chunk.index, _short(report) if n else report)
+        border = _decode_border(whole.spans, whole.pieces, limits)
+        fragments.append(replace(whole, report={**whole.report, "border": border}))
+    return fragments
 
 
 def _report(chunk: ChunkSpec, made: Sequence[Made]) -> dict[str, Any]:
@@ -220,9 +273,6 @@ def _report(chunk: ChunkSpec, made: Sequence[Made]) -> dict[str, Any]:
         "chunk": chunk.index,
         "segments": [segment.sequence for segment in chunk.main.segments],
         "bytes_in": sum(m.bytes_in for m in made),
-        "packets_in": sum(m.packets for m in made),
-        "samples_out": sum(len(t.size) for m in made for b in m.bodies for t in b.span.tracks),
-        "filler_packets": sum(m.filler_packets for m in made),
         "torn_packets": sum(m.torn for m in made),
         "undecoded_packets": sum(m.undecoded for m in made),
         "lost": [lost for m in made for lost in m.lost],
@@ -230,6 +280,11 @@ def _report(chunk: ChunkSpec, made: Sequence[Made]) -> dict[str, Any]:
         "dropped_streams": sorted({name for m in made for name in m.dropped}),
         "undecodable_streams": sorted({name for m in made for name in m.undecodable}),
     }
+
+
+def _short(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Of another output than the first, which tells of the source for all."""
+    return {"chunk": report["chunk"], "border": {}}
 
 
 class _Timings:

@@ -67,7 +67,12 @@ class Result:
 
     @property
     def playlist(self) -> Path:
-        return self.folder / str(self.recording.object_name) / "source.m3u8"
+        return self.beside / "source.m3u8"
+
+    @property
+    def beside(self) -> Path:
+        """Where the playlists are, and the other renditions."""
+        return self.folder / str(self.recording.object_name)
 
 
 def quick_settings(**values: Any) -> Settings:
@@ -86,6 +91,7 @@ async def record(
     follow: bool = False,
     settings: Settings | None = None,
     name: str = "result",
+    profile: str = "copy",
     started: Callable[[MemoryCatalog, Any], None] = lambda *_: None,
 ) -> Result:
     """Record one source into ``folder`` (or ``results``)."""
@@ -104,6 +110,7 @@ async def record(
         stream_id=name,
         origin=Origin.COMMAND,
         occurred_at=datetime.now(UTC),
+        profile=profile,
     )
     accepted = await catalog.accept(event)
     assert accepted.recording_id is not None

@@ -24,13 +24,12 @@ from pipeline.errors import (
 from pipeline.filling import are_enough, plan_fillers
 from pipeline.follow import locate
 from pipeline.load import Loaded, Loader, references, source_limits
-from pipeline.media.layout import part_number
 from pipeline.media.limits import MediaLimits
 from pipeline.media.probe import StreamSeen, probe
 from pipeline.media.remux import make_input
 from pipeline.media.segments import has_own_init
 from pipeline.media.sniff import Kind
-from pipeline.model import ChunkRecord, ChunkSpec, Part, Segment, Sound, Stretch
+from pipeline.model import ChunkRecord, ChunkSpec, Segment, Sound, Stretch
 from pipeline.settings import Settings
 from pipeline.source import Presentation, SoundSource, Source
 
@@ -110,7 +109,7 @@ def _assembled(run: DryRun, settings: Settings) -> DryRun:
     try:
         arrangement = arrange(records, keep_time=settings.fills_gaps)
         planned = plan_fillers(arrangement.holes, len(records))
-        fillers = [steps.fill_chunk(index, blanks)[0] for index, blanks in planned]
+        fillers = [steps.fill_chunk(index, blanks)[0].record() for index, blanks in planned]
         if not are_enough(arrangement.placed, arrangement.holes, fillers):
             arrangement, fillers = arrange(records), []
         assembly = assemble(arrangement, fillers=fillers)
@@ -118,6 +117,23 @@ def _assembled(run: DryRun, settings: Settings) -> DryRun:
         return replace(run, checks=check(assembly, [*records, *fillers]))
     except VodrayError as error:
         return replace(run, problem=str(error))
+
+
+def first_seen(
+    segments: Sequence[Segment], source: Source, settings: Settings, transfers: Executor
+) -> Seen:
+    """As ``actors.first_look`` does it. Raises ``SourceError``."""
+    if not segments:
+        raise PlaylistInvalid(f"{source.ref} lists no segments")
+    tools = steps.Tools(threads=transfers, gate=nullcontext())
+    search = Search()
+    for segment in search.among(segments):
+        try:
+            look = steps.look(look_job(segment, source, settings), tools)
+            return Seen(segment=segment, look=look)
+        except (MediaInvalid, SourceUnavailable) as error:
+            search.failed(segment, error)
+    raise search.nothing(source.ref)
 
 
 class _Run:
@@ -134,19 +150,7 @@ class _Run:
         self._on_progress = on_progress
 
     def first(self, segments: Sequence[Segment], source: Source | None = None) -> Seen:
-        """As ``actors.first_look`` does it. Raises ``SourceError``."""
-        source = source or self._source
-        if not segments:
-            raise PlaylistInvalid(f"{source.ref} lists no segments")
-        tools = steps.Tools(threads=self._transfers, gate=nullcontext())
-        search = Search()
-        for segment in search.among(segments):
-            try:
-                look = steps.look(look_job(segment, source, self._settings), tools)
-                return Seen(segment=segment, look=look)
-            except (MediaInvalid, SourceUnavailable) as error:
-                search.failed(segment, error)
-        raise search.nothing(source.ref)
+        return first_seen(segments, source or self._source, self._settings, self._transfers)
 
     def align(self, found: SoundSource, main: Seen) -> Sound:
         segments = found.playlist.segments if found.playlist else ()
@@ -176,18 +180,16 @@ class _Run:
         urls = {ref: self._source.url(ref) for ref in references(spec.every_segment())}
         loader = Loader(urls, self._limits, self._transfers)
         loaded = steps.load_chunk(spec, loader)
-        fragments = steps.make_fragments(
-            spec, loaded, loader, self._media_limits, fills_gaps=self._settings.fills_gaps
+        (fragments,) = steps.make_fragments(
+            spec,
+            loaded,
+            loader,
+            limits=self._media_limits,
+            fills_gaps=self._settings.fills_gaps,
         )
-        part = staging_key = None
-        if fragments.is_part:
-            number = part_number(spec.index)
-            part = Part(number=number, etag="", size_bytes=fragments.size_bytes)
-        elif fragments.size_bytes:
-            staging_key = str(spec.index)
         return ChunkSeen(
             spec=spec,
-            record=fragments.record(part, staging_key, {}),
+            record=fragments.record(),
             segments=tuple(
                 seen
                 for playlist, (stretch, own) in enumerate(

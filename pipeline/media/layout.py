@@ -2,21 +2,25 @@
 
 S3 wants every part but the last to be 5 MiB or more, and at most 10 000 parts. Chunk ``i`` that is
 large enough goes up as part ``i + 2`` at once; smaller ones and chunk 0 wait in staging objects
-and are joined at the end. Where a join in the middle stays too small, a ``free`` box fills it up.
+and are joined: with the head at the end, or with their neighbours as soon as it is known which.
+Where a join in the middle stays too small, a ``free`` box fills it up.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from pipeline.model import ChunkRecord
+
 MIN_PART_BYTES = 5 * 2**20
-# A worker holds all that it joins.
-_JOINED_BYTES = 32 * 2**20
+# More than the least: each part is a job and some requests.
+_JOINED_BYTES = 8 * 2**20
 MAX_CHUNKS = 9_998
 _FIRST_CHUNK_BYTES = 8 * 2**20
 _EARLY_CHUNKS = 16
 _CHUNKS_PER_STEP = 1_000
 _SMALLEST_FREE_BOX = 8
+_ENCODED_CHUNK_S = 10.0
 
 
 def target_chunk_bytes(index: int) -> int:
@@ -31,6 +35,12 @@ def target_chunk_bytes(index: int) -> int:
     return _FIRST_CHUNK_BYTES * (1 + early + index // _CHUNKS_PER_STEP)
 
 
+def target_encoded_chunk_s(index: int) -> float:
+    """How long chunk ``index`` should be at most where pictures are encoded: what is left to encode
+    when a stream ends is no more, and 10 000 parts hold days."""
+    return _ENCODED_CHUNK_S * (1 + index // _CHUNKS_PER_STEP)
+
+
 def part_number(index: int) -> int:
     """The part that chunk ``index`` owns; part 1 belongs to the head."""
     return index + 2
@@ -38,11 +48,16 @@ def part_number(index: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkSize:
-    """``is_part``: its bytes were uploaded as a part already."""
+    """``is_joined``: its bytes are in a part that it shares with its neighbours already."""
 
     index: int
     size_bytes: int
-    is_part: bool
+    is_joined: bool = False
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a part of its own; the first chunk shares part 1 with the head."""
+        return self.index > 0 and self.size_bytes >= MIN_PART_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +79,19 @@ class Layout:
     body_bytes: int
 
 
+def chunk_sizes(records: Sequence[ChunkRecord]) -> list[ChunkSize]:
+    """Of one output, empty ones left out."""
+    return [
+        ChunkSize(
+            index=record.index_number,
+            size_bytes=record.size_bytes,
+            is_joined=record.part is not None and record.part.size_bytes != record.size_bytes,
+        )
+        for record in records
+        if record.size_bytes
+    ]
+
+
 def lay_out(
     chunks: Sequence[ChunkSize], head_bytes: int, fillers: Sequence[ChunkSize] = ()
 ) -> Layout:
@@ -77,24 +105,52 @@ def lay_out(
         offset[filler.index] = at
         at += filler.size_bytes
     head_bytes += at
-    for group, is_last in _groups(chunks):
+    first, *others = _groups(chunks)
+    for group, is_last in (first, *others):
         for chunk in group:
             offset[chunk.index] = at
             at += chunk.size_bytes
         if group and group[0].is_part:
             continue
-        is_head = not joined
-        size = sum(chunk.size_bytes for chunk in group) + (head_bytes if is_head else 0)
-        padding = 0 if is_last else _padding(size)
-        joined.append(
-            Joined(
-                number=1 if is_head else part_number(group[0].index),
-                chunks=tuple(c.index for c in ([*fillers, *group] if is_head else group)),
-                padding=padding,
-            )
+        part = (
+            _head_part(fillers, first, head_bytes) if group is first[0] else _part(group, is_last)
         )
-        at += padding
+        if not any(chunk.is_joined for chunk in group):
+            joined.append(part)
+        at += part.padding
     return Layout(offset=offset, joined=tuple(joined), body_bytes=at)
+
+
+def parts_to_join(chunks: Sequence[ChunkSize]) -> list[Joined]:
+    """Those that neither the head nor further chunks can change, and that are not made yet.
+    ``chunks``: the first ones of a recording, without holes but those of empty ones."""
+    _, *others = _groups(chunks)
+    return [
+        _part(group, is_last)
+        for group, is_last in others
+        if not is_last and not group[0].is_part and not group[0].is_joined
+    ]
+
+
+def _head_part(
+    fillers: Sequence[ChunkSize], first: tuple[list[ChunkSize], bool], head_bytes: int
+) -> Joined:
+    """Part 1. ``head_bytes``: with the fillers."""
+    group, is_last = first
+    size = head_bytes + sum(chunk.size_bytes for chunk in group)
+    return Joined(
+        number=1,
+        chunks=tuple(chunk.index for chunk in (*fillers, *group)),
+        padding=0 if is_last else _padding(size),
+    )
+
+
+def _part(group: Sequence[ChunkSize], is_last: bool) -> Joined:
+    return Joined(
+        number=part_number(group[0].index),
+        chunks=tuple(chunk.index for chunk in group),
+        padding=0 if is_last else _padding(sum(chunk.size_bytes for chunk in group)),
+    )
 
 
 def _padding(size: int) -> int:

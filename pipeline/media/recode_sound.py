@@ -72,6 +72,7 @@ class Sound:
             target,
             form.audio_rate or context.sample_rate,
             form.audio_channels or context.layout.nb_channels,
+            form.audio_bit_rate,
         )
         encoder: Any = self._out.codec_context
         channels = encoder.layout.nb_channels
@@ -189,16 +190,18 @@ class Sound:
             self._packets += context.encode(ready)
 
 
-def open_sound(muxer: Muxer, codec: str, rate_hz: int, channels: int) -> tuple[Any, AudioResampler]:
+def open_sound(
+    muxer: Muxer, codec: str, rate_hz: int, channels: int, bit_rate: int = 0
+) -> tuple[Any, AudioResampler]:
     """A stream of the muxer whose encoder is open, with the rate and the channels next to those
-    given; and what brings planar floats into its format."""
+    given; and what brings planar floats into its format. ``bit_rate`` 0: by the channels."""
     rate = min(_rates(codec), key=lambda taken: abs(taken - rate_hz))
     layout = _LAYOUTS.get(channels, "stereo")
     if codec == "mp3" and layout == "5.1":
         layout = "stereo"
     out: Any = muxer.container.add_stream(ENCODABLE[codec], rate=rate, layout=layout)
     encoder: Any = out.codec_context
-    encoder.bit_rate = _BITS_PER_CHANNEL * encoder.layout.nb_channels
+    encoder.bit_rate = bit_rate or _BITS_PER_CHANNEL * encoder.layout.nb_channels
     encoder.time_base = Fraction(1, rate)
     encoder.format = _sample_format(encoder)
     encoder.open()

@@ -173,20 +173,22 @@ class Catalog(Protocol):
         """From that number on."""
 
     # --- ledger: writing to that of a final recording is a ``Conflict`` --------------------------
-    async def add_upload(self, recording_id: UUID, upload: Upload) -> None:
-        """Replaces the rendition's upload, if there was one."""
+    async def add_uploads(self, recording_id: UUID, uploads: Sequence[Upload]) -> None:
+        """All or none. Replaces those of the same renditions, if there were any."""
 
-    async def uploads(self, recording_id: UUID) -> tuple[Upload, ...]: ...
+    async def uploads(self, recording_id: UUID) -> tuple[Upload, ...]:
+        """By number: the main output's first."""
 
     async def plan_chunk(self, recording_id: UUID, chunk: ChunkSpec) -> None:
         """Replaces the plan of that number unless it is finished: then ``Conflict``."""
 
-    async def finish_chunk(self, recording_id: UUID, rendition: str, record: ChunkRecord) -> None:
-        """Of a planned chunk, else ``Conflict``; replaces what was there."""
+    async def finish_chunks(self, recording_id: UUID, records: Sequence[ChunkRecord]) -> None:
+        """All or none. Of planned chunks, else ``Conflict``; replaces what was there."""
 
     async def planned(self, recording_id: UUID) -> tuple[ChunkSpec, ...]: ...
 
-    async def finished(self, recording_id: UUID, rendition: str) -> tuple[ChunkRecord, ...]: ...
+    async def finished(self, recording_id: UUID) -> tuple[ChunkRecord, ...]:
+        """Of all outputs, by chunk."""
 
     async def settleable(self) -> tuple[Recording, ...]:
         """Final recordings that have a ledger and can no longer be resumed: failed, or completed

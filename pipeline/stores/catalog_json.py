@@ -9,7 +9,16 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
-from pipeline.model import ChunkSpec, Gap, Opened, Progress, Rendition, Segment, StreamEvent
+from pipeline.model import (
+    ChunkSpec,
+    Gap,
+    Opened,
+    Output,
+    Progress,
+    Rendition,
+    Segment,
+    StreamEvent,
+)
 
 T = TypeVar("T")
 
@@ -57,6 +66,7 @@ EVENT: JsonColumn[StreamEvent] = JsonColumn(StreamEvent)
 FOUND: JsonColumn[tuple[tuple[Segment, ...], ...]] = JsonColumn(tuple[tuple[Segment, ...], ...])
 GAPS: JsonColumn[tuple[Gap, ...]] = JsonColumn(tuple[Gap, ...])
 OPENED: JsonColumn[Opened] = JsonColumn(Opened)
+OUTPUT: JsonColumn[Output] = JsonColumn(Output)
 SEGMENT: JsonColumn[Segment] = JsonColumn(Segment)
 PROGRESS: JsonColumn[Progress] = JsonColumn(Progress)
 RENDITIONS: JsonColumn[tuple[Rendition, ...]] = JsonColumn(tuple[Rendition, ...])

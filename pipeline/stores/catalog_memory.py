@@ -35,7 +35,7 @@ class _Ledger:
     findings: list[Finding] = field(default_factory=list)
     uploads: dict[str, Upload] = field(default_factory=dict)
     planned: dict[int, ChunkSpec] = field(default_factory=dict)
-    finished: dict[tuple[str, int], ChunkRecord] = field(default_factory=dict)
+    finished: dict[tuple[int, str], ChunkRecord] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,32 +222,34 @@ class MemoryCatalog:
         return tuple(self._ledger(recording_id).findings[first:])
 
     # --- ledger --------------------------------------------------------------------------------
-    async def add_upload(self, recording_id: UUID, upload: Upload) -> None:
-        self._open_ledger(recording_id).uploads[upload.rendition] = upload
+    async def add_uploads(self, recording_id: UUID, uploads: Sequence[Upload]) -> None:
+        ledger = self._open_ledger(recording_id)
+        ledger.uploads.update({upload.rendition: upload for upload in uploads})
 
     async def uploads(self, recording_id: UUID) -> tuple[Upload, ...]:
         uploads = self._ledger(recording_id).uploads
-        return tuple(upload for _, upload in sorted(uploads.items()))
+        return tuple(sorted(uploads.values(), key=lambda upload: upload.number))
 
     async def plan_chunk(self, recording_id: UUID, chunk: ChunkSpec) -> None:
         ledger = self._open_ledger(recording_id)
-        is_finished = any(number == chunk.index for _, number in ledger.finished)
+        is_finished = any(number == chunk.index for number, _ in ledger.finished)
         if is_finished and ledger.planned[chunk.index] != chunk:
             raise Conflict(f"Chunk {chunk.index} is finished and was planned otherwise")
         ledger.planned[chunk.index] = chunk
 
-    async def finish_chunk(self, recording_id: UUID, rendition: str, record: ChunkRecord) -> None:
+    async def finish_chunks(self, recording_id: UUID, records: Sequence[ChunkRecord]) -> None:
         ledger = self._open_ledger(recording_id)
-        if record.index_number not in ledger.planned:
-            raise Conflict(f"Chunk {record.index_number} is not planned")
-        ledger.finished[rendition, record.index_number] = record
+        for record in records:
+            if record.index_number not in ledger.planned:
+                raise Conflict(f"Chunk {record.index_number} is not planned")
+        ledger.finished.update({(r.index_number, r.rendition): r for r in records})
 
     async def planned(self, recording_id: UUID) -> tuple[ChunkSpec, ...]:
         return tuple(chunk for _, chunk in sorted(self._ledger(recording_id).planned.items()))
 
-    async def finished(self, recording_id: UUID, rendition: str) -> tuple[ChunkRecord, ...]:
+    async def finished(self, recording_id: UUID) -> tuple[ChunkRecord, ...]:
         finished = self._ledger(recording_id).finished
-        return tuple(finished[key] for key in sorted(finished) if key[0] == rendition)
+        return tuple(finished[key] for key in sorted(finished))
 
     async def settleable(self) -> tuple[Recording, ...]:
         before = datetime.now(UTC) - self._reconnect_window - folds.LATE

@@ -39,6 +39,7 @@ from pipeline.stores.catalog_rows import (
     recording_parameters,
     source_from,
     upload_from,
+    upload_parameters,
 )
 from pipeline.stores.database import PATIENCE_S, Database
 from pipeline.stores.migrations import migrate
@@ -256,28 +257,29 @@ class PostgresCatalog:
             raise Conflict("Somebody else captures the same source")
 
     # --- ledger --------------------------------------------------------------------------------
-    async def add_upload(self, recording_id: UUID, upload: Upload) -> None:
+    async def add_uploads(self, recording_id: UUID, uploads: Sequence[Upload]) -> None:
         await self._write_ledger(
-            "save_upload", recording_id, upload.rendition, upload.key, upload.upload_id
+            recording_id, [("save_upload", upload_parameters(upload)) for upload in uploads]
         )
 
     async def uploads(self, recording_id: UUID) -> tuple[Upload, ...]:
         return tuple(map(upload_from, await self._fetch("uploads", recording_id)))
 
     async def plan_chunk(self, recording_id: UUID, chunk: ChunkSpec) -> None:
-        await self._write_ledger("plan_chunk", recording_id, chunk.index, CHUNK.dump(chunk))
+        row = (chunk.index, CHUNK.dump(chunk))
+        await self._write_ledger(recording_id, [("plan_chunk", row)])
 
-    async def finish_chunk(self, recording_id: UUID, rendition: str, record: ChunkRecord) -> None:
+    async def finish_chunks(self, recording_id: UUID, records: Sequence[ChunkRecord]) -> None:
         await self._write_ledger(
-            "finish_chunk", recording_id, record.index_number, rendition, *chunk_parameters(record)
+            recording_id, [("finish_chunk", chunk_parameters(record)) for record in records]
         )
 
     async def planned(self, recording_id: UUID) -> tuple[ChunkSpec, ...]:
         rows = await self._fetch("planned_chunks", recording_id)
         return tuple(CHUNK.load(row["spec"]) for row in rows)
 
-    async def finished(self, recording_id: UUID, rendition: str) -> tuple[ChunkRecord, ...]:
-        return tuple(map(chunk_from, await self._fetch("finished_chunks", recording_id, rendition)))
+    async def finished(self, recording_id: UUID) -> tuple[ChunkRecord, ...]:
+        return tuple(map(chunk_from, await self._fetch("finished_chunks", recording_id)))
 
     async def settleable(self) -> tuple[Recording, ...]:
         rows = await self._fetch("settleable_recordings", self._reconnect_window + folds.LATE)
@@ -291,11 +293,21 @@ class PostgresCatalog:
 
         await self._database.transact(work)
 
-    async def _write_ledger(self, query: str, recording_id: UUID, *arguments: object) -> None:
-        """The statement answers with a row if the ledger took it."""
-        if not await self._fetch(query, recording_id, *arguments):
+    async def _write_ledger(
+        self, recording_id: UUID, rows: Sequence[tuple[str, Sequence[object]]]
+    ) -> None:
+        """``(query, row)``: each statement answers with a row if the ledger took it."""
+
+        async def work(connection: asyncpg.Connection) -> None:
+            for query, row in rows:
+                if not await connection.fetch(SQL[query], recording_id, *row):
+                    raise Conflict("The chunk is not planned, or finished and planned otherwise")
+
+        try:
+            await self._database.transact(work)
+        except Conflict:
             folds.refuse_final(await self.get(recording_id))
-            raise Conflict("The chunk is not planned, or finished and planned otherwise")
+            raise
 
     # --- news ----------------------------------------------------------------------------------
     def changes(self) -> AsyncGenerator[UUID, None]:

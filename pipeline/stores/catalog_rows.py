@@ -4,8 +4,25 @@ from typing import Any
 
 import asyncpg
 
-from pipeline.model import ChunkRecord, EndReason, Part, Recording, SourceState, Status, Upload
-from pipeline.stores.catalog_json import GAPS, OPENED, PROGRESS, RENDITIONS, REPORT, storable
+from pipeline.model import (
+    AS_IT_IS,
+    ChunkRecord,
+    EndReason,
+    Part,
+    Recording,
+    SourceState,
+    Status,
+    Upload,
+)
+from pipeline.stores.catalog_json import (
+    GAPS,
+    OPENED,
+    OUTPUT,
+    PROGRESS,
+    RENDITIONS,
+    REPORT,
+    storable,
+)
 from pipeline.stores.queries import load_queries
 
 _COLUMNS = (
@@ -68,13 +85,16 @@ def chunk_from(row: asyncpg.Record) -> ChunkRecord:
         staging_key=row["staging_key"],
         index=row["sample_index"],
         report=REPORT.load(row["report"]),
+        rendition=row["rendition"],
     )
 
 
 def chunk_parameters(record: ChunkRecord) -> tuple[Any, ...]:
-    """The parameters of ``finish_chunk`` after the rendition."""
+    """The parameters of ``finish_chunk`` after the recording."""
     part = record.part
     return (
+        record.index_number,
+        record.rendition,
         record.size_bytes,
         part and part.number,
         part and part.etag,
@@ -86,4 +106,16 @@ def chunk_parameters(record: ChunkRecord) -> tuple[Any, ...]:
 
 
 def upload_from(row: asyncpg.Record) -> Upload:
-    return Upload(rendition=row["rendition"], key=row["key"], upload_id=row["upload_id"])
+    return Upload(
+        key=row["key"],
+        upload_id=row["upload_id"],
+        # Begun before there were others.
+        output=AS_IT_IS if row["output"] is None else OUTPUT.load(row["output"]),
+        number=row["number"],
+    )
+
+
+def upload_parameters(upload: Upload) -> tuple[Any, ...]:
+    """The parameters of ``save_upload`` after the recording."""
+    output = OUTPUT.dump(upload.output)
+    return upload.rendition, upload.key, upload.upload_id, upload.number, output

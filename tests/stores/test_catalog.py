@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,6 +15,7 @@ from pipeline.model import (
     ByteRange,
     ChunkRecord,
     ChunkSpec,
+    EncodedPictures,
     EndReason,
     EventKind,
     Finding,
@@ -20,6 +23,7 @@ from pipeline.model import (
     InitSection,
     Opened,
     Origin,
+    Output,
     Part,
     Progress,
     Rendition,
@@ -132,7 +136,13 @@ def chunk(index: int, uri: str = "http://example.test/7.ts") -> ChunkSpec:
     )
 
 
-def done(index: int, *, etag: str = "e", staging_key: str | None = None) -> ChunkRecord:
+def upload(rendition: str, key: str, upload_id: str) -> Upload:
+    return Upload(key=key, upload_id=upload_id, output=Output(rendition=rendition))
+
+
+def done(
+    index: int, *, etag: str = "e", staging_key: str | None = None, rendition: str = "source"
+) -> ChunkRecord:
     part = None if staging_key else Part(number=index + 2, etag=etag, size_bytes=6_000_000)
     return ChunkRecord(
         index_number=index,
@@ -141,6 +151,7 @@ def done(index: int, *, etag: str = "e", staging_key: str | None = None) -> Chun
         staging_key=staging_key,
         index=b"\x00\xffindex",
         report={"frames": 100, "problems": ["a", None, 1.5]},
+        rendition=rendition,
     )
 
 
@@ -285,9 +296,9 @@ async def test_an_unknown_recording(catalog: Catalog) -> None:
         catalog.open_source(nobody, OPENED),
         catalog.close_source(nobody, None),
         catalog.add_finding(nobody, finding(0)),
-        catalog.add_upload(nobody, Upload(rendition="r", key="k", upload_id="u")),
+        catalog.add_uploads(nobody, [upload("r", "k", "u")]),
         catalog.plan_chunk(nobody, chunk(0)),
-        catalog.finish_chunk(nobody, "r", done(0)),
+        catalog.finish_chunks(nobody, [done(0)]),
         catalog.forget_ledger(nobody),
     ):
         with pytest.raises(RecordingNotFound):
@@ -449,64 +460,86 @@ async def test_content_of_a_failed_recording_may_be_recorded_again(catalog: Cata
 # --- ledger ------------------------------------------------------------------------------------
 async def test_the_ledger_gives_back_what_it_was_given(catalog: Catalog) -> None:
     recording_id = await make(catalog)
-    upload = Upload(rendition="source", key="k.mp4", upload_id="u1")
-    await catalog.add_upload(recording_id, upload)
+    lower = replace(
+        upload("720p", "k/720p.mp4", "u2"),
+        number=1,
+        output=Output(
+            rendition="720p",
+            pictures=EncodedPictures(
+                encoder="libx264",
+                width=1280,
+                height=720,
+                frame_rate=Fraction(30000, 1001),
+                options=(("preset", "faster"),),
+            ),
+            has_sound=False,
+        ),
+    )
+    uploads = (upload("source", "k.mp4", "u1"), lower)
+    await catalog.add_uploads(recording_id, uploads[::-1])
     for index in (1, 0, 2):
         await catalog.plan_chunk(recording_id, chunk(index))
-    await catalog.finish_chunk(recording_id, "source", done(2))
-    await catalog.finish_chunk(recording_id, "source", done(0, staging_key="k/0"))
-    await catalog.finish_chunk(recording_id, "720p", done(0))
+    await catalog.finish_chunks(recording_id, [done(2)])
+    await catalog.finish_chunks(recording_id, [done(0, staging_key="k/0")])
+    await catalog.finish_chunks(recording_id, [done(1), done(1, rendition="720p")])
 
-    assert await catalog.uploads(recording_id) == (upload,)
+    assert await catalog.uploads(recording_id) == uploads
     assert await catalog.planned(recording_id) == (chunk(0), chunk(1), chunk(2))
-    assert await catalog.finished(recording_id, "source") == (
+    assert await catalog.finished(recording_id) == (
         done(0, staging_key="k/0"),
+        *sorted([done(1), done(1, rendition="720p")], key=lambda record: record.rendition),
         done(2),
     )
-    assert await catalog.finished(recording_id, "720p") == (done(0),)
-    assert await catalog.finished(recording_id, "480p") == ()
 
 
 async def test_what_is_written_again_replaces(catalog: Catalog) -> None:
     recording_id = await make(catalog)
-    await catalog.add_upload(recording_id, Upload(rendition="r", key="k", upload_id="old"))
-    await catalog.add_upload(recording_id, Upload(rendition="r", key="k", upload_id="new"))
+    await catalog.add_uploads(recording_id, [upload("r", "k", "old")])
+    await catalog.add_uploads(recording_id, [upload("r", "k", "new")])
     await catalog.plan_chunk(recording_id, chunk(0, uri="old"))
     await catalog.plan_chunk(recording_id, chunk(0))
-    await catalog.finish_chunk(recording_id, "r", done(0, etag="old"))
-    await catalog.finish_chunk(recording_id, "r", done(0, etag="new"))
+    await catalog.finish_chunks(recording_id, [done(0, etag="old")])
+    await catalog.finish_chunks(recording_id, [done(0, etag="new")])
     assert [u.upload_id for u in await catalog.uploads(recording_id)] == ["new"]
     assert await catalog.planned(recording_id) == (chunk(0),)
-    assert await catalog.finished(recording_id, "r") == (done(0, etag="new"),)
+    assert await catalog.finished(recording_id) == (done(0, etag="new"),)
+
+
+async def test_chunks_are_finished_together_or_not_at_all(catalog: Catalog) -> None:
+    recording_id = await make(catalog)
+    await catalog.plan_chunk(recording_id, chunk(0))
+    with pytest.raises(Conflict):
+        await catalog.finish_chunks(recording_id, [done(0), done(1)])
+    assert await catalog.finished(recording_id) == ()
 
 
 async def test_the_plan_of_a_finished_chunk_stays(catalog: Catalog) -> None:
     recording_id = await make(catalog)
     await catalog.plan_chunk(recording_id, chunk(0))
-    await catalog.finish_chunk(recording_id, "r", done(0))
+    await catalog.finish_chunks(recording_id, [done(0)])
     await catalog.plan_chunk(recording_id, chunk(0))
     with pytest.raises(Conflict):
         await catalog.plan_chunk(recording_id, chunk(0, uri="other"))
     with pytest.raises(Conflict):
-        await catalog.finish_chunk(recording_id, "r", done(1))
+        await catalog.finish_chunks(recording_id, [done(1)])
     assert await catalog.planned(recording_id) == (chunk(0),)
 
 
 async def test_the_ledger_of_a_final_recording_can_only_be_dropped(catalog: Catalog) -> None:
     recording_id, other = await make(catalog), await make(catalog)
     for id_ in (recording_id, other):
-        await catalog.add_upload(id_, Upload(rendition="r", key="k", upload_id="u"))
+        await catalog.add_uploads(id_, [upload("r", "k", "u")])
         await catalog.plan_chunk(id_, chunk(0))
-        await catalog.finish_chunk(id_, "r", done(0))
+        await catalog.finish_chunks(id_, [done(0)])
         await catalog.open_source(id_, OPENED)
         await catalog.add_finding(id_, finding(0))
     with pytest.raises(Conflict):
         await catalog.forget_ledger(recording_id)
     await finish(catalog, recording_id)
     for call in (
-        catalog.add_upload(recording_id, Upload(rendition="r", key="k", upload_id="u2")),
+        catalog.add_uploads(recording_id, [upload("r", "k", "u2")]),
         catalog.plan_chunk(recording_id, chunk(1)),
-        catalog.finish_chunk(recording_id, "r", done(0)),
+        catalog.finish_chunks(recording_id, [done(0)]),
         catalog.open_source(recording_id, OPENED),
         catalog.close_source(recording_id, None),
         catalog.add_finding(recording_id, finding(1)),
@@ -516,12 +549,12 @@ async def test_the_ledger_of_a_final_recording_can_only_be_dropped(catalog: Cata
     await catalog.forget_ledger(recording_id)
     await catalog.forget_ledger(recording_id)
     assert await catalog.uploads(recording_id) == await catalog.planned(recording_id) == ()
-    assert await catalog.finished(recording_id, "r") == ()
+    assert await catalog.finished(recording_id) == ()
     assert await catalog.findings(recording_id) == ()
     assert await catalog.source_state(recording_id) is None
     assert await catalog.findings(other) == (finding(0),)
     assert len(await catalog.uploads(other)) == len(await catalog.planned(other)) == 1
-    assert await catalog.finished(other, "r") == (done(0),)
+    assert await catalog.finished(other) == (done(0),)
 
 
 # --- source ------------------------------------------------------------------------------------
@@ -676,7 +709,7 @@ async def test_a_stream_that_is_back_while_it_is_published_waits(catalog: Catalo
 async def test_a_completed_recording_goes_on_if_its_stream_is_back(catalog: Catalog) -> None:
     id_ = (await catalog.accept(started(0))).recording_id
     assert id_ is not None
-    await catalog.add_upload(id_, Upload(rendition="r", key="k", upload_id="u"))
+    await catalog.add_uploads(id_, [upload("r", "k", "u")])
     await catalog.accept(ended(100))
     await catalog.mark_processing(id_)
     done_ = await catalog.complete(id_, completion(), {})

@@ -26,7 +26,7 @@ def holes_of(*records: ChunkRecord) -> list[tuple[float, float]]:
 def filled(*records: ChunkRecord) -> tuple[Assembly, list[ChunkRecord]]:
     arrangement = arrange(records, keep_time=True)
     planned = plan_fillers(arrangement.holes, len(records))
-    fillers = [fill_chunk(index, blanks)[0] for index, blanks in planned]
+    fillers = [fill_chunk(index, blanks)[0].record() for index, blanks in planned]
     return assemble(arrangement, fillers=fillers), fillers
 
 
@@ -98,7 +98,7 @@ def test_sound_of_its_own_that_is_there_where_pictures_are_lost() -> None:
     found, fillers = filled(*records)
     check(found, [*records, *fillers])
     assert found.filled_s == pytest.approx(2.0, abs=0.2)
-    assert not found.playlists[0].segments[0].discontinuity
+    assert not found.playlists[0, 0].segments[0].discontinuity
 
 
 def test_more_than_can_be_filled_is_not_planned() -> None:

@@ -1,5 +1,7 @@
 """Parts of the multipart upload, for chunks of any sizes."""
 
+from dataclasses import replace
+
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -7,9 +9,11 @@ from pipeline.media.layout import (
     MAX_CHUNKS,
     MIN_PART_BYTES,
     ChunkSize,
+    Joined,
     Layout,
     lay_out,
     part_number,
+    parts_to_join,
     target_chunk_bytes,
 )
 
@@ -18,11 +22,7 @@ SIZES = st.integers(1, 12 * MIB)
 
 
 def chunks_of(sizes: list[int]) -> list[ChunkSize]:
-    """As steps make them: a chunk that is large enough is a part, chunk 0 never."""
-    return [
-        ChunkSize(index=i, size_bytes=size, is_part=i > 0 and size >= MIN_PART_BYTES)
-        for i, size in enumerate(sizes)
-    ]
+    return [ChunkSize(index=i, size_bytes=size) for i, size in enumerate(sizes)]
 
 
 def parts_of(layout: Layout, chunks: list[ChunkSize], head: int) -> list[tuple[int, int, int]]:
@@ -85,11 +85,31 @@ def test_every_chunk_has_its_place_and_only_padding_lies_between(
     assert all(padding == 0 or padding >= 8 for padding in paddings)
 
 
+@given(sizes=st.lists(SIZES, min_size=1, max_size=40), head=st.integers(100, 8 * MIB))
+def test_parts_joined_on_the_way_are_those_of_the_end(sizes: list[int], head: int) -> None:
+    """Whenever it is looked: the object has the same parts."""
+    chunks = chunks_of(sizes)
+    at_the_end = lay_out(chunks, head)
+    made: dict[int, Joined] = {}
+    for known in range(1, len(chunks) + 1):
+        for joined in parts_to_join(chunks[:known]):
+            assert joined.number not in made
+            made[joined.number] = joined
+            members = set(joined.chunks)
+            chunks = [replace(c, is_joined=c.is_joined or c.index in members) for c in chunks]
+    now = lay_out(chunks, head)
+    assert (now.offset, now.body_bytes) == (at_the_end.offset, at_the_end.body_bytes)
+    by_number = {joined.number: joined for joined in (*now.joined, *made.values())}
+    assert by_number == {joined.number: joined for joined in at_the_end.joined}
+    assert len(now.joined) <= 2
+    assert now.joined[0].number == 1
+
+
 def test_chunk_numbers_may_have_holes() -> None:
     """Chunks of which nothing could be kept are not among them."""
     chunks = [
-        ChunkSize(index=3, size_bytes=7, is_part=False),
-        ChunkSize(index=9, size_bytes=MIN_PART_BYTES, is_part=True),
+        ChunkSize(index=3, size_bytes=7),
+        ChunkSize(index=9, size_bytes=MIN_PART_BYTES),
     ]
     layout = lay_out(chunks, 100)
     assert layout.joined[0].chunks == (3,)

@@ -95,15 +95,15 @@ class Run:
             probe=lambda: None,
             results=self.store,
             bucket="b",
-            upload=Upload(rendition="source", key="k", upload_id="u"),
+            uploads=[Upload(key="k", upload_id="u")],
             catalog=self.catalog,
             submit=self.submit,
             settings=quick_settings(),
             in_flight=4,
         )
         chunks = {chunk.index: chunk for chunk in planned}
-        for record in await self.catalog.finished(self.id, "source"):
-            dispatcher.resume(chunks[record.index_number], record)
+        for record in await self.catalog.finished(self.id):
+            dispatcher.resume(chunks[record.index_number], [record])
         state = plan.begin(0, 2000.0, [Sound(name="one")])
         planner = Planner(
             self.id,
@@ -125,7 +125,7 @@ class Run:
     async def submit(self, job: Job, recording: str, urgency: Urgency) -> Answer:
         assert isinstance(job, ChunkJob)
         self.made.append(job.chunk.index)
-        return ChunkRecord(
+        record = ChunkRecord(
             index_number=job.chunk.index,
             size_bytes=0,
             part=None,
@@ -133,6 +133,7 @@ class Run:
             index=b"",
             report={"unavailable": (), "lost": (), "timings_s": {}},
         )
+        return (record,)
 
     async def specs(self, deaths: Sequence[int]) -> tuple[ChunkSpec, ...]:
         """The plan when supervisors die after these findings."""

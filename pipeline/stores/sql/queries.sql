@@ -141,14 +141,18 @@ RETURNING number
 SELECT number, segments FROM findings WHERE recording_id = $1 AND number >= $2 ORDER BY number
 
 -- save_upload:
-INSERT INTO uploads (recording_id, rendition, key, upload_id)
-SELECT id, $2, $3, $4 FROM recordings WHERE id = $1 AND status IN ('recording', 'processing')
-ON CONFLICT (recording_id, rendition) DO UPDATE
-SET key = EXCLUDED.key, upload_id = EXCLUDED.upload_id
+INSERT INTO uploads (recording_id, rendition, key, upload_id, number, output)
+SELECT id, $2, $3, $4, $5, $6
+FROM recordings WHERE id = $1 AND status IN ('recording', 'processing')
+ON CONFLICT (recording_id, rendition) DO UPDATE SET
+    key = EXCLUDED.key,
+    upload_id = EXCLUDED.upload_id,
+    number = EXCLUDED.number,
+    output = EXCLUDED.output
 RETURNING recording_id
 
 -- uploads:
-SELECT rendition, key, upload_id FROM uploads WHERE recording_id = $1 ORDER BY rendition
+SELECT key, upload_id, number, output FROM uploads WHERE recording_id = $1 ORDER BY number
 
 -- plan_chunk:
 INSERT INTO chunks (recording_id, number, spec)
@@ -182,8 +186,10 @@ ON CONFLICT (recording_id, number, rendition) DO UPDATE SET
 RETURNING number
 
 -- finished_chunks:
-SELECT number, size_bytes, part_number, part_etag, part_size_bytes, staging_key, sample_index, report
-FROM chunk_results WHERE recording_id = $1 AND rendition = $2 ORDER BY number
+SELECT
+    number, rendition, size_bytes, part_number, part_etag, part_size_bytes, staging_key,
+    sample_index, report
+FROM chunk_results WHERE recording_id = $1 ORDER BY number, rendition
 
 -- settleable_recordings:
 SELECT {recording} FROM recordings

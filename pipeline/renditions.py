@@ -1,0 +1,364 @@
+"""What the pieces of a chunk become in each of its outputs: copied, or decoded once and encoded.
+
+All that can be copied is copied first, with every remedy (``pipeline.maker``); what is encoded is
+read from that. Whatever an encoder needs beside the chunk is made of its neighbours the same way.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+from pipeline.errors import MediaInvalid
+from pipeline.load import Loaded
+from pipeline.maker import Made, Maker
+from pipeline.media.encode import Pictures, encode
+from pipeline.media.interleave import Body
+from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
+from pipeline.media.recode import recode
+from pipeline.media.remux import Input
+from pipeline.media.samples import TrackSamples
+from pipeline.media.sniff import Kind
+from pipeline.media.spans import body_of
+from pipeline.media.split import split
+from pipeline.model import (
+    AS_IT_IS,
+    ChunkSpec,
+    EncodedPictures,
+    EncodedSound,
+    Form,
+    Output,
+    Segment,
+    Stretch,
+)
+from pipeline.timebase import LEAD_S
+
+# A step of less than this from one piece to the next is rounding: the next goes on with it.
+_CONTINUES_S = Fraction(1, 20)
+# Nearer to the middle between two ticks of a constant frame rate, only what comes next tells which.
+_SURE = Fraction(3, 10)
+
+
+@dataclass(slots=True)
+class Rendered:
+    """What one output holds of a chunk: bodies by HLS playlist, pictures first. ``packets``: how
+    many the muxers were given, fillers included; ``undecoded``: pictures of the source that gave
+    none; ``problems``: what of the source could not be encoded at all, as ``Made.lost``."""
+
+    output: Output
+    playlists: list[list[Body]]
+    packets: int = 0
+    undecoded: int = 0
+    problems: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class _Piece:
+    """One body, its tracks apart, ``number`` of its playlist. ``pictures``: as they are;
+    ``channels``: of its sounds."""
+
+    number: int
+    playlist: int
+    channels: int
+    pictures: Body | None
+    sounds: list[Body]
+    encoded: dict[EncodedPictures, Body] = field(default_factory=dict)
+    undecoded: int = 0
+
+
+def render(
+    chunk: ChunkSpec,
+    made: Sequence[Made],
+    outputs: Sequence[Output],
+    neighbours: "Neighbours",
+    limits: MediaLimits,
+) -> list[Rendered]:
+    """One for each output. ``made``: of each playlist of the chunk. Raises ``EncoderMissing``."""
+    if list(outputs) == [AS_IT_IS]:
+        packets = sum(m.packets + m.filler_packets for m in made)
+        return [Rendered(AS_IT_IS, [m.bodies for m in made], packets)]
+    pieces = list(_pieces(chunk, made))
+    _encode_pictures(pieces, outputs, neighbours, limits)
+    return [_rendered(output, pieces, neighbours) for output in outputs]
+
+
+def _pieces(chunk: ChunkSpec, made: Sequence[Made]) -> Iterator[_Piece]:
+    piece = 0
+    for m, stretch in zip(made, (chunk.main, *chunk.audio), strict=True):
+        for number, body in enumerate(m.bodies):
+            # Fillers of all playlists come together.
+            playlist = body.span.playlist
+            parts = _apart(body, chunk)
+            parts = [Body(replace(p.span, piece=piece), p.data) for p in parts]
+            pictures = [p for p in parts if _is_pictures(p)]
+            yield _Piece(
+                number=number,
+                playlist=playlist,
+                channels=stretch.form.audio_channels or 2,
+                pictures=pictures[0] if pictures else None,
+                sounds=[p for p in parts if not _is_pictures(p)],
+            )
+            piece += 1
+
+
+def _apart(body: Body, chunk: ChunkSpec) -> list[Body]:
+    """Pictures and sounds that share fragments; sound alone is a playlist as it is."""
+    return split(body) if body.span.playlist == 0 and chunk.main.form.video else [body]
+
+
+def _is_pictures(body: Body) -> bool:
+    return body.span.tracks[0].kind == "video"
+
+
+def _encode_pictures(
+    pieces: Sequence[_Piece],
+    outputs: Sequence[Output],
+    neighbours: "Neighbours",
+    limits: MediaLimits,
+) -> None:
+    """Decodes each piece once."""
+    wanted = [output.pictures for output in outputs if output.pictures is not None]
+    own = [piece for piece in pieces if wanted and piece.pictures is not None]
+    for at, piece in enumerate(own):
+        assert piece.pictures is not None
+        before = own[at - 1].pictures if at else neighbours.pictures_before
+        after = own[at + 1].pictures if at + 1 < len(own) else neighbours.pictures_after
+        given = Pictures(
+            body=piece.pictures,
+            lead=_lead(piece.pictures, before),
+            next_s=_next_s(piece.pictures, after, wanted),
+        )
+        # What cannot be encoded at all is told by whoever looks for it.
+        with suppress(MediaInvalid):
+            for spec, encoded in zip(wanted, encode(given, wanted, limits), strict=True):
+                if encoded is not None:
+                    piece.encoded[spec] = encoded.body
+                    piece.undecoded = encoded.undecoded
+
+
+BodyOrRead = Body | None | Callable[[], Body | None]
+
+
+def _read(body: BodyOrRead) -> Body | None:
+    return body() if callable(body) else body
+
+
+def _lead(body: Body, before: BodyOrRead) -> tuple[Body, ...]:
+    """What has to be decoded before it: where it begins with an open GOP, or inside one."""
+    track = body.span.tracks[0]
+    shown = track.pts
+    is_closed = bool(track.key[0]) and int(shown.min()) == int(shown[0])
+    if is_closed or body.span.discontinuity:
+        return ()
+    lead = _read(before)
+    return (lead,) if lead is not None else ()
+
+
+def _next_s(body: Body, after: BodyOrRead, wanted: Sequence[EncodedPictures]) -> Fraction | None:
+    """When the next picture is shown, as far as a constant frame rate has to know."""
+    end_s = _end_s(body.span.tracks[0])
+    if all(_is_sure(end_s, spec.frame_rate) for spec in wanted):
+        return None
+    following = _read(after)
+    if following is None or following.span.discontinuity:
+        return None
+    track = following.span.tracks[0]
+    next_s = Fraction(int(track.pts.min()), track.timescale)
+    return next_s if abs(next_s - end_s) <= _CONTINUES_S else None
+
+
+def _is_sure(end_s: Fraction, frame_rate: Fraction | None) -> bool:
+    """Whether rounding cannot tell otherwise than the next picture's own time."""
+    if frame_rate is None:
+        return True
+    ticks = end_s * frame_rate
+    return abs(ticks - round(ticks)) <= _SURE
+
+
+def _end_s(track: TrackSamples) -> Fraction:
+    return Fraction(int((track.pts + track.duration).max()), track.timescale)
+
+
+def _rendered(output: Output, pieces: Sequence[_Piece], neighbours: "Neighbours") -> Rendered:
+    made = Rendered(output, [])
+    lanes: dict[tuple[int, int], list[Body]] = {}
+    for at, piece in enumerate(pieces):
+        bodies = _pictures_of(piece, output, made)
+        if output.has_sound and output.sound is None:
+            bodies += piece.sounds
+        elif output.has_sound and output.sound is not None:
+            bodies += _encoded_sounds(pieces, at, output.sound, neighbours, made)
+        for body in bodies:
+            lanes.setdefault((piece.playlist, body.span.sound), []).append(body)
+            made.packets += sum(len(track.size) for track in body.span.tracks)
+    made.playlists = [lanes[lane] for lane in sorted(lanes)]
+    return made
+
+
+def _pictures_of(piece: _Piece, output: Output, made: Rendered) -> list[Body]:
+    if piece.pictures is None or not output.has_pictures:
+        return []
+    if output.pictures is None:
+        return [piece.pictures]
+    if output.pictures not in piece.encoded:
+        made.problems.append(_lost(piece, piece.pictures, "none of its pictures can be decoded"))
+        return []
+    made.undecoded += piece.undecoded
+    return [piece.encoded[output.pictures]]
+
+
+def _encoded_sounds(
+    pieces: Sequence[_Piece],
+    at: int,
+    spec: EncodedSound,
+    neighbours: "Neighbours",
+    made: Rendered,
+) -> list[Body]:
+    piece = pieces[at]
+    beside = [
+        pieces[n] if 0 <= n < len(pieces) and pieces[n].playlist == piece.playlist else None
+        for n in (at - 1, at + 1)
+    ]
+    found = []
+    for body in piece.sounds:
+        number = body.span.sound
+        before, after = (_sound(other.sounds, number) if other else None for other in beside)
+        if beside[0] is None:
+            before = neighbours.sound_before(piece.playlist, number)
+        if beside[1] is None:
+            after = neighbours.sound_after(piece.playlist, number)
+        if body.span.discontinuity:
+            before = None
+        try:
+            found.append(_encode_sound(body, before, after, spec, piece.channels))
+        except MediaInvalid as error:
+            reason = f"its sound cannot be encoded: {error.message}"
+            made.problems.append(_lost(piece, body, reason))
+    return found
+
+
+def _lost(piece: _Piece, body: Body, reason: str) -> dict[str, Any]:
+    """See ``Made.lost``: its time is there, with what else there is of the piece."""
+    track = body.span.tracks[0]
+    return {
+        "sequence": body.span.sequence,
+        "duration_s": track.end_s - track.start_s,
+        "is_whole": False,
+        "breaks": False,
+        "reason": reason,
+        "playlist": piece.playlist,
+        "at_span": piece.number,
+        "wall_clock": None,
+        "is_filled": False,
+    }
+
+
+def _sound(sounds: Sequence[Body], number: int) -> Body | None:
+    return next((body for body in sounds if body.span.sound == number), None)
+
+
+def _encode_sound(
+    body: Body, before: Body | None, after: Body | None, spec: EncodedSound, channels: int
+) -> Body:
+    """On the recording's grid of frames, so that nothing is heard at the joins: see ``recode``."""
+
+    def beside(other: Body | None) -> tuple[bytes, ...]:
+        return (bytes(other.data),) if other and other.span.init == body.span.init else ()
+
+    if after is not None and after.span.discontinuity:
+        after = None
+    made = recode(
+        Input(
+            kind=Kind.MP4,
+            segments=(bytes(body.data),),
+            init=body.span.init,
+            lead=beside(before),
+            trail=beside(after),
+            # What it carries is recording time already.
+            anchor_s=LEAD_S,
+            near_s=0.0,
+            form=Form(
+                audio=spec.codec,
+                audio_rate=spec.rate,
+                audio_channels=min(channels, spec.channels),
+                audio_bit_rate=spec.bit_rate,
+            ),
+        ),
+        everything=True,
+    )
+    encoded = body_of(made)
+    span = replace(
+        encoded.span,
+        discontinuity=body.span.discontinuity,
+        sequence=body.span.sequence,
+        playlist=body.span.playlist,
+        era=body.span.era,
+        is_filler=body.span.is_filler,
+        piece=body.span.piece,
+        sound=body.span.sound,
+    )
+    return Body(span, encoded.data)
+
+
+class Neighbours:
+    """What lies before and behind a chunk, made when it is asked for. ``read``: loads a segment."""
+
+    def __init__(
+        self,
+        chunk: ChunkSpec,
+        read: Callable[[Segment], Loaded],
+        limits: MediaLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self._chunk, self._read, self._limits = chunk, read, limits
+        self._made: dict[tuple[int, bool], list[Body]] = {}
+
+    def pictures_before(self) -> Body | None:
+        return _last_pictures(self._bodies(0, behind=False))
+
+    def pictures_after(self) -> Body | None:
+        return next(filter(_is_pictures, self._bodies(0, behind=True)), None)
+
+    def sound_before(self, playlist: int, number: int) -> Body | None:
+        return _sound(_sounds(self._bodies(playlist, behind=False))[::-1], number)
+
+    def sound_after(self, playlist: int, number: int) -> Body | None:
+        return _sound(_sounds(self._bodies(playlist, behind=True)), number)
+
+    def _bodies(self, playlist: int, *, behind: bool) -> list[Body]:
+        """Of the next segment on that side, in order, tracks apart."""
+        key = (playlist, behind)
+        if key not in self._made:
+            self._made[key] = self._make(playlist, behind=behind)
+        return self._made[key]
+
+    def _make(self, playlist: int, *, behind: bool) -> list[Body]:
+        stretch = (self._chunk.main, *self._chunk.audio)[playlist]
+        segment = stretch.after if behind else stretch.before
+        if segment is None:
+            return []
+        length_s = stretch.duration_s if behind else -segment.duration_s
+        alone = Stretch(
+            segments=(segment,),
+            start_s=max(0.0, stretch.start_s + length_s),
+            form=stretch.form,
+            sound=stretch.sound,
+            opening=stretch.opening,
+        )
+        maker = Maker(
+            alone,
+            anchor_s=self._chunk.anchor_s,
+            playlist=playlist,
+            nearby=self._read,
+            limits=self._limits,
+        )
+        bodies = maker.make([self._read(segment)]).bodies
+        return [p for body in bodies for p in _apart(body, self._chunk)]
+
+
+def _last_pictures(bodies: Sequence[Body]) -> Body | None:
+    return next(filter(_is_pictures, reversed(bodies)), None)
+
+
+def _sounds(bodies: Sequence[Body]) -> list[Body]:
+    return [body for body in bodies if not _is_pictures(body)]

@@ -1,0 +1,72 @@
+"""What a recording's report says, as JSON: what came in, what went out, what is missing, how long
+it took."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.assemble import Assembly, Chunks, describe_tracks, sum_up_remedies
+from pipeline.gaps import describe_gap
+from pipeline.model import ChunkRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadeOutput:
+    """One output as it is made, and what was checked of it (``assemble.check``)."""
+
+    rendition: str
+    key: str
+    assembly: Assembly
+    chunks: Chunks
+    checks: dict[str, Any]
+
+
+def build_report(outputs: Sequence[MadeOutput]) -> dict[str, Any]:
+    """``outputs``: the main one, whose chunks tell of the source, first."""
+    main = outputs[0]
+    assembly, checks, records = main.assembly, main.checks, main.chunks.records
+    return {
+        "verified": True,
+        "checks": checks,
+        "segments": sum(len(r.report["segments"]) for r in records),
+        "segments_lost": sum(lost["is_whole"] for r in records for lost in r.report["lost"]),
+        "frames_in": checks["packets_in"],
+        "frames_out": checks["samples_out"] - checks["filler_packets"],
+        "duration_s": round(assembly.duration_s, 6),
+        "filled_s": round(assembly.filled_s, 6),
+        "tracks": describe_tracks(assembly),
+        "gaps": [describe_gap(gap) for gap in assembly.gaps],
+        "dropped_streams": sorted({d for r in records for d in r.report["dropped_streams"]}),
+        "remedies": sum_up_remedies(records),
+        "chunks": [_chunk(record, assembly) for record in records],
+        "renditions": [_rendition(output) for output in outputs],
+        # Of each chunk that is not empty, in the object of each rendition: to go on from.
+        "offsets": {o.rendition: dict(o.assembly.object_offset) for o in outputs},
+        "timings_s": {"in_workers": _stages(records)},
+    }
+
+
+def _chunk(record: ChunkRecord, assembly: Assembly) -> dict[str, Any]:
+    if not record.size_bytes:
+        return dict(record.report)
+    return {**record.report, "offset": assembly.object_offset[record.index_number]}
+
+
+def _rendition(output: MadeOutput) -> dict[str, Any]:
+    records = output.chunks.records
+    return {
+        "name": output.rendition,
+        "key": output.key,
+        "checks": output.checks,
+        "tracks": describe_tracks(output.assembly),
+        "undecoded_pictures": sum(r.report.get("undecoded_pictures", 0) for r in records),
+    }
+
+
+def _stages(records: Sequence[ChunkRecord]) -> dict[str, float]:
+    """Seconds by stage, of all workers."""
+    stages: dict[str, float] = {}
+    for record in records:
+        for stage, spent in record.report["timings_s"].items():
+            stages[stage] = round(stages.get(stage, 0.0) + spent, 3)
+    return stages
