@@ -213,7 +213,8 @@ class EncodedPictures:
     """How the pictures of an output are encoded.
 
     ``encoder``: FFmpeg's name of it; ``options`` are its own. ``width`` x ``height``: in square
-    pixels, even. ``frame_rate``: of all pictures, None: each has the time of the source's.
+    pixels, even. ``frame_rate``: of all pictures, None: each has the time of the source's;
+    ``phase_s``: less than one of them, when the first one of recording time is shown.
     ``gop``: pictures from one keyframe to the next at most; they are where the source has them
     unless the frame rate is constant. ``max_rate``: of a decoder's buffer of ``buffer_size`` bits
     (ITU-T H.264 C.1), in bit/s; 0: unbounded.
@@ -223,6 +224,7 @@ class EncodedPictures:
     width: int
     height: int
     frame_rate: Fraction | None = None
+    phase_s: Fraction = Fraction(0)
     pixel_format: str = "yuv420p"
     gop: int = 250
     max_rate: int = 0
@@ -300,7 +302,8 @@ class PictureForm:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstLook:
     """What the first segment tells before work starts. ``begin_s``: its first timestamp, of a
-    clock that ``wraps``. ``pictures``: None without; ``sound_bits_per_s``: of the first sound."""
+    clock that ``wraps``. ``pictures``: None without; ``shown_s``: when the first of them is shown;
+    ``sound_bits_per_s``: of the first sound."""
 
     begin_s: float
     wraps: bool
@@ -308,6 +311,7 @@ class FirstLook:
     bytes_per_s: float
     form: Form
     pictures: PictureForm | None = None
+    shown_s: Fraction = Fraction(0)
     sound_bits_per_s: float = 0.0
 
     @property

@@ -38,6 +38,7 @@ from pipeline.model import (
     PictureForm,
     Sound,
 )
+from pipeline.timebase import LEAD_S
 
 MAX_FILE_BYTES = 2**20
 MAX_RENDITIONS = 10
@@ -301,13 +302,23 @@ def outputs_for(
     profile: Profile, look: FirstLook, sounds: Sequence[Sound] = ()
 ) -> tuple[Output, ...]:
     """``outputs_of`` a stream with these playlists of sound of its own, with how all its sound is
-    encoded: if one has to be, all are."""
-    main, *lower = outputs_of(profile, look, sound_apart=bool(sounds))
+    encoded: if one has to be, all are. Pictures of a constant rate are in step with its first one.
+    """
+    outputs = outputs_of(profile, look, sound_apart=bool(sounds))
+    main, *lower = (_in_step(output, look) for output in outputs)
     looks = [replace(look, form=sound.form, streams=(), sound_bits_per_s=0.0) for sound in sounds]
     if look.form.audio:
         looks.append(look)
     wanted = (sound_of(profile, each) for each in looks)
     return (replace(main, sound=next(filter(None, wanted), None)), *lower)
+
+
+def _in_step(output: Output, look: FirstLook) -> Output:
+    pictures = output.pictures
+    if pictures is None or pictures.frame_rate is None:
+        return output
+    first_s = look.shown_s - look.anchor_s + LEAD_S
+    return replace(output, pictures=replace(pictures, phase_s=first_s % (1 / pictures.frame_rate)))
 
 
 def sound_of(profile: Profile, look: FirstLook) -> EncodedSound | None:

@@ -158,7 +158,7 @@ def _lead(body: Body, before: BodyOrRead) -> tuple[Body, ...]:
 def _next_s(body: Body, after: BodyOrRead, wanted: Sequence[EncodedPictures]) -> Fraction | None:
     """When the next picture is shown, as far as a constant frame rate has to know."""
     end_s = _end_s(body.span.tracks[0])
-    if all(_is_sure(end_s, spec.frame_rate) for spec in wanted):
+    if all(_is_sure(end_s, spec) for spec in wanted):
         return None
     following = _read(after)
     if following is None or following.span.discontinuity:
@@ -168,11 +168,11 @@ def _next_s(body: Body, after: BodyOrRead, wanted: Sequence[EncodedPictures]) ->
     return next_s if abs(next_s - end_s) <= _CONTINUES_S else None
 
 
-def _is_sure(end_s: Fraction, frame_rate: Fraction | None) -> bool:
+def _is_sure(end_s: Fraction, spec: EncodedPictures) -> bool:
     """Whether rounding cannot tell otherwise than the next picture's own time."""
-    if frame_rate is None:
+    if spec.frame_rate is None:
         return True
-    ticks = end_s * frame_rate
+    ticks = (end_s - spec.phase_s) * spec.frame_rate
     return abs(ticks - round(ticks)) <= _SURE
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from fractions import Fraction
+from math import lcm
 from typing import Any
 
 from av.video.frame import PictureType, VideoFrame
@@ -17,6 +18,7 @@ from pipeline.model import EncodedPictures
 
 # Encoders tell decode times that are several pictures behind: over a longer pause too far behind.
 _LONGEST_PAUSE_S = 5
+_FINEST = 10_000_000
 # Of keyframes that are where the source has them.
 _SHORTEST_GOP_S = Fraction(9, 10)
 
@@ -27,8 +29,10 @@ class Lane:
     def __init__(self, spec: EncodedPictures, number: int, given: Pictures) -> None:
         self._spec, self._number = spec, number
         rate = spec.frame_rate
-        self._pace = Grid(given, rate) if rate else OwnTimes(given)
+        self._pace = Grid(given, rate, spec.phase_s) if rate else OwnTimes(given)
         self._tick_s = self._pace.tick_s
+        # What is written counts in units that hold the phase as well.
+        self._unit_s = _common_unit(self._tick_s, self._pace.phase_s)
         self._muxer = Muxer(["video"])
         self._encoding: Encoding | None = None
         self._stream: Any = None
@@ -86,6 +90,7 @@ class Lane:
         if self._encoding is None:
             self._encoding = Encoding(self._spec, self._tick_s, self._pace.rate, colours)
             self._stream = self._encoding.add_stream(self._muxer.container)
+            self._stream.time_base = self._unit_s
             self._encoder = self._stream.codec_context
         else:
             self._write(None)
@@ -101,5 +106,19 @@ class Lane:
             packet.duration = self._durations.pop(packet.pts)
             # At the begin an encoder tells decode times as if there had been pictures before.
             packet.dts = self._last_dts = max(packet.dts, self._last_dts + 1)
+            packet.pts, packet.dts = self._units(packet.pts), self._units(packet.dts)
+            packet.duration = round(packet.duration * self._tick_s / self._unit_s)
+            packet.time_base = self._unit_s
             self._muxer.mux(packet)
             self._written += 1
+
+    def _units(self, ticks: int) -> int:
+        return round((ticks * self._tick_s + self._pace.phase_s) / self._unit_s)
+
+
+def _common_unit(tick_s: Fraction, phase_s: Fraction) -> Fraction:
+    """The largest that holds both exactly, as far as a time scale can."""
+    if not phase_s:
+        return tick_s
+    scale = lcm(tick_s.denominator, phase_s.denominator)
+    return Fraction(1, scale if scale <= _FINEST else tick_s.denominator * 100)

@@ -16,7 +16,7 @@ _HALF = Fraction(1, 2)
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """``time``, ``duration``: in ticks of the output (``tick_s``)."""
+    """``time``, ``duration``: in ticks (``tick_s``)."""
 
     scaled: Scaled
     time: int
@@ -25,6 +25,8 @@ class Shown:
 
 class OwnTimes:
     """Ticks are those of the source."""
+
+    phase_s = Fraction(0)
 
     def __init__(self, given: Pictures) -> None:
         track = given.body.span.tracks[0]
@@ -39,16 +41,17 @@ class OwnTimes:
 
 
 class Grid:
-    """Ticks are pictures, counted from the begin of recording time. Each shows what FFmpeg's filter
-    ``fps`` has there: the latest picture whose time, rounded, is not behind it.
+    """Ticks are pictures, counted from ``phase_s`` of recording time. Each shows what FFmpeg's
+    filter ``fps`` has there: the latest picture whose time, rounded, is not behind it.
 
     A piece has the ticks up to where the next one begins: side by side, they have each tick once.
     """
 
-    def __init__(self, given: Pictures, frame_rate: Fraction) -> None:
+    def __init__(self, given: Pictures, frame_rate: Fraction, phase_s: Fraction) -> None:
         track = given.body.span.tracks[0]
-        self.tick_s, self.rate = 1 / frame_rate, frame_rate
+        self.tick_s, self.rate, self.phase_s = 1 / frame_rate, frame_rate, phase_s
         self._ticks_per_pts = frame_rate / track.timescale
+        self._before = phase_s * frame_rate - _HALF
         self._most = max(1, round(_MOST_REPEATED_S * frame_rate))
         first, end = int(track.pts.min()), int((track.pts + track.duration).max())
         self._end = max(self._tick(end), self._tick(first) + 1)
@@ -76,7 +79,7 @@ class Grid:
             yield Shown(scaled, tick, 1)
 
     def _tick(self, pts: int | Fraction) -> int:
-        return (pts * self._ticks_per_pts + _HALF) // 1
+        return (pts * self._ticks_per_pts - self._before) // 1
 
 
 def _nominal(track: TrackSamples) -> Fraction:

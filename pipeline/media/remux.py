@@ -253,11 +253,14 @@ def first_look(given: Input) -> FirstLook:
         kept = choose_streams(source, given.programs()).kept
         offset_s = given.clock().shift_s
         heard: dict[int, _Heard] = {}
+        shown: list[Fraction] = []
         for packet in packets_of(source, kept, given.limits):
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is not None:
                 time_s = stamp * packet.time_base + offset_s
                 heard.setdefault(packet.stream_index, _Heard(time_s)).take(time_s, packet.size)
+            if packet.pts is not None and packet.stream.type == "video":
+                shown.append(packet.pts * packet.time_base + offset_s)
         if not heard:
             raise MediaInvalid("the first segment holds no timed packet")
         longest = max(float(own.last_s - own.first_s) for own in heard.values())
@@ -269,6 +272,7 @@ def first_look(given: Input) -> FirstLook:
             form=form_of(kept),
             bytes_per_s=sum(map(len, given.segments)) / longest if longest > 0 else 0.0,
             pictures=_picture_form(kept[0]),
+            shown_s=min(shown, default=Fraction(0)),
             sound_bits_per_s=heard[sound].bits_per_s if sound in heard else 0.0,
         )
 

@@ -20,8 +20,12 @@ EXIT_WITH_GAPS = 3
 
 @click.command("convert")
 @click.argument("input_ref", metavar="INPUT")
-@click.argument("output", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--profile", default="copy", show_default=True, help="Output profile.")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--profile",
+    metavar="NAME",
+    help="Output profile (vodray profiles lists them). Default: PROFILE, or copy.",
+)
 @click.option(
     "--json",
     "report_path",
@@ -31,13 +35,19 @@ EXIT_WITH_GAPS = 3
 )
 @click.option("--num-cpus", type=click.IntRange(min=1), help="Use this many cores. Default: all.")
 def command(
-    input_ref: str, output: Path, profile: str, report_path: Path | None, num_cpus: int | None
+    input_ref: str,
+    output: Path,
+    profile: str | None,
+    report_path: Path | None,
+    num_cpus: int | None,
 ) -> None:
     """Turn one HLS playlist into an MP4, on all cores, without any service.
 
     INPUT is a playlist's path, an http(s):// URL or s3://bucket/key (with MINIO_ENDPOINT and its
     keys set). A local playlist is taken as it stands; a remote one is followed until it ends or
-    stalls (STALL_TIMEOUT). OUTPUT ends in .mp4 and appears only when it is whole and verified.
+    stalls (STALL_TIMEOUT). OUTPUT appears only when it is whole and verified. It ends in .mp4; in
+    .m4a for a profile of sound alone; for a profile of several renditions, such as abr, it is a
+    folder, new or empty: with an MP4 and a playlist of each, and master.m3u8 over all.
 
     \b
     Exit code: 0 completed and verified, 3 completed but media is missing (the gaps are listed),
@@ -47,12 +57,9 @@ def command(
     Examples:
       vodray convert recording/stream.m3u8 talk.mp4
       vodray convert https://example.com/live/stream.m3u8 talk.mp4 --json report.json
+      vodray convert recording/stream.m3u8 talk --profile abr
     """
-    if output.suffix.lower() != ".mp4":
-        raise Misuse(f"OUTPUT must end in .mp4, not {output.name!r}")
-    if profile != "copy":
-        raise Misuse(f"The profile {profile!r} does not exist. Profiles: copy")
-    recording, report = asyncio.run(_convert(input_ref, output, num_cpus))
+    recording, report = asyncio.run(_convert(input_ref, output, profile, num_cpus))
     if report_path is not None:
         _write_report(report_path, report)
     click.echo(
@@ -71,21 +78,24 @@ def command(
 
 
 async def _convert(
-    input_ref: str, output: Path, num_cpus: int | None
+    input_ref: str, output: Path, profile: str | None, num_cpus: int | None
 ) -> tuple[Any, dict[str, Any]]:
     from pipeline import logs
     from pipeline.model import Status
+    from pipeline.profiles import find_profile
     from pipeline.settings import load_settings
     from pipeline.source import open_presentation
     from pipeline.stores.objects_folder import FolderStore
 
-    settings = load_settings()
+    settings = load_settings(**({"profile": profile} if profile else {}))
+    made = find_profile(settings.profile, settings.profiles)
+    _check_name(output, made.name_suffix, is_folder=bool(made.renditions))
     # The progress line says enough, unless more is asked for.
     if "log_level" not in settings.model_fields_set:
         settings = settings.model_copy(update={"log_level": "warning"})
     logs.configure(settings)
     source, follow = open_input(input_ref, settings)
-    _check_target(output)
+    _check_target(output, is_folder=bool(made.renditions))
     # What is no playlist is told before Ray starts, which takes seconds.
     await asyncio.to_thread(open_presentation, source)
     from actors import client
@@ -105,13 +115,39 @@ async def _convert(
                 )
         if recording.status is not Status.COMPLETED:
             raise Failure(recording.error or "failed")
-        (folder / f"{recording.object_name}.mp4").replace(output)
+        whole = folder / (recording.file_path or "").lstrip("/")
+        if made.renditions:
+            beside = whole.with_name(recording.object_name or "")
+            whole = _as_folder(whole, beside, recording.renditions[0].name)
+        whole.replace(output)
     return recording, report
 
 
-def _check_target(output: Path) -> None:
+def _as_folder(main: Path, beside: Path, rendition: str) -> Path:
+    """The main MP4 as one of those in the folder beside it."""
+    inside = main.replace(beside / f"{rendition}{main.suffix}")
+    for playlist in beside.glob("*.m3u8"):
+        lines = playlist.read_text(encoding="utf-8").split("\n")
+        named = [inside.name if line == f"../{main.name}" else line for line in lines]
+        playlist.write_text("\n".join(named), encoding="utf-8")
+    return beside
+
+
+def _check_name(output: Path, suffix: str, *, is_folder: bool) -> None:
+    own = output.suffix.lower()
+    if is_folder and own in (".mp4", ".m4a"):
+        raise Misuse(f"{output.name} is no folder, and this profile makes several files")
+    if not is_folder and own != suffix:
+        raise Misuse(f"OUTPUT must end in {suffix}, not {output.name!r}")
+
+
+def _check_target(output: Path, *, is_folder: bool) -> None:
     if not output.parent.is_dir():
         raise Failure(f"There is no folder {output.parent}")
+    if not is_folder and output.is_dir():
+        raise Failure(f"{output} is a folder")
+    if is_folder and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise Failure(f"{output} is there already, and no empty folder")
 
 
 @contextmanager

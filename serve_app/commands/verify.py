@@ -88,7 +88,7 @@ class _Home:
         beside, inside = folder + slash, f"{folder}{slash}{stem}/"
         for base, names in (
             (inside, self._listed(inside) or ["source.m3u8"]),
-            (beside, [f"{stem}.m3u8"]),
+            (beside, self._beside(beside, f"{stem}.m3u8")),
         ):
             found = self._own_playlists(base, names)
             if found:
@@ -97,6 +97,12 @@ class _Home:
                 )
                 return Hls(playlists=found, inits=tuple(self._init(base, uri) for uri in uris))
         return None
+
+    def _beside(self, folder: str, name: str) -> list[str]:
+        """In a folder that holds all renditions, other playlists may name the same object."""
+        if self._open(folder + name) is None:
+            return []
+        return list(dict.fromkeys([name, *self._listed(folder)]))
 
     def _listed(self, folder: str) -> list[str]:
         """The media playlists that the master playlist names, pictures first."""
@@ -116,7 +122,8 @@ class _Home:
         return list(dict.fromkeys(uris))
 
     def _own_playlists(self, folder: str, names: list[str]) -> "tuple[MediaPlaylist, ...]":
-        """Those of this object. Raises ``VerificationFailed`` if there are only others."""
+        """Those of this object. Raises ``VerificationFailed`` if there are only others, of objects
+        that are not there."""
         from pipeline.errors import VerificationFailed
 
         own, problem = [], ""
@@ -127,7 +134,7 @@ class _Home:
             other = next((s.uri for s in playlist.segments if not self._is_own(folder, s.uri)), "")
             if not other:
                 own.append(playlist)
-            elif not problem:
+            elif not problem and self._open(normpath(join(folder, unquote(other)))) is None:
                 wanted = self._name.rpartition("/")[2]
                 problem = f"{folder}{name} does not name {wanted} but {other[:80]}"
         if problem and not own:
