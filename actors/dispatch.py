@@ -11,6 +11,7 @@ import structlog
 from actors.fair_queue import Urgency
 from actors.joiner import Joiner
 from actors.loops import backoff
+from actors.storyboard import Storyboard
 from actors.submit import Submit, failing_s, source_answers, store_limits, submit_patiently
 from pipeline.errors import JobIsPoison
 from pipeline.jobs import ChunkJob, Place
@@ -18,7 +19,7 @@ from pipeline.load import references, source_limits
 from pipeline.media.layout import part_number
 from pipeline.model import ChunkRecord, ChunkSpec, Upload
 from pipeline.settings import Settings
-from pipeline.staging import URL_LIFETIME_S, Locates, chunks_prefix
+from pipeline.staging import URL_LIFETIME_S, Locates, chunks_prefix, strip_key
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
 
@@ -56,6 +57,7 @@ class Dispatcher:
             catalog=catalog,
             submit=submit,
         )
+        self._storyboard = Storyboard(recording_id, results=results, bucket=bucket, submit=submit)
         self.finished: set[int] = set()
         self.finished_s = 0.0
 
@@ -65,7 +67,8 @@ class Dispatcher:
         return self._joiner.records()
 
     async def make(self, chunk: ChunkSpec, urgency: Urgency) -> None:
-        """Have a worker make the chunk and write it into the ledger; join what can be joined."""
+        """Have a worker make the chunk and write it into the ledger; join what can be joined, make
+        sheets of the storyboard."""
         async with self._room:
             answer = await self._made(chunk, urgency)
             await self._catalog.finish_chunks(self._id, answer)
@@ -79,6 +82,7 @@ class Dispatcher:
             **answer[0].report["timings_s"],
         )
         await self._joiner.join()
+        await self._storyboard.stage()
 
     async def _made(self, chunk: ChunkSpec, urgency: Urgency) -> tuple[ChunkRecord, ...]:
         """Once more where segments were not to be had from a server that fails, or as soon as it
@@ -111,12 +115,14 @@ class Dispatcher:
         self.finished.add(chunk.index)
         self.finished_s += chunk.main.duration_s
         self._joiner.add(records)
+        self._storyboard.add(chunk.index, records)
 
     def _job(self, chunk: ChunkSpec) -> ChunkJob:
         return ChunkJob(
             chunk=chunk,
             urls={ref: self._addresses.url(ref) for ref in references(chunk.every_segment())},
             places=tuple(self._place(chunk, upload) for upload in self._uploads),
+            strip_url=self._put_url(strip_key(self._id, chunk.index)),
             source_limits=source_limits(self._settings),
             media_limits=self._settings.media_limits,
             fills_gaps=self._settings.fills_gaps,
@@ -140,5 +146,8 @@ class Dispatcher:
                 expires_s=URL_LIFETIME_S,
             ),
             staging_key=key,
-            staging_url=self._results.presign_put(self._bucket, key, expires_s=URL_LIFETIME_S),
+            staging_url=self._put_url(key),
         )
+
+    def _put_url(self, key: str) -> str:
+        return self._results.presign_put(self._bucket, key, expires_s=URL_LIFETIME_S)

@@ -1,4 +1,4 @@
-"""The end of a recording: from a full ledger to verified objects, their playlists and the poster.
+"""The end of a recording: from a full ledger to verified objects, their playlists and images.
 
 Every step can be done again: a supervisor that died half way starts here anew and finds what is
 there. Nothing gets its final name before the checks have passed.
@@ -17,6 +17,7 @@ import structlog
 from actors.claim import own_uploads
 from actors.fair_queue import Urgency
 from actors.joiner import join_job
+from actors.storyboard import Storyboard
 from actors.submit import Submit, store_limits, submit_patiently
 from pipeline.assemble import (
     Arrangement,
@@ -38,6 +39,7 @@ from pipeline.jobs import Address, Answer, FillJob, Job, JoinJob, Place, PosterJ
 from pipeline.media.holes import Blank
 from pipeline.media.layout import Joined
 from pipeline.media.samples import Span
+from pipeline.media.stitch import start_s
 from pipeline.model import ByteRange, ChunkRecord, Form, Part, Recording, Sound, Upload
 from pipeline.presentation import Made, Presentation, present
 from pipeline.report import MadeOutput, build_report
@@ -97,7 +99,7 @@ class Publisher:
         joined = time.perf_counter()
         presentation = await asyncio.to_thread(self._present, targets)
         main = targets[0]
-        poster = await self._poster(main)
+        poster, storyboard = await asyncio.gather(self._poster(main), self._storyboard(main))
         report = build_report(
             [
                 MadeOutput(
@@ -110,7 +112,7 @@ class Publisher:
                 for target, whole, checked in zip(targets, wholes, checks, strict=True)
             ]
         )
-        report["poster"] = poster
+        report["poster"], report["storyboard"] = poster, storyboard
         made = {target.upload.rendition for target in targets}
         report["absent_renditions"] = [
             upload.rendition for upload in self._uploads if upload.rendition not in made
@@ -307,6 +309,19 @@ class Publisher:
             limits=store_limits(),
             fragment=Address(url=url, byte_range=ByteRange(offset=first, length=behind - first)),
             image_url=self._results.presign_put(self._bucket, key, expires_s=URL_LIFETIME_S),
+        )
+
+    async def _storyboard(self, main: _Target) -> dict[str, Any]:
+        assembly = main.assembly
+        begin_s = start_s(assembly.tracks)
+        shift_s = {
+            (p.chunk, int(p.span.fragment_offset[0])): p.shift_s - begin_s for p in assembly.placed
+        }
+        storyboard = Storyboard(
+            self._recording.id, results=self._results, bucket=self._bucket, submit=self._submit
+        )
+        return await storyboard.publish(
+            self._name, main.chunks.records, shift_s, assembly.duration_s
         )
 
     async def _submit_job(self, make_job: Callable[[], Job]) -> Answer:

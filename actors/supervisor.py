@@ -40,6 +40,7 @@ from pipeline.source import Source
 from pipeline.staging import Addresses, clear, staging_prefix
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
+from pipeline.storyboard import tile_size
 
 _RETRY_LOOK_S = 1.0
 # So long after a recording has begun, what is needed at its end is imported.
@@ -222,6 +223,7 @@ class Supervisor:
             sounds,
             form,
             is_encoded=_is_encoded(outputs),
+            tile=tile_size(main.look.pictures),
         )
         return state, outputs
 

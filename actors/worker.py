@@ -10,7 +10,7 @@ from typing import Any
 import ray
 
 from pipeline import steps
-from pipeline.jobs import Answer, ChunkJob, FillJob, Job, JoinJob, LookJob, PosterJob
+from pipeline.jobs import Answer, ChunkJob, FillJob, Job, JoinJob, LookJob, PosterJob, SheetJob
 
 SLOTS = 2
 _TRANSFERS = 4
@@ -40,6 +40,8 @@ class Worker:
                 return steps.join_part(job, self._tools)
             case PosterJob():
                 return steps.make_poster(job, self._tools)
+            case SheetJob():
+                return steps.make_sheet(job, self._tools)
 
     def ping(self) -> None:
         """Answers while the process lives."""

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
-from pipeline.model import ByteRange, ChunkRecord, ChunkSpec, FirstLook, Form, Output, Part, Segment
+from pipeline.model import (
+    ByteRange,
+    ChunkRecord,
+    ChunkSpec,
+    FirstLook,
+    Form,
+    Output,
+    Part,
+    Segment,
+    TileSize,
+)
 from pipeline.transfer import TransferLimits
 
 if TYPE_CHECKING:
@@ -55,13 +65,14 @@ class ChunkJob:
     """Make a chunk's fragments and put them where they belong. Answer: a ``ChunkRecord`` for each
     of ``places``.
 
-    ``urls``: by reference, of everything that the chunk names. ``fills_gaps``: see
-    ``pipeline.filling``.
+    ``urls``: by reference, of everything that the chunk names. ``strip_url``: for its tiles;
+    ``fills_gaps``: see ``pipeline.filling``.
     """
 
     chunk: ChunkSpec
     urls: Mapping[str, str]
     places: tuple[Place, ...]
+    strip_url: str
     source_limits: TransferLimits
     store_limits: TransferLimits
     media_limits: MediaLimits
@@ -104,5 +115,27 @@ class PosterJob:
     limits: TransferLimits
 
 
-Job = LookJob | ChunkJob | FillJob | JoinJob | PosterJob
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripTiles:
+    """Tiles of the strip at ``url``. ``places``: on the sheet, counted by rows, with the bytes of
+    each in the strip."""
+
+    url: str
+    places: tuple[tuple[int, ByteRange], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SheetJob:
+    """Make a sheet of a storyboard and put it up. Answer: its size in bytes. ``size``: of a tile;
+    ``columns`` x ``rows`` tiles have room."""
+
+    strips: tuple[StripTiles, ...]
+    columns: int
+    rows: int
+    size: TileSize
+    sheet_url: str
+    limits: TransferLimits
+
+
+Job = LookJob | ChunkJob | FillJob | JoinJob | PosterJob | SheetJob
 Answer = FirstLook | tuple[ChunkRecord, ...] | Part | int

@@ -300,6 +300,18 @@ class PictureForm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TileSize:
+    """Of all thumbnails of a recording, in square pixels: even numbers."""
+
+    width: int
+    height: int
+
+
+# Where the first segment has no pictures.
+PLAIN_TILE = TileSize(width=160, height=90)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FirstLook:
     """What the first segment tells before work starts. ``begin_s``: its first timestamp, of a
     clock that ``wraps``. ``pictures``: None without; ``shown_s``: when the first of them is shown;
@@ -375,6 +387,7 @@ class ChunkSpec:
     anchor_s: int
     main: Stretch
     audio: tuple[Stretch, ...] = ()
+    tile: TileSize = PLAIN_TILE
 
     def every_segment(self) -> Iterator[Segment]:
         """Those that are made, and those that may be needed for it."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.media.layout import MAX_CHUNKS, target_chunk_bytes, target_encoded_chunk_s
-from pipeline.model import PLAIN, ChunkSpec, Form, Segment, Sound, Stretch
+from pipeline.model import PLAIN, PLAIN_TILE, ChunkSpec, Form, Segment, Sound, Stretch, TileSize
 
 # No chunk waits for more media than this, so that progress and live playback keep coming even at
 # very low bit rates.
@@ -75,6 +75,7 @@ class PlanState:
     anchor_s: int
     bytes_per_s: float
     is_encoded: bool = False
+    tile: TileSize = PLAIN_TILE
     feeds: tuple[Feed, ...] = (Feed(),)
     chunks: int = 0
 
@@ -106,10 +107,17 @@ def begin(
     form: Form = PLAIN,
     *,
     is_encoded: bool = False,
+    tile: TileSize = PLAIN_TILE,
 ) -> PlanState:
     """``sounds``: one per playlist of sound alone."""
     feeds = (Feed(form=form), *(Feed(sound=sound, form=sound.form) for sound in sounds))
-    return PlanState(anchor_s=anchor_s, bytes_per_s=bytes_per_s, is_encoded=is_encoded, feeds=feeds)
+    return PlanState(
+        anchor_s=anchor_s,
+        bytes_per_s=bytes_per_s,
+        is_encoded=is_encoded,
+        tile=tile,
+        feeds=feeds,
+    )
 
 
 def resume(
@@ -118,7 +126,14 @@ def resume(
     """The state behind chunks that the ledger knows already, at least one."""
     first = planned[0]
     sounds = [s.sound for s in first.audio if s.sound]
-    state = begin(first.anchor_s, bytes_per_s, sounds, first.main.form, is_encoded=is_encoded)
+    state = begin(
+        first.anchor_s,
+        bytes_per_s,
+        sounds,
+        first.main.form,
+        is_encoded=is_encoded,
+        tile=first.tile,
+    )
     feeds = state.feeds
     for chunk in planned:
         stretches = (chunk.main, *chunk.audio)
@@ -194,6 +209,7 @@ def _cut(state: PlanState, count: int | None) -> tuple[PlanState, ChunkSpec]:
         anchor_s=state.anchor_s,
         main=stretch,
         audio=tuple(stretch for _, stretch in taken),
+        tile=state.tile,
     )
     feeds = (main, *(feed for feed, _ in taken))
     return replace(state, chunks=state.chunks + 1, feeds=feeds), chunk

@@ -47,9 +47,10 @@ def build_report(outputs: Sequence[MadeOutput]) -> dict[str, Any]:
 
 
 def _chunk(record: ChunkRecord, assembly: Assembly) -> dict[str, Any]:
-    if not record.size_bytes:
-        return dict(record.report)
-    return {**record.report, "offset": assembly.object_offset[record.index_number]}
+    told = {name: value for name, value in record.report.items() if name != "tiles"}
+    if record.size_bytes:
+        told["offset"] = assembly.object_offset[record.index_number]
+    return told
 
 
 def _rendition(output: MadeOutput) -> dict[str, Any]:

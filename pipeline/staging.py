@@ -1,7 +1,8 @@
 """A recording's own corner of the results bucket: what waits there until the recording is whole.
 
-Copies of live segments, chunks too small to be a part, fillers. Nothing of it is a result. Chunks
-go when the object is whole; all of it goes when the recording is final, and nothing can resume it.
+Copies of live segments, chunks too small to be a part, fillers, tiles of the storyboard. Nothing of
+it is a result. Chunks go when the object is whole; all of it goes when the recording is final, and
+nothing can resume it.
 """
 
 from typing import Protocol
@@ -27,6 +28,16 @@ def copies_prefix(recording_id: UUID) -> str:
 
 def chunks_prefix(recording_id: UUID, rendition: str) -> str:
     return f"{staging_prefix(recording_id)}{rendition}/"
+
+
+def storyboard_prefix(recording_id: UUID) -> str:
+    """Of tiles, and of sheets that are full: kept as long as the recording may go on."""
+    return f"{staging_prefix(recording_id)}storyboard/"
+
+
+def strip_key(recording_id: UUID, chunk: int) -> str:
+    """Of the tiles of one chunk."""
+    return f"{storyboard_prefix(recording_id)}{chunk:06d}"
 
 
 def clear(results: ObjectStore, bucket: str, prefix: str) -> None:

@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from pipeline.errors import (
@@ -22,11 +23,21 @@ from pipeline.errors import (
     StoreUnavailable,
 )
 from pipeline.filling_inside import fill_inside
-from pipeline.jobs import Address, ChunkJob, FillJob, JoinJob, LookJob, Place, PosterJob
+from pipeline.jobs import (
+    Address,
+    ChunkJob,
+    FillJob,
+    JoinJob,
+    LookJob,
+    Place,
+    PosterJob,
+    SheetJob,
+    StripTiles,
+)
+from pipeline.keyframes import Decoder
 from pipeline.load import Loaded, Loader
 from pipeline.maker import Made, Maker
 from pipeline.media import boxes, images
-from pipeline.media.entries import read_forms
 from pipeline.media.filler import make_filler
 from pipeline.media.holes import Blank
 from pipeline.media.interleave import interleave
@@ -35,7 +46,7 @@ from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipeline.media.remux import first_look, make_input
 from pipeline.media.samples import SampleIndex, Span
 from pipeline.media.segments import has_own_init
-from pipeline.media.tables import sample_offsets
+from pipeline.media.tiles import draw_sheet
 from pipeline.model import (
     AS_IT_IS,
     PLAIN,
@@ -49,6 +60,7 @@ from pipeline.model import (
     Stretch,
 )
 from pipeline.renditions import Neighbours, Rendered, render
+from pipeline.strip import Strip, draw_strip
 from pipeline.transfer import TransferLimits, fetch, store
 
 
@@ -123,28 +135,47 @@ def make_poster(job: PosterJob, tools: Tools) -> int:
     return len(picture)
 
 
+def make_sheet(job: SheetJob, tools: Tools) -> int:
+    def read(strip: StripTiles) -> list[tuple[int, int, bytes]]:
+        data = _fetch(Address(url=strip.url), job.limits)
+        return [
+            (place % job.columns, place // job.columns, data[at.offset : at.offset + at.length])
+            for place, at in strip.places
+        ]
+
+    tiles = chain.from_iterable(tools.threads.map(read, job.strips))
+    with tools.gate:
+        sheet = draw_sheet(tiles, job.columns, job.rows, job.size)
+    store(job.sheet_url, sheet, limits=job.limits)
+    return len(sheet)
+
+
 def make_chunk(job: ChunkJob, tools: Tools) -> tuple[ChunkRecord, ...]:
     """Download, copy or encode, index, check and upload one chunk, for all outputs."""
     timings = _Timings()
     loader = Loader(job.urls, job.source_limits, tools.threads)
     with timings.of("download"):
         loaded = load_chunk(job.chunk, loader)
-    with timings.of("waiting"), tools.gate, timings.of("media"):
-        made = make_fragments(
-            job.chunk,
-            loaded,
-            loader,
-            [place.output for place in job.places],
-            job.media_limits,
-            fills_gaps=job.fills_gaps,
-        )
-    timings.seconds["waiting"] -= timings.seconds["media"]
+    with timings.of("waiting"), tools.gate:
+        with timings.of("media"):
+            made = make_fragments(
+                job.chunk,
+                loaded,
+                loader,
+                [place.output for place in job.places],
+                job.media_limits,
+                fills_gaps=job.fills_gaps,
+            )
+        with timings.of("tiles"):
+            strip = _draw_strip(job.chunk, made[0])
+    timings.seconds["waiting"] -= timings.seconds["media"] + timings.seconds["tiles"]
     with timings.of("upload"):
         storing = partial(_stored, limits=job.store_limits)
         records = tuple(tools.threads.map(storing, made, job.places))
+        tiles = _store_strip(strip, job)
     away = [entry.segment.sequence for own in loaded for entry in own if entry.may_return]
     spent = {stage: round(seconds, 4) for stage, seconds in timings.seconds.items()}
-    told = {"unavailable": away, "timings_s": spent}
+    told = {"unavailable": away, "tiles": tiles, "timings_s": spent}
     first, *others = records
     return (replace(first, report={**first.report, **told}), *others)
 
@@ -160,6 +191,23 @@ def _stored(fragments: "Fragments", place: Place, limits: TransferLimits) -> Chu
         return record
     store(place.staging_url, fragments.pieces, limits=limits)
     return replace(record, staging_key=place.staging_key)
+
+
+def _draw_strip(chunk: ChunkSpec, fragments: "Fragments") -> Strip:
+    try:
+        return draw_strip(chunk, fragments.spans, fragments.decoder)
+    except Exception as error:  # noqa: BLE001 - whatever it is, no chunk is lost for its tiles
+        return Strip(left_out=[f"internal error: {type(error).__name__}: {error}"])
+
+
+def _store_strip(strip: Strip, job: ChunkJob) -> dict[str, Any]:
+    """For the report. A strip that cannot be stored costs its tiles."""
+    if strip.made:
+        try:
+            store(job.strip_url, strip.data, limits=job.store_limits)
+        except StoreError as error:
+            strip = Strip(left_out=[*strip.left_out, error.message])
+    return strip.describe(job.chunk)
 
 
 def lost_chunk(chunk: ChunkSpec, reason: str, outputs: Sequence[Output]) -> tuple[ChunkRecord, ...]:
@@ -182,16 +230,23 @@ def lost_chunk(chunk: ChunkSpec, reason: str, outputs: Sequence[Output]) -> tupl
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fragments:
     """What an output holds of a chunk, stored nowhere yet. ``pieces``: its bytes, and ``spans``
-    what is where in them; ``report``: JSON."""
+    what is where in them; ``decoder``: of its keyframes; ``report``: JSON."""
 
     output: Output
     index: int
     spans: Sequence[Span]
     pieces: Sequence[memoryview]
+    decoder: Decoder
     report: Mapping[str, Any]
 
     @classmethod
-    def of(cls, rendered: Rendered, index: int, report: Mapping[str, Any]) -> "Fragments":
+    def of(
+        cls,
+        rendered: Rendered,
+        index: int,
+        report: Mapping[str, Any],
+        limits: MediaLimits = DEFAULT_LIMITS,
+    ) -> "Fragments":
         spans, pieces = interleave(rendered.playlists)
         samples = _samples(spans)
         fillers = _samples([span for span in spans if span.is_filler])
@@ -207,6 +262,7 @@ class Fragments:
             index=index,
             spans=spans,
             pieces=pieces,
+            decoder=Decoder(pieces, limits),
             report={**report, **counted},
         )
 
@@ -262,8 +318,8 @@ def make_fragments(
     report = _report(chunk, made)
     fragments = []
     for n, own in enumerate(rendered):
-        whole = Fragments.of(own, chunk.index, _short(report) if n else report)
-        border = _decode_border(whole.spans, whole.pieces, limits)
+        whole = Fragments.of(own, chunk.index, _short(report) if n else report, limits)
+        border = whole.decoder.decode_border(whole.spans)
         fragments.append(replace(whole, report={**whole.report, "border": border}))
     return fragments
 
@@ -312,35 +368,3 @@ def _fetch(address: Address, limits: TransferLimits) -> bytes:
         raise ObjectMissing(error.message) from error
     except SourceError as error:
         raise StoreError(error.message) from error
-
-
-def _decode_border(
-    spans: Sequence[Span], pieces: Sequence[memoryview], limits: MediaLimits
-) -> dict[str, Any]:
-    """Decode the first keyframe of the first fragment, from the bytes that will be uploaded, found
-    and described by what its index and its sample entry say."""
-    own = (span for span in spans if not span.is_filler)
-    span = next((span for span in own if any(t.kind == "video" for t in span.tracks)), None)
-    if span is None:
-        return {"decoded": None}
-    video = next(track for track in span.tracks if track.kind == "video")
-    offsets = sample_offsets(video.run_offset, video.run_count, video.size)
-    at = int(video.key.argmax())
-    if not video.key[at] or offsets[at] >= span.fragment_end[0]:
-        return {"decoded": False, "reason": "no keyframe in it"}
-    entry = next(form.entry for form in read_forms(span.init) if form.track_id == video.track_id)
-    sample = _cut_out(pieces, int(offsets[at]), int(video.size[at]))
-    try:
-        frame = images.decode_keyframe(entry, sample, limits)
-    except MediaInvalid as error:
-        return {"decoded": False, "reason": error.message}
-    return {"decoded": True, "score": round(images.poster_score(frame), 3)}
-
-
-def _cut_out(pieces: Sequence[memoryview], offset: int, length: int) -> bytes:
-    """``length`` bytes from ``offset`` of the pieces joined; they lie in one piece."""
-    for piece in pieces:
-        if offset < len(piece):
-            return bytes(piece[offset : offset + length])
-        offset -= len(piece)
-    raise IndexError("the pieces end before the sample")

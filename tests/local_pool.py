@@ -13,7 +13,7 @@ from typing import Any
 from actors.alone import record_alone
 from actors.fair_queue import Urgency
 from pipeline import steps
-from pipeline.jobs import Answer, ChunkJob, FillJob, Job, JoinJob, LookJob, PosterJob
+from pipeline.jobs import Answer, ChunkJob, FillJob, Job, JoinJob, LookJob, PosterJob, SheetJob
 from pipeline.model import EventKind, Origin, Recording, StreamEvent
 from pipeline.settings import Settings
 from pipeline.source import FileSource, Source
@@ -50,6 +50,8 @@ class LocalPool:
                 return steps.join_part(job, self._tools)
             case PosterJob():
                 return steps.make_poster(job, self._tools)
+            case SheetJob():
+                return steps.make_sheet(job, self._tools)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

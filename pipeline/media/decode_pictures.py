@@ -4,7 +4,6 @@ shown.
 FFmpeg's demuxer for MP4 has no part in it: it moves times where composition offsets are negative.
 """
 
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,9 +14,8 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
-from pipeline.media import boxes
 from pipeline.media.entries import read_forms
-from pipeline.media.images import VISUAL_ENTRY_BYTES, open_decoder
+from pipeline.media.images import open_decoder, pixel_aspect
 from pipeline.media.interleave import Body
 from pipeline.media.limits import MediaLimits
 from pipeline.media.tables import sample_offsets
@@ -58,7 +56,7 @@ def decoded(given: Pictures, limits: MediaLimits) -> Iterator[Picture]:
     for body in _lead(given.lead, entry):
         for _, packet in _packets(body):
             _decode(decoder, packet)
-    yield from _Own(given.body, decoder, _aspect(entry)).pictures()
+    yield from _Own(given.body, decoder, pixel_aspect(entry)).pictures()
 
 
 class _Own:
@@ -126,13 +124,3 @@ def _lead(lead: Sequence[Body], entry: bytes) -> Sequence[Body]:
 
 def _entry(body: Body) -> bytes:
     return read_forms(body.span.init)[0].entry
-
-
-def _aspect(entry: bytes) -> Fraction:
-    """Of a pixel, as ``pasp`` (ISO/IEC 14496-12 12.1.4) says: for codecs that do not tell it."""
-    box = boxes.read_header(entry, 0, len(entry))
-    pasp = boxes.find(entry, "pasp", box.body + VISUAL_ENTRY_BYTES, box.end)
-    if pasp is None:
-        return Fraction(1)
-    horizontal, vertical = struct.unpack_from(">II", entry, pasp.body)
-    return Fraction(horizontal, vertical) if horizontal and vertical else Fraction(1)

@@ -1,6 +1,8 @@
 """Pictures from keyframes: decoding one, judging it, writing it as JPEG."""
 
 import io
+import struct
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -14,7 +16,7 @@ from pipeline.media import boxes
 from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 
 POSTER_WIDTH = 1280
-_JPEG_QUALITY = 4  # FFmpeg's qscale: 2 best, 31 worst.
+_JPEG_QUALITY = 4
 # Decoder and configuration box by sample entry.
 _DECODERS = {
     b"avc1": ("h264", "avcC"),
@@ -30,7 +32,15 @@ VISUAL_ENTRY_BYTES = 78
 _NO_PROBING: Any = [{"skip_frame": "all"}] * 64
 
 
-def decode_first_keyframe(init: bytes, fragments: bytes) -> VideoFrame:
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """``aspect``: of a pixel."""
+
+    frame: VideoFrame
+    aspect: Fraction
+
+
+def decode_first_keyframe(init: bytes, fragments: bytes) -> Picture:
     """The first picture that can be decoded. Raises ``MediaInvalid`` if none can."""
     try:
         with av.open(
@@ -40,15 +50,14 @@ def decode_first_keyframe(init: bytes, fragments: bytes) -> VideoFrame:
             stream.codec_context.thread_count = 1
             stream.codec_context.skip_frame = "NONKEY"
             for frame in source.decode(stream):
-                return frame
+                aspect = stream.codec_context.sample_aspect_ratio or stream.sample_aspect_ratio
+                return Picture(frame, aspect or Fraction(1))
     except av.error.FFmpegError as error:
         raise MediaInvalid(f"keyframe cannot be decoded: {error.strerror}") from error
     raise MediaInvalid("no keyframe in it")
 
 
-def decode_keyframe(
-    entry: bytes, sample: bytes, limits: MediaLimits = DEFAULT_LIMITS
-) -> VideoFrame:
+def decode_keyframe(entry: bytes, sample: bytes, limits: MediaLimits = DEFAULT_LIMITS) -> Picture:
     """The picture of one sample as its sample entry (ISO/IEC 14496-12 8.5.2) says to decode it.
 
     Raises ``MediaInvalid`` for the smallest damage, and for a codec that is not known here.
@@ -58,7 +67,7 @@ def decode_keyframe(
         packet = av.Packet(sample)
         for frame in [*decoder.decode(packet), *decoder.decode(None)]:
             if not frame.is_corrupt:
-                return frame
+                return Picture(frame, decoder.sample_aspect_ratio or pixel_aspect(entry))
     except av.error.FFmpegError as error:
         raise MediaInvalid(f"keyframe cannot be decoded: {error.strerror}") from error
     raise MediaInvalid("keyframe gives no whole picture")
@@ -94,17 +103,32 @@ def poster_score(frame: VideoFrame) -> float:
     return detail if 20.0 < float(luma.mean()) < 235.0 else detail / 100.0
 
 
-def encode_jpeg(frame: VideoFrame) -> bytes:
+def pixel_aspect(entry: bytes) -> Fraction:
+    """As ``pasp`` of a sample entry (ISO/IEC 14496-12 12.1.4) says: for codecs that do not tell
+    it."""
+    box = boxes.read_header(entry, 0, len(entry))
+    pasp = boxes.find(entry, "pasp", box.body + VISUAL_ENTRY_BYTES, box.end)
+    if pasp is None:
+        return Fraction(1)
+    horizontal, vertical = struct.unpack_from(">II", entry, pasp.body)
+    return Fraction(horizontal, vertical) if horizontal and vertical else Fraction(1)
+
+
+def encode_jpeg(picture: Picture) -> bytes:
     """At most ``POSTER_WIDTH`` wide, in the picture's display shape."""
-    aspect = frame.sample_aspect_ratio if hasattr(frame, "sample_aspect_ratio") else None
-    shown_width = round(frame.width * float(aspect)) if aspect else frame.width
+    frame = picture.frame
+    shown_width = max(1, round(frame.width * picture.aspect))
     scale = min(1.0, POSTER_WIDTH / shown_width)
     width, height = _even(shown_width * scale), _even(frame.height * scale)
+    return write_jpeg(frame.reformat(width=width, height=height, format="yuvj420p"), _JPEG_QUALITY)
+
+
+def write_jpeg(picture: VideoFrame, quality: int) -> bytes:
+    """``picture``: yuvj420p; ``quality``: FFmpeg's qscale, 2 best, 31 worst."""
     encoder = av.CodecContext.create("mjpeg", "w")
-    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuvj420p"
+    encoder.width, encoder.height, encoder.pix_fmt = picture.width, picture.height, "yuvj420p"
     encoder.time_base = Fraction(1, 25)
-    encoder.options = {"qmin": str(_JPEG_QUALITY), "qmax": str(_JPEG_QUALITY)}
-    picture = frame.reformat(width=width, height=height, format="yuvj420p")
+    encoder.options = {"qmin": str(quality), "qmax": str(quality)}
     picture.pts = 0
     packets = [*encoder.encode(picture), *encoder.encode(None)]
     data = b"".join(bytes(packet) for packet in packets)

@@ -66,6 +66,12 @@ def _known(value: int, known: range) -> int:
     return value if value in known else _UNSPECIFIED
 
 
+def make_scalable(frame: VideoFrame) -> None:
+    """Forget a matrix that FFmpeg's scaler does not know."""
+    if frame.colorspace not in _SCALED_MATRICES:
+        frame.colorspace = _UNSPECIFIED
+
+
 class Ladder:
     """``outputs``: all that are made of each picture."""
 
@@ -77,8 +83,7 @@ class Ladder:
     def of(self, picture: Picture) -> "Scaled":
         frame = picture.frame
         colours = Colours.of(frame)
-        if frame.colorspace not in _SCALED_MATRICES:
-            frame.colorspace = _UNSPECIFIED
+        make_scalable(frame)
         form = _Form.of(frame, picture.aspect)
         if form != self._form:
             self._form, self._rungs = form, _rungs(form, self._outputs)
@@ -121,7 +126,7 @@ class _Rung:
 
 def _rungs(form: _Form, outputs: Sequence[EncodedPictures]) -> "list[_Rung]":
     shown = form.width * form.aspect, Fraction(form.height)
-    sizes = [_fit(shown, (spec.width, spec.height)) for spec in outputs]
+    sizes = [fit(shown, (spec.width, spec.height)) for spec in outputs]
     rungs: dict[int, _Rung] = {}
     for n in sorted(range(len(outputs)), key=lambda n: -sizes[n][0] * sizes[n][1]):
         larger = _larger(n, list(rungs), sizes, outputs, form)
@@ -158,7 +163,7 @@ def _larger(
     return usable[-1] if usable else None
 
 
-def _fit(shown: tuple[Fraction, Fraction], box: _Size) -> _Size:
+def fit(shown: tuple[Fraction, Fraction], box: _Size) -> _Size:
     """As large as can be inside, in its own shape, with even sides."""
     factor = min(Fraction(box[0]) / shown[0], Fraction(box[1]) / shown[1])
     width, height = (

@@ -97,6 +97,7 @@ async def test_from_bucket_to_bucket(clips: Clips, tmp_path: Path) -> None:
         "result.mp4",
         *("result/master.m3u8", "result/poster.jpg"),
         *("result/source.init.mp4", "result/source.m3u8"),
+        *("result/storyboard-001.jpg", "result/storyboard.vtt"),
     ]
     assert store.uploads("results", "") == ()
     for key in keys:
