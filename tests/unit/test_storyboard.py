@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 
@@ -60,7 +61,7 @@ def points(tiles: Sequence[Tile]) -> list[int]:
 
 def test_chunks_cut_anywhere_have_the_same_grid_together() -> None:
     edges = [0.0, 0.4, 7.0, 7.96, 19.2, 31.5, 99.0, 100.0, 100.04, 250.0]
-    cut = [at for a, b in zip(edges, edges[1:], strict=False) for at in grid(a, b - a)]
+    cut = [at for a, b in pairwise(edges) for at in grid(a, b - a)]
     assert cut == grid(0.0, 250.0)
     assert len([at for at in cut if at < 100]) == 44
     assert [at for at in cut if at >= 100] == list(range(100, 250, 10))
