@@ -66,8 +66,8 @@ class Storyboard:
                 self._begun += 1
                 try:
                     await self._stage(tiles, key)
-                except VodrayError as error:
-                    log.warning("sheet_failed", recording=str(self._id), error=str(error))
+                except Exception as error:  # noqa: BLE001 - see _warn
+                    self._warn("sheet_failed", error)
 
     async def _stage(self, tiles: Sequence[Tile], key: str) -> None:
         if key not in await asyncio.to_thread(self._listed):
@@ -87,12 +87,8 @@ class Storyboard:
         order; ``shift_s``, ``length_s``: see ``pipeline.storyboard.cues``."""
         try:
             told = await self._publish(name, records, shift_s, length_s)
-        except Exception as error:
-            # Whatever it is, no recording is lost for it.
-            told_as = error if not isinstance(error, VodrayError) else None
-            log.warning(
-                "storyboard_failed", recording=str(self._id), error=str(error), exc_info=told_as
-            )
+        except Exception as error:  # noqa: BLE001 - see _warn
+            self._warn("storyboard_failed", error)
             told = {"absent": str(error) or type(error).__name__}
         if "absent" in told:
             await self._remove(name)
@@ -154,8 +150,13 @@ class Storyboard:
             listed = await asyncio.to_thread(self._list, f"{name}/storyboard")
             keys = [key for key in listed if key.endswith((".vtt", ".jpg"))]
             await asyncio.to_thread(self._results.delete, self._bucket, keys)
-        except VodrayError as error:
-            log.warning("storyboard_not_removed", recording=str(self._id), error=str(error))
+        except Exception as error:  # noqa: BLE001 - see _warn
+            self._warn("storyboard_not_removed", error)
+
+    def _warn(self, event: str, error: Exception) -> None:
+        """Whatever it is, no recording is lost for it."""
+        unexpected = None if isinstance(error, VodrayError) else error
+        log.warning(event, recording=str(self._id), error=str(error), exc_info=unexpected)
 
     def _listed(self) -> set[str]:
         """Strips and sheets that are staged."""

@@ -10,6 +10,7 @@ import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from pipeline.errors import MediaInvalid
 from pipeline.media import boxes
@@ -17,6 +18,11 @@ from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 
 POSTER_WIDTH = 1280
 _JPEG_QUALITY = 4
+# By their numbers in ITU-T H.273, table 4: of others, FFmpeg's scaler does not even change the
+# size.
+_SCALED_MATRICES, _UNSPECIFIED = frozenset({0, 1, 2, 4, 5, 6, 7, 9}), 2
+# Rounded alike on any CPU.
+_SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 # Decoder and configuration box by sample entry.
 _DECODERS = {
     b"avc1": ("h264", "avcC"),
@@ -120,7 +126,30 @@ def encode_jpeg(picture: Picture) -> bytes:
     shown_width = max(1, round(frame.width * picture.aspect))
     scale = min(1.0, POSTER_WIDTH / shown_width)
     width, height = _even(shown_width * scale), _even(frame.height * scale)
-    return write_jpeg(frame.reformat(width=width, height=height, format="yuvj420p"), _JPEG_QUALITY)
+    return write_jpeg(scale_for_jpeg(frame, width, height), _JPEG_QUALITY)
+
+
+def scale_for_jpeg(frame: VideoFrame, width: int, height: int) -> VideoFrame:
+    """yuvj420p as readers of JPEG understand it (ITU-T T.871). Raises ``MediaInvalid``."""
+    make_scalable(frame)
+    try:
+        return frame.reformat(
+            width,
+            height,
+            "yuvj420p",
+            dst_colorspace=Colorspace.ITU601,
+            dst_color_range=ColorRange.JPEG,
+            interpolation=_SCALING,
+            threads=1,
+        )
+    except (av.error.FFmpegError, ValueError) as error:
+        raise MediaInvalid(f"its pictures cannot be scaled: {error}") from error
+
+
+def make_scalable(frame: VideoFrame) -> None:
+    """Forget a matrix that FFmpeg's scaler does not know."""
+    if frame.colorspace not in _SCALED_MATRICES:
+        frame.colorspace = _UNSPECIFIED
 
 
 def write_jpeg(picture: VideoFrame, quality: int) -> bytes:

@@ -12,13 +12,12 @@ from av.video.reformatter import ColorRange
 
 from pipeline.errors import MediaInvalid
 from pipeline.media.decode_pictures import Picture
+from pipeline.media.images import make_scalable
 from pipeline.model import EncodedPictures
 
 # As ITU-T H.273 numbers colours (tables 2 to 4): what all encoders take, and 2 for anything else.
 _PRIMARIES, _TRANSFERS, _MATRICES = range(1, 13), range(1, 19), range(1, 15)
 _UNSPECIFIED, _MATRIX_RGB, _MATRIX_BT709 = 2, 0, 1
-# Of those of other matrices, FFmpeg's scaler does not even change the size.
-_SCALED_MATRICES = frozenset({0, 1, 2, 4, 5, 6, 7, 9})
 # Rounded alike on any CPU.
 _FLAGS = "lanczos+accurate_rnd+bitexact"
 _Filters = list[tuple[str, str]]
@@ -64,12 +63,6 @@ class Colours:
 
 def _known(value: int, known: range) -> int:
     return value if value in known else _UNSPECIFIED
-
-
-def make_scalable(frame: VideoFrame) -> None:
-    """Forget a matrix that FFmpeg's scaler does not know."""
-    if frame.colorspace not in _SCALED_MATRICES:
-        frame.colorspace = _UNSPECIFIED
 
 
 class Ladder:

@@ -7,36 +7,21 @@ import av
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from pipeline.errors import MediaInvalid
-from pipeline.media.images import Picture, write_jpeg
-from pipeline.media.scale import fit, make_scalable
+from pipeline.media.images import Picture, scale_for_jpeg, write_jpeg
+from pipeline.media.scale import fit
 from pipeline.model import TileSize
 
 # FFmpeg's qscale. A tile is encoded twice, and the first time should not be seen.
 _TILE_QUALITY, _SHEET_QUALITY = 2, 4
-# Rounded alike on any CPU.
-_SCALING = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
 def draw_tile(picture: Picture, size: TileSize) -> bytes:
     """As a JPEG, with black around it where its shape is another. Raises ``MediaInvalid``."""
     frame, box = picture.frame, (size.width, size.height)
     width, height = fit((frame.width * picture.aspect, Fraction(frame.height)), box)
-    make_scalable(frame)
-    try:
-        small = frame.reformat(
-            width,
-            height,
-            "yuvj420p",
-            dst_colorspace=Colorspace.ITU601,
-            dst_color_range=ColorRange.JPEG,
-            interpolation=_SCALING,
-            threads=1,
-        )
-    except (av.error.FFmpegError, ValueError) as error:
-        raise MediaInvalid(f"its pictures cannot be scaled: {error}") from error
+    small = scale_for_jpeg(frame, width, height)
     canvas = _Canvas(size)
     # Colours have half as many lines and columns.
     canvas.paste(small, (size.width - width) // 4 * 2, (size.height - height) // 4 * 2)

@@ -18,7 +18,7 @@ EXIT_FAILED, EXIT_WITH_GAPS = 1, 3
     help="Where services and results are kept.",
 )
 def command(input_ref: str | None, data_dir: Path) -> None:
-    """Record a real stream end to end: webhook and Kafka in, MP4 + HLS + poster out.
+    """Record a real stream end to end: webhook and Kafka in, MP4 + HLS + images out.
 
     Without INPUT a minute of test picture is made and recorded twice: live, announced by webhook,
     and ended, announced through Kafka. INPUT is the path or URL of an .m3u8 to record instead.
@@ -56,6 +56,7 @@ def _print(result: Any, data_dir: Path) -> None:
             "poster",
             f"s3://{recording['thumbnail_path']}" if recording["thumbnail_path"] else "none",
         ),
+        ("storyboard", _storyboard(report["storyboard"])),
         ("copy", folder / f"{name}.mp4"),
         (
             "media",
@@ -74,3 +75,9 @@ def _print(result: Any, data_dir: Path) -> None:
     for gap in recording["gaps"]:
         where = f"{gap['duration_s']:.3f} s missing at {gap['start_s']:.3f} s"
         click.echo(f"  {'gap':<10} {where}: {gap['reason']}")
+
+
+def _storyboard(told: dict[str, Any]) -> str:
+    if "file_path" not in told:
+        return "none"
+    return f"s3://{told['file_path']}  ({told['tiles']} pictures)"

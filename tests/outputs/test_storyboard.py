@@ -1,9 +1,11 @@
 """Storyboards of whole recordings, looked at tile by tile."""
 
+import asyncio
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,17 @@ import av
 import numpy as np
 import pytest
 
+from actors.alone import record_alone
 from pipeline import steps, storyboard
 from pipeline.errors import MediaInvalid, StoreUnavailable
 from pipeline.jobs import ChunkJob, JoinJob, SheetJob
 from pipeline.media import images
-from pipeline.model import Status
+from pipeline.model import EventKind, Origin, Status, StreamEvent
+from pipeline.source import FileSource
+from pipeline.stores.catalog_memory import MemoryCatalog
 from pipeline.stores.objects_folder import FolderStore
 from tests import media
-from tests.local_pool import Result, quick_settings, record
+from tests.local_pool import LocalPool, Result, quick_settings, record
 from tests.media import FPS, Form
 from tests.media_fixtures import Clips, copy_clip
 from tests.unit.test_recording_faults import segments
@@ -237,6 +242,7 @@ async def test_whatever_goes_wrong_costs_nothing_else(
     assert told["left_out"][0]["reason"].startswith("internal error: ZeroDivisionError")
     monkeypatch.undo()
 
+    small_sheets(monkeypatch)
     monkeypatch.setattr(steps, "draw_sheet", broken)
     result = await record(clips(FORM), tmp_path / "again")
     assert result.recording.status is Status.COMPLETED
@@ -356,3 +362,120 @@ async def test_keyframes_at_borders_are_decoded_once(
     result = await record(clips(FORM), tmp_path / "out")
     assert sum(isinstance(job, ChunkJob) for job in result.jobs) >= 4
     assert len(entries) == len(set(entries)) == 22
+
+
+# --- recordings that are interrupted, or go on ---
+
+
+def show(playlist: Path, folder: Path, count: int) -> Path:
+    """The first segments of a stream, as if it had ended there."""
+    lines = playlist.read_text().splitlines()
+    names = [line for line in lines if line[0] != "#"]
+    shown = folder / "stream.m3u8"
+    end = lines.index(names[count - 1]) + 1
+    shown.write_text("\n".join([*lines[:end], "#EXT-X-ENDLIST", ""]))
+    for name in names[:count]:
+        shutil.copyfile(playlist.parent / name, folder / name)
+    return shown
+
+
+class Told:
+    """A catalogue with one recording, which may be made in several goes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.catalog = MemoryCatalog(reconnect_window=timedelta(hours=1), profile="copy")
+        self.folder = folder
+        self.jobs: list[Any] = []
+
+    async def tell(self, kind: EventKind, ago_s: int) -> Any:
+        """Returns the recording."""
+        event = StreamEvent(
+            kind=kind,
+            stream_id="result",
+            origin=Origin.WEBHOOK,
+            occurred_at=datetime.now(UTC) - timedelta(seconds=ago_s),
+        )
+        return (await self.catalog.accept(event)).recording_id
+
+    async def make(self, recording_id: Any, playlist: Path, *, until_chunks: int = 0) -> Result:
+        """``until_chunks``: waits for ever when so many are done."""
+        settings = quick_settings()
+        pool = LocalPool(2)
+
+        async def submit(job: Any, *given: Any) -> Any:
+            done = sum(isinstance(job, ChunkJob) for job in pool.jobs)
+            if until_chunks and isinstance(job, ChunkJob) and done >= until_chunks:
+                await asyncio.Event().wait()
+            return await pool.submit(job, *given)
+
+        try:
+            recording = await record_alone(
+                recording_id,
+                catalog=self.catalog,
+                results=FolderStore(self.folder),
+                bucket="",
+                sources=[FileSource(playlist, limits=settings.playlist_limits)],
+                submit=submit,
+                slots=2,
+                settings=settings,
+                may_grow=False,
+            )
+        finally:
+            pool.close()
+        report = dict(await self.catalog.report(recording_id) or {})
+        return Result(recording=recording, report=report, jobs=tuple(pool.jobs), folder=self.folder)
+
+
+def storyboard_files(result: Result) -> list[tuple[str, bytes]]:
+    return [(path.name, path.read_bytes()) for path in sorted(result.beside.glob("storyboard*"))]
+
+
+async def test_a_stream_that_is_back(
+    clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The storyboard is made anew over all of it, of sheets that are there already."""
+    small_sheets(monkeypatch)
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    out.mkdir()
+    told = Told(out)
+    await told.catalog.open()
+    recording_id = await told.tell(EventKind.STARTED, 30)
+    await told.tell(EventKind.ENDED, 20)
+    first = await told.make(recording_id, show(clips(FORM), source, 6))
+    assert len(assert_shows(first)) == 6
+    assert first.recording.resumable
+    assert await told.tell(EventKind.STARTED, 10) == recording_id
+    whole = await told.make(recording_id, show(clips(FORM), source, 12))
+    assert len(assert_shows(whole)) == 12
+    drawn = [job for job in whole.jobs if isinstance(job, SheetJob)]
+    assert len(drawn) == 2
+    undisturbed = await record(clips(FORM), tmp_path / "undisturbed")
+    assert storyboard_files(whole) == storyboard_files(undisturbed)
+    await told.catalog.close()
+
+
+async def test_a_supervisor_that_dies(
+    clips: Clips, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the ledger and the staged objects tell is enough to go on."""
+    small_sheets(monkeypatch)
+    out = tmp_path / "out"
+    out.mkdir()
+    told = Told(out)
+    await told.catalog.open()
+    recording_id = await told.tell(EventKind.STARTED, 30)
+    dying = asyncio.create_task(told.make(recording_id, clips(FORM), until_chunks=5))
+    async with asyncio.timeout(30):
+        while not list(out.rglob("storyboard-002.jpg")):
+            await asyncio.sleep(0.01)
+    dying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await dying
+    await told.tell(EventKind.ENDED, 0)
+    whole = await told.make(recording_id, clips(FORM))
+    assert len(assert_shows(whole)) == 12
+    assert len([job for job in whole.jobs if isinstance(job, SheetJob)]) == 1
+    undisturbed = await record(clips(FORM), tmp_path / "undisturbed")
+    assert storyboard_files(whole) == storyboard_files(undisturbed)
+    await told.catalog.close()
