@@ -102,7 +102,10 @@ def _check_result(mp4: Path, playlist: Path, recording: Json, folder: Path) -> N
     # FFmpeg 9 reads only the first of several byte ranges over HTTP, also of playlists of its own.
     with served(folder) as url:
         assert list(frame_times(f"{url}/{mp4.stem}/master.m3u8")) == list(range(300))
-    poster = (mp4.with_suffix("") / "poster.jpg").read_bytes()
-    assert poster[:3] == b"\xff\xd8\xff"
-    assert poster[-2:] == b"\xff\xd9"
+    for name in ("poster", "storyboard-001"):
+        image = (mp4.with_suffix("") / f"{name}.jpg").read_bytes()
+        assert image[:3] == b"\xff\xd8\xff"
+        assert image[-2:] == b"\xff\xd9"
+    vtt = (mp4.with_suffix("") / "storyboard.vtt").read_text()
+    assert vtt.count("storyboard-001.jpg#xywh=") == 12
     assert recording["thumbnail_path"].endswith(f"{mp4.stem}/poster.jpg")
