@@ -105,6 +105,7 @@ class Publisher:
                 MadeOutput(
                     rendition=target.upload.rendition,
                     key=target.upload.key,
+                    pictures=target.upload.output.pictures,
                     assembly=target.assembly,
                     chunks=target.chunks,
                     checks={**checked, "object_bytes": whole.size_bytes},

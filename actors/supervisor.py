@@ -34,7 +34,7 @@ from pipeline.errors import (
 )
 from pipeline.model import PLAIN, ChunkRecord, ChunkSpec, Output, Recording, Sound, Status, Upload
 from pipeline.plan import PlanState
-from pipeline.profiles import find_profile, outputs_for
+from pipeline.profiles import find_profile, form_for, outputs_for
 from pipeline.settings import Settings
 from pipeline.source import Source
 from pipeline.staging import Addresses, clear, staging_prefix
@@ -214,8 +214,8 @@ class Supervisor:
             await looker.align(sound, segments, main)
             for sound, segments in zip(captured.opened.sounds, captured.segments[1:], strict=True)
         ]
-        form = replace(main.look.form, in_band=self._settings.fills_gaps)
         profile = find_profile(recording.profile, self._settings.profiles)
+        form = replace(form_for(profile, main.look), in_band=self._settings.fills_gaps)
         outputs = known or outputs_for(profile, main.look, sounds)
         state = plan.begin(
             main.look.anchor_s,

@@ -12,7 +12,7 @@ workers.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from pipeline.media.layout import MAX_CHUNKS, target_chunk_bytes, target_encoded_chunk_s
+from pipeline.media.layout import MAX_CHUNKS, target_chunk_bytes, target_encoded_chunk
 from pipeline.model import PLAIN, PLAIN_TILE, ChunkSpec, Form, Segment, Sound, Stretch, TileSize
 
 # No chunk waits for more media than this, so that progress and live playback keep coming even at
@@ -169,12 +169,14 @@ def _full_count(state: PlanState) -> int:
     if state.chunks >= MAX_CHUNKS - 1:
         return 0
     pending = state.feeds[0].pending
-    longest_s = target_encoded_chunk_s(state.chunks) if state.is_encoded else MAX_CHUNK_S
+    longest_s, most_bytes = MAX_CHUNK_S, target_chunk_bytes(state.chunks)
+    if state.is_encoded:
+        longest_s, most_bytes = target_encoded_chunk(state.chunks)
     size = length = 0.0
     for count, segment in enumerate(pending[:-1], 1):
         size += _size(state, segment)
         length += segment.duration_s
-        is_full = size >= target_chunk_bytes(state.chunks) or length >= longest_s
+        is_full = size >= most_bytes or length >= longest_s
         if is_full or count >= MAX_CHUNK_SEGMENTS:
             return count
     return 0

@@ -34,6 +34,7 @@ from pipeline.model import (
     EncodedPictures,
     EncodedSound,
     FirstLook,
+    Form,
     Output,
     PictureForm,
     Sound,
@@ -307,10 +308,30 @@ def outputs_for(
     outputs = outputs_of(profile, look, sound_apart=bool(sounds))
     main, *lower = (_in_step(output, look) for output in outputs)
     looks = [replace(look, form=sound.form, streams=(), sound_bits_per_s=0.0) for sound in sounds]
-    if look.form.audio:
+    if look.form.audio and not _is_encoded_anyway(look):
         looks.append(look)
     wanted = (sound_of(profile, each) for each in looks)
     return (replace(main, sound=next(filter(None, wanted), None)), *lower)
+
+
+def form_for(profile: Profile, look: FirstLook) -> Form:
+    """What its media is made to before anything else: sound that cannot be copied is encoded once,
+    as the profile says."""
+    wanted = sound_of(profile, look)
+    if wanted is None or not _is_encoded_anyway(look):
+        return look.form
+    return replace(
+        look.form,
+        audio=wanted.codec,
+        audio_rate=wanted.rate,
+        audio_channels=min(look.form.audio_channels, wanted.channels),
+        audio_bit_rate=wanted.bit_rate,
+    )
+
+
+def _is_encoded_anyway(look: FirstLook) -> bool:
+    """Whether its sound has a codec that no recording keeps."""
+    return bool(look.form.audio) and _sound_codec(look) != look.form.audio
 
 
 def _in_step(output: Output, look: FirstLook) -> Output:

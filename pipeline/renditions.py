@@ -14,6 +14,7 @@ from pipeline.errors import MediaInvalid
 from pipeline.load import Loaded
 from pipeline.maker import Made, Maker
 from pipeline.media.encode import Pictures, encode
+from pipeline.media.encoders import BUFFER_AT_JOINS, BUFFERED
 from pipeline.media.interleave import Body
 from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipeline.media.recode import recode
@@ -22,6 +23,7 @@ from pipeline.media.samples import TrackSamples
 from pipeline.media.sniff import Kind
 from pipeline.media.spans import body_of
 from pipeline.media.split import split
+from pipeline.media.vbv import buffer_use
 from pipeline.model import (
     AS_IT_IS,
     ChunkSpec,
@@ -38,6 +40,10 @@ from pipeline.timebase import LEAD_S
 _CONTINUES_S = Fraction(1, 20)
 # Nearer to the middle between two ticks of a constant frame rate, only what comes next tells which.
 _SURE = Fraction(3, 10)
+# Of a decoder's buffer: what one piece may take out too much.
+_ABOUT = 0.01
+_MORE_THAN_SHORT = 1.25
+_MOST_TRIES = 2
 
 
 @dataclass(slots=True)
@@ -133,8 +139,42 @@ def _encode_pictures(
         with suppress(MediaInvalid):
             for spec, encoded in zip(wanted, encode(given, wanted, limits), strict=True):
                 if encoded is not None:
-                    piece.encoded[spec] = encoded.body
+                    piece.encoded[spec] = _within_limits(encoded.body, given, spec, limits)
                     piece.undecoded = encoded.undecoded
+
+
+def _within_limits(body: Body, given: Pictures, spec: EncodedPictures, limits: MediaLimits) -> Body:
+    """The same, or encoded anew at a lower rate if a decoder's buffer would be emptier behind it
+    than the next piece takes for granted."""
+    strict = spec
+    for _ in range(_MOST_TRIES):
+        short = _short_bits(body.span.tracks[0], spec)
+        if short <= 0:
+            break
+        length_s = body.span.tracks[0].end_s - body.span.tracks[0].start_s
+        less = _MORE_THAN_SHORT * short / max(length_s, 1.0)
+        strict = replace(strict, max_rate=max(spec.max_rate // 4, round(strict.max_rate - less)))
+        (encoded,) = encode(given, [strict], limits)
+        if encoded is None:
+            break
+        body = encoded.body
+    return body
+
+
+def _short_bits(track: TrackSamples, spec: EncodedPictures) -> float:
+    """By how much it takes more out of a decoder's buffer than comes in."""
+    if not spec.max_rate or spec.encoder not in BUFFERED:
+        return 0.0
+    use = buffer_use(
+        track.size,
+        track.dts,
+        track.timescale,
+        max_rate=spec.max_rate,
+        buffer_size=spec.buffer_size,
+        begin=BUFFER_AT_JOINS,
+    )
+    missing = max(BUFFER_AT_JOINS - _ABOUT - use.end, -use.lowest)
+    return missing * spec.buffer_size
 
 
 BodyOrRead = Body | None | Callable[[], Body | None]
@@ -263,8 +303,12 @@ def _encode_sound(
 ) -> Body:
     """On the recording's grid of frames, so that nothing is heard at the joins: see ``recode``."""
 
-    def beside(other: Body | None) -> tuple[bytes, ...]:
-        return (bytes(other.data),) if other and other.span.init == body.span.init else ()
+    def beside(other: Body | None, fragment: int) -> tuple[bytes, ...]:
+        """One fragment is enough: the encoder needs two frames."""
+        if other is None or other.span.init != body.span.init:
+            return ()
+        begin, end = other.span.fragment_offset[fragment], other.span.fragment_end[fragment]
+        return (bytes(other.data[int(begin) : int(end)]),)
 
     if after is not None and after.span.discontinuity:
         after = None
@@ -273,8 +317,8 @@ def _encode_sound(
             kind=Kind.MP4,
             segments=(bytes(body.data),),
             init=body.span.init,
-            lead=beside(before),
-            trail=beside(after),
+            lead=beside(before, -1),
+            trail=beside(after, 0),
             # What it carries is recording time already.
             anchor_s=LEAD_S,
             near_s=0.0,

@@ -7,7 +7,9 @@ from typing import Any
 
 from pipeline.assemble import Assembly, Chunks, describe_tracks, sum_up_remedies
 from pipeline.gaps import describe_gap
-from pipeline.model import ChunkRecord
+from pipeline.media.encoders import BUFFER_AT_JOINS
+from pipeline.media.vbv import buffer_use
+from pipeline.model import ChunkRecord, EncodedPictures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +18,7 @@ class MadeOutput:
 
     rendition: str
     key: str
+    pictures: EncodedPictures | None
     assembly: Assembly
     chunks: Chunks
     checks: dict[str, Any]
@@ -60,7 +63,30 @@ def _rendition(output: MadeOutput) -> dict[str, Any]:
         "key": output.key,
         "checks": output.checks,
         "tracks": describe_tracks(output.assembly),
+        "buffer": _buffer(output),
         "undecoded_pictures": sum(r.report.get("undecoded_pictures", 0) for r in records),
+    }
+
+
+def _buffer(output: MadeOutput) -> dict[str, Any] | None:
+    """A decoder's buffer over the whole of it, where the profile limits the rate."""
+    spec = output.pictures
+    video = next((lane for lane in output.assembly.tracks if lane.form.kind == "video"), None)
+    if spec is None or not spec.max_rate or video is None:
+        return None
+    use = buffer_use(
+        video.size,
+        video.dts,
+        video.form.timescale,
+        max_rate=spec.max_rate,
+        buffer_size=spec.buffer_size,
+        begin=BUFFER_AT_JOINS,
+    )
+    return {
+        "max_rate": spec.max_rate,
+        "size": spec.buffer_size,
+        "lowest": round(use.lowest, 3),
+        "holds": use.lowest >= 0,
     }
 
 

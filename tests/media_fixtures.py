@@ -34,6 +34,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def shrink(monkeypatch: pytest.MonkeyPatch, *, part_bytes: int, chunk_bytes: int) -> None:
     monkeypatch.setattr(layout, "_FIRST_CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(layout, "_ENCODED_CHUNK_BYTES", chunk_bytes)
     monkeypatch.setattr(layout, "MIN_PART_BYTES", part_bytes)
     monkeypatch.setattr(steps, "MIN_PART_BYTES", part_bytes)
     monkeypatch.setattr(plan, "MAX_CHUNK_S", 6.0)

@@ -38,6 +38,11 @@ _PARAMETERS = {
     ),
     "libsvtav1": ("svtav1-params", "lp=1:scd=0"),
 }
+# Those that keep to the limits of a decoder's buffer exactly.
+BUFFERED = frozenset({"libx264", "libx265"})
+# How full a decoder's buffer is where a chunk begins. While a stream is at its limit these encoders
+# keep it a bit fuller than half, so that it is so where the chunk before has ended.
+BUFFER_AT_JOINS = 0.5
 # For those that have such options.
 _KEYFRAMES = {"forced-idr": "1", "no-scenecut": "1"}
 _UP_TO_AVX2 = "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"
@@ -115,6 +120,8 @@ def _options(spec: EncodedPictures, known: set[str]) -> dict[str, str]:
         # With AVX-512 its macroblock tree comes out otherwise where a row is no multiple of eight.
         if spec.encoder == "libx264" and -(-spec.width // 16) % 8 and _has_avx512():
             ours = f"{ours}:{_UP_TO_AVX2}"
+        if spec.max_rate and spec.encoder in BUFFERED:
+            ours = f"{ours}:vbv-init={BUFFER_AT_JOINS}"
         options[name] = ":".join(filter(None, (options.get(name), ours)))
     return options
 

@@ -21,6 +21,8 @@ _EARLY_CHUNKS = 16
 _CHUNKS_PER_STEP = 1_000
 _SMALLEST_FREE_BOX = 8
 _ENCODED_CHUNK_S = 10.0
+# Of the source. A worker holds it.
+_ENCODED_CHUNK_BYTES = 32 * 2**20
 
 
 def target_chunk_bytes(index: int) -> int:
@@ -35,10 +37,11 @@ def target_chunk_bytes(index: int) -> int:
     return _FIRST_CHUNK_BYTES * (1 + early + index // _CHUNKS_PER_STEP)
 
 
-def target_encoded_chunk_s(index: int) -> float:
-    """How long chunk ``index`` should be at most where pictures are encoded: what is left to encode
-    when a stream ends is no more, and 10 000 parts hold days."""
-    return _ENCODED_CHUNK_S * (1 + index // _CHUNKS_PER_STEP)
+def target_encoded_chunk(index: int) -> tuple[float, int]:
+    """How long, in seconds, and how large chunk ``index`` should be at most where pictures are
+    encoded: what is left to encode when a stream ends is no more, and 10 000 parts hold days."""
+    grown = 1 + index // _CHUNKS_PER_STEP
+    return _ENCODED_CHUNK_S * grown, _ENCODED_CHUNK_BYTES * grown
 
 
 def part_number(index: int) -> int:

@@ -47,6 +47,25 @@ height = 54
 encoder = "libx264"
 options = { preset = "veryfast", crf = 20 }
 
+[tight.pictures]
+encoder = "libx264"
+max_rate = "150k"
+buffer = "150k"
+options = { preset = "veryfast", crf = 10 }
+
+[tight-hevc.pictures]
+encoder = "libx265"
+max_rate = "150k"
+buffer = "150k"
+options = { preset = "veryfast", crf = 10 }
+
+[voice]
+pictures = "none"
+[voice.sound]
+codec = "aac"
+bit_rate = "96k"
+channels = 1
+
 [missing.pictures]
 encoder = "h264_nvenc"
 """
