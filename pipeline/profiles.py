@@ -72,7 +72,7 @@ _MOST_OPTION_CHARS = 256
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 # What else lies beside a recording, or is a rendition that no profile names.
-_TAKEN = re.compile(r"source|poster|storyboard|master|audio-[0-9]+")
+_TAKEN = re.compile(r"source|poster|storyboard|master|live|audio-[0-9]+")
 _BIT_RATE = re.compile(r"([0-9]{1,10}(?:\.[0-9]{1,3})?)([kM]?)")
 _UNIT_BITS = {"": 1, "k": 1000, "M": 1_000_000}
 _FRAME_RATE = re.compile(r"[0-9]{1,7}(?:\.[0-9]{1,6}|/[1-9][0-9]{0,6})?")

@@ -280,9 +280,11 @@ class Broadcast:
 
     def left_behind(self) -> list[str]:
         """Staging objects and unfinished uploads: none, once its recordings are final. Copies of
-        live segments stay for as long as the stream may come back."""
+        live segments and tiles stay for as long as the stream may come back."""
         ids = [recording["id"] for recording in self.world.recordings(self.stream_id)]
-        staged = [key for id_ in ids for key in self.world.objects(f".vodray/{id_}/source/")]
+        kept = tuple(f".vodray/{id_}/{what}/" for id_ in ids for what in ("live", "storyboard"))
+        found = [key for id_ in ids for key in self.world.objects(f".vodray/{id_}/")]
+        staged = [key for key in found if not key.startswith(kept)]
         uploads = self.world.store.uploads(self.world.bucket, self.key)
         return staged + [upload.key for upload in uploads]
 
