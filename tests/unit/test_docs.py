@@ -38,7 +38,7 @@ def links() -> list[tuple[str, str]]:
     return [
         (relative(page), target)
         for page in PAGES
-        for target in _LINK.findall(_FENCED.sub("", page.read_text("utf-8")))
+        for target in dict.fromkeys(_LINK.findall(_FENCED.sub("", page.read_text("utf-8"))))
         if "://" not in target
     ]
 
