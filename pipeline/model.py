@@ -229,6 +229,7 @@ class EncodedPictures:
     gop: int = 250
     max_rate: int = 0
     buffer_size: int = 0
+    threads: int = 1
     options: tuple[tuple[str, str], ...] = ()
 
 

@@ -164,6 +164,7 @@ class PictureSettings(_Table):
     pixel_format: Literal["yuv420p", "yuv420p10le"] = "yuv420p"
     max_rate: BitRate = Field(0, ge=1000, le=10**9)
     buffer: BitRate = Field(0, ge=1000, le=10**10)
+    threads: int = Field(1, ge=1, le=32)
     options: Annotated[tuple[tuple[str, str], ...], PlainValidator(_parse_options)] = ()
 
     @model_validator(mode="after")
@@ -186,6 +187,7 @@ class PictureSettings(_Table):
             gop=self.gop,
             max_rate=self.max_rate,
             buffer_size=self.buffer or 2 * self.max_rate,
+            threads=self.threads,
             options=self.options,
         )
 

@@ -1,8 +1,9 @@
 """Encoders of pictures as profiles name them: opened so that chunks which are encoded apart fit
 together.
 
-One thread each, since workers share their cores; the same bytes whenever and wherever they are
-made; parameter sets in the sample entry only; keyframes only where they are asked for.
+One thread each unless the profile has more, since workers share their cores; the same bytes
+whenever and wherever they are made; parameter sets in the sample entry only; keyframes only where
+they are asked for.
 """
 
 import os
@@ -29,14 +30,14 @@ _PARAMETERS = {
     "libx264": (
         "x264-params",
         # Stitchable: headers do not depend on what is encoded.
-        "threads=1:lookahead-threads=1:sync-lookahead=0:scenecut=0:open-gop=0:stitchable=1",
+        "threads={0}:lookahead-threads=1:sync-lookahead=0:scenecut=0:open-gop=0:stitchable=1",
     ),
     "libx265": (
         "x265-params",
         # Its info names what the CPU can do, and would be part of the sample entry.
-        "pools=none:frame-threads=1:scenecut=0:open-gop=0:info=0:log-level=none",
+        "pools={1}:frame-threads=1:scenecut=0:open-gop=0:info=0:log-level=none",
     ),
-    "libsvtav1": ("svtav1-params", "lp=1:scd=0"),
+    "libsvtav1": ("svtav1-params", "lp={0}:scd=0"),
 }
 # Those that keep to the limits of a decoder's buffer exactly.
 BUFFERED = frozenset({"libx264", "libx265"})
@@ -94,7 +95,7 @@ class Encoding:
         context.color_primaries, context.color_trc = colours.primaries, colours.transfer
         context.colorspace = colours.matrix
         context.color_range = ColorRange.MPEG if colours.is_told else ColorRange.UNSPECIFIED
-        context.thread_count, context.gop_size = 1, spec.gop
+        context.thread_count, context.gop_size = spec.threads, spec.gop
         context.flags |= int(Flags.global_header) | int(Flags.closed_gop)
         if context.codec.canonical_name == "hevc":
             context.codec_tag = "hvc1"  # Apple's players take no hev1.
@@ -117,6 +118,7 @@ def _options(spec: EncodedPictures, known: set[str]) -> dict[str, str]:
     options |= {name: value for name, value in _KEYFRAMES.items() if name in known}
     if spec.encoder in _PARAMETERS:
         name, ours = _PARAMETERS[spec.encoder]
+        ours = ours.format(spec.threads, spec.threads if spec.threads > 1 else "none")
         # With AVX-512 its macroblock tree comes out otherwise where a row is no multiple of eight.
         if spec.encoder == "libx264" and -(-spec.width // 16) % 8 and _has_avx512():
             ours = f"{ours}:{_UP_TO_AVX2}"

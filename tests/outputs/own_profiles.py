@@ -66,6 +66,12 @@ codec = "aac"
 bit_rate = "96k"
 channels = 1
 
+[threads.pictures]
+encoder = "libx264"
+threads = 3
+frame_rate = 25
+options = { preset = "veryfast", crf = 20 }
+
 [missing.pictures]
 encoder = "h264_nvenc"
 """

@@ -135,7 +135,7 @@ async def test_the_best_rendition_is_the_source_packet_for_packet(
     media.assert_same_packets(result.mp4, reference, tolerance_s=1.5 / 44_100)
 
 
-@pytest.mark.parametrize("profile", ["ladder", "steady"])
+@pytest.mark.parametrize("profile", ["ladder", "steady", "threads"])
 async def test_the_number_of_workers_does_not_change_a_byte(
     profile: str, clips: Clips, tmp_path: Path
 ) -> None:
