@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 
 from serve_app.embedded.kafka import KafkaBroker
@@ -20,6 +21,10 @@ from tests.corpus.table import pytest_terminal_summary
 from tests.sharing import pytest_xdist_make_scheduler
 
 __all__ = ["pytest_terminal_summary", "pytest_xdist_make_scheduler"]
+
+# A busy machine is no failure; pytest has a timeout for what hangs.
+hypothesis.settings.register_profile("busy", deadline=None)
+hypothesis.settings.load_profile("busy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -225,7 +225,7 @@ nearly_times = st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9
 
 
 # The first text that hypothesis draws on a machine costs it seconds.
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.binary(max_size=200)
     | st.dictionaries(fields, anything | nearly_times).map(lambda d: json.dumps(d).encode())

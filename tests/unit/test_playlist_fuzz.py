@@ -298,9 +298,7 @@ def test_the_largest_texts_take_seconds(text: bytes) -> None:
 
 
 def runs(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return settings(
-        max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-    )
+    return settings(max_examples=examples, suppress_health_check=[HealthCheck.too_slow])
 
 
 @runs(250)
