@@ -5,7 +5,6 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,17 @@ import av
 import numpy as np
 import pytest
 
-from actors.alone import record_alone
 from pipeline import steps, storyboard
 from pipeline.errors import MediaInvalid, StoreUnavailable
 from pipeline.jobs import ChunkJob, JoinJob, SheetJob
 from pipeline.media import images
-from pipeline.model import EventKind, Origin, Status, StreamEvent
-from pipeline.source import FileSource
-from pipeline.stores.catalog_memory import MemoryCatalog
+from pipeline.model import EventKind, Status
 from pipeline.stores.objects_folder import FolderStore
 from tests import media
-from tests.local_pool import LocalPool, Result, quick_settings, record
+from tests.local_pool import Result, quick_settings, record
 from tests.media import FPS, Form
 from tests.media_fixtures import Clips, copy_clip
+from tests.outputs.several_goes import Told, show
 from tests.unit.test_recording_faults import segments
 
 FORM = Form(seconds=24, first_frame=100)
@@ -365,65 +362,6 @@ async def test_keyframes_at_borders_are_decoded_once(
 
 
 # --- recordings that are interrupted, or go on ---
-
-
-def show(playlist: Path, folder: Path, count: int) -> Path:
-    """The first segments of a stream, as if it had ended there."""
-    lines = playlist.read_text().splitlines()
-    names = [line for line in lines if line[0] != "#"]
-    shown = folder / "stream.m3u8"
-    end = lines.index(names[count - 1]) + 1
-    shown.write_text("\n".join([*lines[:end], "#EXT-X-ENDLIST", ""]))
-    for name in names[:count]:
-        shutil.copyfile(playlist.parent / name, folder / name)
-    return shown
-
-
-class Told:
-    """A catalogue with one recording, which may be made in several goes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.catalog = MemoryCatalog(reconnect_window=timedelta(hours=1), profile="copy")
-        self.folder = folder
-        self.jobs: list[Any] = []
-
-    async def tell(self, kind: EventKind, ago_s: int) -> Any:
-        """Returns the recording."""
-        event = StreamEvent(
-            kind=kind,
-            stream_id="result",
-            origin=Origin.WEBHOOK,
-            occurred_at=datetime.now(UTC) - timedelta(seconds=ago_s),
-        )
-        return (await self.catalog.accept(event)).recording_id
-
-    async def make(self, recording_id: Any, playlist: Path, *, until_chunks: int = 0) -> Result:
-        """``until_chunks``: waits for ever when so many are done."""
-        settings = quick_settings()
-        pool = LocalPool(2)
-
-        async def submit(job: Any, *given: Any) -> Any:
-            done = sum(isinstance(job, ChunkJob) for job in pool.jobs)
-            if until_chunks and isinstance(job, ChunkJob) and done >= until_chunks:
-                await asyncio.Event().wait()
-            return await pool.submit(job, *given)
-
-        try:
-            recording = await record_alone(
-                recording_id,
-                catalog=self.catalog,
-                results=FolderStore(self.folder),
-                bucket="",
-                sources=[FileSource(playlist, limits=settings.playlist_limits)],
-                submit=submit,
-                slots=2,
-                settings=settings,
-                may_grow=False,
-            )
-        finally:
-            pool.close()
-        report = dict(await self.catalog.report(recording_id) or {})
-        return Result(recording=recording, report=report, jobs=tuple(pool.jobs), folder=self.folder)
 
 
 def storyboard_files(result: Result) -> list[tuple[str, bytes]]:
