@@ -70,7 +70,8 @@ class _Own:
 
     def pictures(self) -> Iterator[Picture]:
         for number, packet in _packets(self._body):
-            packet.opaque = number
+            # Of its own: PyAV keeps all of a process by address, and small numbers share theirs.
+            packet.opaque = [number]
             frames = _decode(self._decoder, packet)
             self._aspects[number] = self._decoder.sample_aspect_ratio or self._aspect
             yield from self._shown(frames)
@@ -79,9 +80,11 @@ class _Own:
     def _shown(self, frames: Sequence[VideoFrame]) -> Iterator[Picture]:
         track = self._body.span.tracks[0]
         for frame in frames:
-            number: Any = frame.opaque
+            # None: of the lead.
+            opaque: Any = frame.opaque
+            number = opaque[0] if opaque is not None else -1
             aspect = self._aspects.pop(number, None)
-            # None: of the lead, or the second one of a sample.
+            # None: the second one of a sample.
             if aspect is None or frame.is_corrupt:
                 continue
             pts = int(track.dts[number] + track.cts[number])

@@ -15,6 +15,7 @@ import pytest
 
 from pipeline.errors import EncoderMissing
 from pipeline.media import boxes
+from pipeline.media.decode_pictures import decoded
 from pipeline.media.encode import Encoded, Pictures, encode
 from pipeline.media.entries import read_forms
 from pipeline.media.interleave import Body
@@ -321,6 +322,16 @@ def test_a_damaged_sample_costs_itself() -> None:
     assert (made.undecoded, made.pictures) == (1, 99)
     shown = sorted(track.pts).index(track.pts[hurt])
     assert numbers(made.body) == [n for n in range(100) if n != shown]
+
+
+def test_decoders_side_by_side_do_not_meddle() -> None:
+    """PyAV keeps what goes with packets for the whole process."""
+    source = whole(PLAIN)
+    first = decoded(Pictures(body=source), DEFAULT_LIMITS)
+    shown = [next(first).pts]
+    assert len(list(decoded(Pictures(body=source), DEFAULT_LIMITS))) == 100
+    shown += [picture.pts for picture in first]
+    assert shown == sorted(source.span.tracks[0].pts)
 
 
 def test_nothing_comes_of_what_cannot_be_decoded() -> None:
