@@ -62,7 +62,7 @@ class Lane:
         for shown in pictures:
             begins = self._encoder is None or self._pauses(shown.time - self._last)
             if begins:
-                self._begin(shown.scaled.colours)
+                self._begin(shown.scaled.colours(self._number))
             is_key = begins or self._is_key(shown)
             if is_key:
                 self._last_key, self._since_key = shown.time, 0

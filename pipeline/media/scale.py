@@ -1,18 +1,18 @@
 """Decoded pictures in the sizes of several outputs: fitted inside with black around them, in square
-pixels and limited range. Each smaller one is made of the next larger one."""
+pixels and limited range; what is HDR becomes standard where 8 bits are asked for. Each smaller one
+is made of the next larger one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-import av
-from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 
-from pipeline.errors import MediaInvalid
 from pipeline.media.decode_pictures import Picture
+from pipeline.media.filters import Filters, PictureFilter, Shape
 from pipeline.media.images import make_scalable
+from pipeline.media.tone_map import HDR, table
 from pipeline.model import EncodedPictures
 
 # As ITU-T H.273 numbers colours (tables 2 to 4): what all encoders take, and 2 for anything else.
@@ -20,30 +20,13 @@ _PRIMARIES, _TRANSFERS, _MATRICES = range(1, 13), range(1, 19), range(1, 15)
 _UNSPECIFIED, _MATRIX_RGB, _MATRIX_BT709 = 2, 0, 1
 # Rounded alike on any CPU.
 _FLAGS = "lanczos+accurate_rnd+bitexact"
-_Filters = list[tuple[str, str]]
 _Size = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """What a filter graph is made for."""
-
-    width: int
-    height: int
-    pixels: str
-    matrix: int
-    range: int
-    aspect: Fraction
-
-    @classmethod
-    def of(cls, frame: VideoFrame, aspect: Fraction) -> "_Form":
-        own = frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range
-        return cls(*own, aspect)
+_STANDARD_PIXELS = frozenset({"yuv420p"})
 
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """Of the pictures that are made of a source's. ``is_told``: whether it tells its range."""
+    """Of pictures. ``is_told``: whether they tell their range."""
 
     primaries: int
     transfer: int
@@ -61,6 +44,9 @@ class Colours:
         )
 
 
+_STANDARD = Colours(primaries=1, transfer=1, matrix=_MATRIX_BT709, is_told=True)
+
+
 def _known(value: int, known: range) -> int:
     return value if value in known else _UNSPECIFIED
 
@@ -70,16 +56,16 @@ class Ladder:
 
     def __init__(self, outputs: Sequence[EncodedPictures]) -> None:
         self._outputs = outputs
-        self._form: _Form | None = None
+        self._made_for: tuple[Shape, Fraction] | None = None
         self._rungs: list[_Rung] = []
 
     def of(self, picture: Picture) -> "Scaled":
         frame = picture.frame
         colours = Colours.of(frame)
         make_scalable(frame)
-        form = _Form.of(frame, picture.aspect)
-        if form != self._form:
-            self._form, self._rungs = form, _rungs(form, self._outputs)
+        made_for = Shape.of(frame), picture.aspect
+        if made_for != self._made_for:
+            self._made_for, self._rungs = made_for, _rungs(*made_for, self._outputs)
         return Scaled(picture, colours, self._rungs)
 
 
@@ -87,10 +73,13 @@ class Scaled:
     """A picture in all sizes, each of them made when it is asked for the first time."""
 
     def __init__(self, picture: Picture, colours: Colours, rungs: "Sequence[_Rung]") -> None:
-        self.picture, self.colours = picture, colours
-        self._rungs = rungs
+        self.picture = picture
+        self._colours, self._rungs = colours, rungs
         self._contents: dict[int, VideoFrame] = {}
         self._framed: dict[int, VideoFrame] = {}
+
+    def colours(self, output: int) -> Colours:
+        return _STANDARD if self._rungs[output].is_mapped else self._colours
 
     def frame(self, output: int) -> VideoFrame:
         """As the output of that number has it. Raises ``MediaInvalid``."""
@@ -109,29 +98,34 @@ class Scaled:
 @dataclass(frozen=True, slots=True)
 class _Rung:
     """``larger``: the number of the output that it is made of, None: of the source; ``size``: of
-    the picture inside the black."""
+    the picture inside the black; ``is_mapped``: from HDR to standard."""
 
     larger: int | None
     size: _Size
-    content: "_Filter"
-    around: "_Filter"
+    is_mapped: bool
+    content: PictureFilter
+    around: PictureFilter
 
 
-def _rungs(form: _Form, outputs: Sequence[EncodedPictures]) -> "list[_Rung]":
-    shown = form.width * form.aspect, Fraction(form.height)
+def _rungs(shape: Shape, aspect: Fraction, outputs: Sequence[EncodedPictures]) -> list[_Rung]:
+    shown = shape.width * aspect, Fraction(shape.height)
     sizes = [fit(shown, (spec.width, spec.height)) for spec in outputs]
     rungs: dict[int, _Rung] = {}
     for n in sorted(range(len(outputs)), key=lambda n: -sizes[n][0] * sizes[n][1]):
-        larger = _larger(n, list(rungs), sizes, outputs, form)
+        larger = _larger(n, list(rungs), sizes, outputs, shape)
         if larger is None:
-            size, pixels, is_full = (form.width, form.height), form.pixels, _is_full(form)
+            size, pixels, is_full = (shape.width, shape.height), shape.pixels, _is_full(shape)
         else:
             size, pixels, is_full = sizes[larger], outputs[larger].pixel_format, False
         made = sizes[n], outputs[n].pixel_format
-        filters: _Filters = []
-        if (size, pixels) != made or is_full:
-            filters = _scale(sizes[n], form, is_full=is_full) + _pixels(outputs[n])
-        rungs[n] = _Rung(larger, sizes[n], _Filter(filters), _Filter(_black(sizes[n], outputs[n])))
+        is_mapped = shape.transfer in HDR and outputs[n].pixel_format in _STANDARD_PIXELS
+        filters: Filters = []
+        if is_mapped and larger is None:
+            filters = _map_tones(sizes[n], shape) + _pixels(outputs[n])
+        elif (size, pixels) != made or is_full:
+            filters = _scale(sizes[n], shape, is_full=is_full) + _pixels(outputs[n])
+        around = PictureFilter(_black(sizes[n], outputs[n]))
+        rungs[n] = _Rung(larger, sizes[n], is_mapped, PictureFilter(filters), around)
     return [rungs[n] for n in range(len(outputs))]
 
 
@@ -140,7 +134,7 @@ def _larger(
     made: Sequence[int],
     sizes: Sequence[_Size],
     outputs: Sequence[EncodedPictures],
-    form: _Form,
+    shape: Shape,
 ) -> int | None:
     """The smallest that is made and has all that the output needs: not one that was enlarged."""
     width, height = sizes[output]
@@ -149,8 +143,8 @@ def _larger(
         for n in made
         if sizes[n][0] >= width
         and sizes[n][1] >= height
-        and sizes[n][0] <= form.width
-        and sizes[n][1] <= form.height
+        and sizes[n][0] <= shape.width
+        and sizes[n][1] <= shape.height
         and outputs[n].pixel_format == outputs[output].pixel_format
     ]
     return usable[-1] if usable else None
@@ -166,61 +160,38 @@ def fit(shown: tuple[Fraction, Fraction], box: _Size) -> _Size:
     return width, height
 
 
-def _is_full(form: _Form) -> bool:
-    return form.range == ColorRange.JPEG or form.pixels.startswith("yuvj")
+def _is_full(shape: Shape) -> bool:
+    return shape.range == ColorRange.JPEG or shape.pixels.startswith("yuvj")
 
 
-def _scale(size: _Size, form: _Form, *, is_full: bool) -> _Filters:
+def _scale(size: _Size, shape: Shape, *, is_full: bool) -> Filters:
     options = f"w={size[0]}:h={size[1]}:flags={_FLAGS}"
     if is_full:
         options += ":out_range=tv"
-    if form.matrix == _MATRIX_RGB:
+    if shape.matrix == _MATRIX_RGB:
         options += ":out_color_matrix=bt709"
     return [("scale", options)]
 
 
-def _pixels(spec: EncodedPictures) -> _Filters:
+def _map_tones(size: _Size, shape: Shape) -> Filters:
+    options = f"w={size[0]}:h={size[1]}:flags={_FLAGS}"
+    if shape.matrix == _UNSPECIFIED:
+        options += ":in_color_matrix=bt2020"
+    return [
+        ("scale", options),
+        ("format", "pix_fmts=gbrp12le"),
+        ("lut3d", table(shape.transfer)),
+        ("setparams", "color_primaries=bt709:color_trc=bt709"),
+        ("scale", f"out_color_matrix=bt709:out_range=tv:flags={_FLAGS}"),
+    ]
+
+
+def _pixels(spec: EncodedPictures) -> Filters:
     return [("format", f"pix_fmts={spec.pixel_format}")]
 
 
-def _black(size: _Size, spec: EncodedPictures) -> _Filters:
+def _black(size: _Size, spec: EncodedPictures) -> Filters:
     if size == (spec.width, spec.height):
         return []
     # Negative: in the middle.
     return [("pad", f"w={spec.width}:h={spec.height}:x=-1:y=-1"), *_pixels(spec)]
-
-
-class _Filter:
-    """Some of FFmpeg's filters in a row that give one picture for each: made anew where the form of
-    what comes in changes, nothing done if there are none."""
-
-    def __init__(self, filters: _Filters) -> None:
-        self._filters = filters
-        self._form: _Form | None = None
-        self._graph = Graph()
-
-    def __call__(self, frame: VideoFrame) -> VideoFrame:
-        if not self._filters:
-            return frame
-        form = _Form.of(frame, Fraction(1))
-        try:
-            if form != self._form:
-                self._form, self._graph = form, _graph(form, self._filters)
-            self._graph.push(frame)
-            made = self._graph.pull()
-        except av.error.FFmpegError as error:
-            raise MediaInvalid(f"its pictures cannot be scaled: {error.strerror}") from error
-        assert isinstance(made, VideoFrame)
-        return made
-
-
-def _graph(form: _Form, filters: _Filters) -> Graph:
-    graph = Graph()
-    graph.threads = 1
-    source = (
-        f"video_size={form.width}x{form.height}:pix_fmt={form.pixels}:time_base=1/1:"
-        f"pixel_aspect=1/1:colorspace={form.matrix}:range={form.range}"
-    )
-    row = [("buffer", source), *filters, ("buffersink", None)]
-    graph.link_nodes(*(graph.add(name, options) for name, options in row)).configure()
-    return graph
