@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from pipeline.errors import MediaInvalid
@@ -130,10 +131,12 @@ def _encode_pictures(
         assert piece.pictures is not None
         before = own[at - 1].pictures if at else neighbours.pictures_before
         after = own[at + 1].pictures if at + 1 < len(own) else neighbours.pictures_after
+        following = partial(_after, after)
         given = Pictures(
             body=piece.pictures,
-            lead=_lead(piece.pictures, before),
-            next_s=_next_s(piece.pictures, after, wanted),
+            before=partial(_before, piece.pictures, before),
+            after=following,
+            next_s=_next_s(piece.pictures, following, wanted),
         )
         # What cannot be encoded at all is told by whoever looks for it.
         with suppress(MediaInvalid):
@@ -184,24 +187,26 @@ def _read(body: BodyOrRead) -> Body | None:
     return body() if callable(body) else body
 
 
-def _lead(body: Body, before: BodyOrRead) -> tuple[Body, ...]:
-    """What has to be decoded before it: where it begins with an open GOP, or inside one."""
-    track = body.span.tracks[0]
-    shown = track.pts
-    is_closed = bool(track.key[0]) and int(shown.min()) == int(shown[0])
-    if is_closed or body.span.discontinuity:
-        return ()
-    lead = _read(before)
-    return (lead,) if lead is not None else ()
+def _before(body: Body, read: BodyOrRead) -> Body | None:
+    """What it goes on from."""
+    return None if body.span.discontinuity else _read(read)
 
 
-def _next_s(body: Body, after: BodyOrRead, wanted: Sequence[EncodedPictures]) -> Fraction | None:
+def _after(read: BodyOrRead) -> Body | None:
+    """What goes on from it."""
+    following = _read(read)
+    return None if following is None or following.span.discontinuity else following
+
+
+def _next_s(
+    body: Body, after: Callable[[], Body | None], wanted: Sequence[EncodedPictures]
+) -> Fraction | None:
     """When the next picture is shown, as far as a constant frame rate has to know."""
     end_s = _end_s(body.span.tracks[0])
     if all(_is_sure(end_s, spec) for spec in wanted):
         return None
-    following = _read(after)
-    if following is None or following.span.discontinuity:
+    following = after()
+    if following is None:
         return None
     track = following.span.tracks[0]
     next_s = Fraction(int(track.pts.min()), track.timescale)

@@ -4,7 +4,9 @@ shown.
 FFmpeg's demuxer for MP4 has no part in it: it moves times where composition offsets are negative.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -14,6 +16,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
+from pipeline.errors import MediaInvalid
 from pipeline.media.entries import read_forms
 from pipeline.media.images import open_decoder, pixel_aspect
 from pipeline.media.interleave import Body
@@ -21,42 +24,74 @@ from pipeline.media.limits import MediaLimits
 from pipeline.media.tables import sample_offsets
 
 
+def _nothing() -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pictures:
     """Copied pictures of one piece of source.
 
-    ``lead``: those before it, in order: an open GOP at the start refers to them, but they are not
-    put out. ``next_s``: when the first picture behind the piece is shown, on the same clock; None
-    if nothing is known to go on there.
+    ``before``, ``after``: those that it goes on from and that go on from it, made when they are
+    needed; they are not put out. ``next_s``: when the first picture behind the piece is shown, on
+    the same clock; None if nothing is known to go on there.
     """
 
     body: Body
-    lead: tuple[Body, ...] = ()
+    before: Callable[[], Body | None] = _nothing
+    after: Callable[[], Body | None] = _nothing
     next_s: Fraction | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """``pts``, ``duration``: in ticks of its track. ``is_key``: the source has a keyframe there;
-    ``aspect``: of a pixel."""
+    """``sample``: its number; ``pts``, ``duration``: in ticks of its track. ``is_key``,
+    ``is_interlaced``: the source has a keyframe there, two fields; ``aspect``: of a pixel."""
 
     frame: VideoFrame
+    sample: int
     pts: int
     duration: int
     is_key: bool
+    is_interlaced: bool
     aspect: Fraction
 
 
-def decoded(given: Pictures, limits: MediaLimits) -> Iterator[Picture]:
-    """Each picture of the piece that can be decoded, times strictly increasing. Raises
-    ``MediaInvalid`` for a sample entry that is not known or damaged."""
+def decoded(given: Pictures, limits: MediaLimits, *, first: int = 0) -> Iterator[Picture]:
+    """Each picture of the piece that can be decoded, times strictly increasing. ``first``: the
+    number of the sample to begin with. Raises ``MediaInvalid`` for a sample entry that is not known
+    or damaged."""
     entry = _entry(given.body)
     decoder = open_decoder(entry, limits)
     decoder.copy_opaque = True
-    for body in _lead(given.lead, entry):
-        for _, packet in _packets(body):
+    lead = None if _is_closed(given.body) else given.before()
+    # Behind another sample entry begins another coded sequence, which refers to nothing before.
+    if lead is not None and _entry(lead) == entry:
+        for _, packet in _packets(lead, _last_key(lead)):
             _decode(decoder, packet)
-    yield from _Own(given.body, decoder, pixel_aspect(entry)).pictures()
+    yield from _Own(given.body, decoder, pixel_aspect(entry)).pictures(first)
+
+
+def last_before(given: Pictures, limits: MediaLimits) -> VideoFrame | None:
+    """The picture that is shown before the first one of the piece."""
+    body = given.before()
+    if body is None:
+        return None
+    with suppress(MediaInvalid):
+        for picture in deque(decoded(Pictures(body=body), limits, first=_last_key(body)), 1):
+            return picture.frame
+    return None
+
+
+def first_after(given: Pictures, limits: MediaLimits) -> VideoFrame | None:
+    """The picture that is shown behind the last one of the piece."""
+    body = given.after()
+    if body is None:
+        return None
+    with suppress(MediaInvalid):
+        for picture in decoded(Pictures(body=body, before=lambda: given.body), limits):
+            return picture.frame
+    return None
 
 
 class _Own:
@@ -68,8 +103,8 @@ class _Own:
         self._aspects: dict[int, Fraction] = {}
         self._last_pts: int | None = None
 
-    def pictures(self) -> Iterator[Picture]:
-        for number, packet in _packets(self._body):
+    def pictures(self, first: int) -> Iterator[Picture]:
+        for number, packet in _packets(self._body, first):
             # Of its own: PyAV keeps all of a process by address, and small numbers share theirs.
             packet.opaque = [number]
             frames = _decode(self._decoder, packet)
@@ -92,8 +127,25 @@ class _Own:
             if self._last_pts is not None:
                 pts = max(pts, self._last_pts + 1)
             self._last_pts = pts
-            duration, is_key = int(track.duration[number]), bool(track.key[number])
-            yield Picture(frame, pts, duration, is_key, aspect)
+            yield Picture(
+                frame=frame,
+                sample=number,
+                pts=pts,
+                duration=int(track.duration[number]),
+                is_key=bool(track.key[number]),
+                is_interlaced=frame.interlaced_frame,
+                aspect=aspect,
+            )
+
+
+def undecoded(body: Body, shown: Mapping[int, bool]) -> int:
+    """How many samples gave no picture. ``shown``: which did, and whether it is interlaced: with a
+    sample for each field, the second one of a picture gives none."""
+    count = len(body.span.tracks[0].size)
+    fields = [sample + 1 for sample, is_interlaced in shown.items() if is_interlaced]
+    second = sum(sample < count and sample not in shown for sample in fields)
+    missing = count - len(shown)
+    return missing - second if 2 * second > len(fields) else missing
 
 
 def _decode(decoder: VideoCodecContext, packet: "Packet[Any] | None") -> list[VideoFrame]:
@@ -104,11 +156,14 @@ def _decode(decoder: VideoCodecContext, packet: "Packet[Any] | None") -> list[Vi
         return []
 
 
-def _packets(body: Body) -> "Iterator[tuple[int, Packet[Any]]]":
-    """Samples with their numbers. Those without a byte would mean the end to a decoder."""
+def _packets(body: Body, first: int) -> "Iterator[tuple[int, Packet[Any]]]":
+    """Samples with their numbers, from the ``first`` on. Those without a byte would mean the end to
+    a decoder."""
     track = body.span.tracks[0]
     offsets = sample_offsets(track.run_offset, track.run_count, track.size)
     for number in track.size.nonzero()[0]:
+        if number < first:
+            continue
         at, size = int(offsets[number]), int(track.size[number])
         packet: Packet[Any] = Packet(bytes(body.data[at : at + size]))
         packet.time_base = Fraction(1, track.timescale)
@@ -117,12 +172,18 @@ def _packets(body: Body) -> "Iterator[tuple[int, Packet[Any]]]":
         yield int(number), packet
 
 
-def _lead(lead: Sequence[Body], entry: bytes) -> Sequence[Body]:
-    """Behind another sample entry begins another coded sequence, which refers to nothing before."""
-    first = len(lead)
-    while first and _entry(lead[first - 1]) == entry:
-        first -= 1
-    return lead[first:]
+def _is_closed(body: Body) -> bool:
+    """Whether it begins with a keyframe and no picture before that refers to what came earlier."""
+    track = body.span.tracks[0]
+    return bool(track.key[0]) and int(track.pts.min()) == int(track.pts[0])
+
+
+def _last_key(body: Body) -> int:
+    """The number of the sample from which on its last pictures can be decoded."""
+    key = body.span.tracks[0].key
+    last = int(key.nonzero()[0][-1]) if key.any() else 0
+    # That may be the second field of a picture.
+    return last - 1 if last and key[last - 1] else last
 
 
 def _entry(body: Body) -> bytes:

@@ -1,13 +1,15 @@
 """Copied pictures encoded anew for several outputs: decoded once, one picture after the other.
 
-What is done to the pictures themselves goes between ``decoded`` and ``Ladder``.
+What is done to the pictures themselves goes between ``decoded`` and ``Ladder``, where it does not
+depend on the output.
 """
 
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from pipeline.media.decode_pictures import Pictures, decoded
+from pipeline.media.decode_pictures import Pictures, undecoded
+from pipeline.media.deinterlace import progressive
 from pipeline.media.encode_pictures import Lane
 from pipeline.media.interleave import Body
 from pipeline.media.limits import MediaLimits
@@ -40,14 +42,14 @@ def encode(
         lanes = [Lane(spec, number, given) for number, spec in enumerate(outputs)]
         for lane in lanes:
             stack.callback(lane.abandon)
-        ladder, count = Ladder(outputs), 0
-        for picture in decoded(given, limits):
-            count += 1
+        ladder, shown = Ladder(outputs), dict[int, bool]()
+        for picture in progressive(given, limits):
+            shown[picture.sample] = picture.is_interlaced
             scaled = ladder.of(picture)
             for lane in lanes:
                 lane.take(scaled)
-        undecoded = len(given.body.span.tracks[0].size) - count
-        return [_encoded(lane.finish(), given.body, undecoded) for lane in lanes]
+        missing = undecoded(given.body, shown)
+        return [_encoded(lane.finish(), given.body, missing) for lane in lanes]
 
 
 def _encoded(made: Remuxed | None, source: Body, undecoded: int) -> Encoded | None:

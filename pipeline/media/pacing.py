@@ -32,12 +32,21 @@ class OwnTimes:
         track = given.body.span.tracks[0]
         self.tick_s = Fraction(1, track.timescale)
         self.rate = _nominal(track)
+        self._end = int((track.pts + track.duration).max())
+        self._waiting: Scaled | None = None
 
     def take(self, scaled: Scaled) -> Iterator[Shown]:
-        yield Shown(scaled, scaled.picture.pts, scaled.picture.duration)
+        if self._waiting is not None:
+            picture = self._waiting.picture
+            yield Shown(self._waiting, picture.pts, picture.duration)
+        self._waiting = scaled
 
     def finish(self) -> Iterator[Shown]:
-        yield from ()
+        if self._waiting is not None:
+            picture = self._waiting.picture
+            # Fields may have a sample each.
+            left = min(self._end - picture.pts, 2 * picture.duration)
+            yield Shown(self._waiting, picture.pts, max(left, picture.duration))
 
 
 class Grid:

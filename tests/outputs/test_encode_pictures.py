@@ -198,7 +198,7 @@ def test_chunks_side_by_side_have_each_tick_once(rate: Fraction) -> None:
     at_once = one(body(data), output)
     second = body(data[1:], near_s=2.0)
     first = Pictures(body=body(data[:1]), next_s=times(second)[0])
-    parts = [one(first, output), one(Pictures(body=second, lead=(first.body,)), output)]
+    parts = [one(first, output), one(Pictures(body=second, before=lambda: first.body), output)]
     assert [t for part in parts for t in times(part.body)] == times(at_once.body)
     assert [n for part in parts for n in numbers(part.body)] == numbers(at_once.body)
 
@@ -276,7 +276,7 @@ def test_an_open_gop_has_what_it_refers_to(options: tuple[str, ...]) -> None:
     track = second.span.tracks[0]
     leading = int((track.pts < track.pts[0]).sum())
     assert leading
-    with_lead = one(Pictures(body=second, lead=(first,)), spec())
+    with_lead = one(Pictures(body=second, before=lambda: first), spec())
     assert with_lead.undecoded == 0
     assert [*numbers(one(first, spec()).body), *numbers(with_lead.body)] == list(range(100))
     alone = one(second, spec())
@@ -286,7 +286,7 @@ def test_an_open_gop_has_what_it_refers_to(options: tuple[str, ...]) -> None:
 
 def test_a_lead_of_another_form_is_left_out() -> None:
     other = body([drawn("testsrc=size=64x64:rate=25:duration=1")])
-    made = one(Pictures(body=whole(PLAIN), lead=(other,)), spec())
+    made = one(Pictures(body=whole(PLAIN), before=lambda: other), spec())
     assert numbers(made.body) == list(range(100))
 
 

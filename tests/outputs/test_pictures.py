@@ -5,15 +5,127 @@ import io
 import av
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 
+from pipeline.media.decode_pictures import decoded
+from pipeline.media.deinterlace import progressive
 from pipeline.media.encode import Encoded, Pictures, encode
+from pipeline.media.interleave import Body
 from pipeline.media.limits import DEFAULT_LIMITS
 from tests import media
+from tests.outputs.field_pairs import field_pairs
 from tests.outputs.test_encode_pictures import (
+    PLAIN,
     body,
+    cut,
     drawn,
+    luma,
+    one,
     spec,
+    times,
+    whole,
 )
+
+# --- fields ------------------------------------------------------------------------------------
+
+_MOVING = "testsrc2=size=128x96:rate=50:duration=4,noise=alls=10:allf=t"
+_WOVEN = f"{_MOVING},tinterlace=interleave_top"
+_FIELDS = ("-flags", "+ildct+ilme", "-preset", "veryfast", "-bf", "2", "-g", "25")
+_OPEN = ("-x264-params", "open-gop=1:keyint=27:min-keyint=27:scenecut=0:b-adapt=0")
+
+
+def planes(frame: VideoFrame) -> bytes:
+    rows = [
+        np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, -1)[:, : plane.width]
+        for plane in frame.planes
+    ]
+    return b"".join(plane.tobytes() for plane in rows)
+
+
+def made(given: Pictures) -> list[bytes]:
+    pictures = list(progressive(given, DEFAULT_LIMITS))
+    assert not any(picture.frame.interlaced_frame for picture in pictures)
+    return [planes(picture.frame) for picture in pictures]
+
+
+def by_ffmpeg(data: bytes, filters: str) -> list[bytes]:
+    raw, _ = media.ffmpeg(
+        *("-f", "mpegts", "-i", "-", "-vf", filters, "-fps_mode", "passthrough"),
+        *("-pix_fmt", "yuv420p", "-f", "rawvideo", "-"),
+        stdin=data,
+    )
+    size = 128 * 96 * 3 // 2
+    return [raw[at : at + size] for at in range(0, len(raw), size)]
+
+
+@pytest.mark.parametrize("options", [(), _OPEN], ids=["closed", "open-gop"])
+def test_fields_become_what_ffmpeg_makes_of_them_wherever_it_is_cut(
+    options: tuple[str, ...],
+) -> None:
+    data = drawn(_WOVEN, *_FIELDS, *options)
+    at_once = made(Pictures(body=body([data])))
+    wanted = by_ffmpeg(data, "bwdif=mode=send_frame:deint=interlaced")
+    # Of the first one, which has none before it, versions of FFmpeg make different ones.
+    assert at_once[1:] == wanted[1:]
+    assert len(at_once) == 100
+    assert by_ffmpeg(data, "null")[1] != at_once[1]
+    first, second = cut(data)
+    parts = [
+        Pictures(body=first, after=lambda: second),
+        Pictures(body=second, before=lambda: first),
+    ]
+    assert [picture for part in parts for picture in made(part)] == at_once
+
+
+def test_pictures_of_fields_keep_their_times() -> None:
+    source = body([drawn(_WOVEN, *_FIELDS)])
+    encoded = one(source, spec(height=96))
+    assert times(encoded.body) == times(source)
+    assert encoded.undecoded == 0
+    assert luma(encoded.body).shape[0] == 100
+    with av.open(io.BytesIO(encoded.body.span.init + encoded.body.data)) as opened:
+        assert not any(frame.interlaced_frame for frame in opened.decode(video=0))
+
+
+def test_progressive_pictures_are_left_alone_and_need_no_neighbours() -> None:
+    def never() -> Body:
+        raise AssertionError
+
+    given = Pictures(body=whole(PLAIN), before=never, after=never)
+    assert made(given) == [planes(picture.frame) for picture in decoded(given, DEFAULT_LIMITS)]
+
+
+def test_progressive_pictures_among_others_are_left_alone() -> None:
+    plain = drawn("testsrc2=size=128x96:rate=25:duration=1", "-bf", "0")
+    woven = drawn(_WOVEN, *_FIELDS, "-output_ts_offset", "1.2")
+    source = body([plain, woven])
+    apart = [body([plain]), body([woven], near_s=1.2)]
+    found = made(Pictures(body=source))
+    assert found[:25] == made(Pictures(body=apart[0]))
+    assert found[25:] == made(Pictures(body=apart[1], before=lambda: apart[0]))
+    assert found[25] != made(Pictures(body=apart[1]))[0]
+
+
+def test_neighbours_of_another_size_are_not_looked_at() -> None:
+    other = body([drawn("testsrc2=size=64x64:rate=25:duration=1")])
+    source = body([drawn(_WOVEN, *_FIELDS)])
+    given = Pictures(body=source, before=lambda: other, after=lambda: other)
+    assert made(given) == made(Pictures(body=source))
+
+
+def test_a_sample_for_each_field() -> None:
+    muxed = ("-r", "50", "-f", "h264", "-i", "-", "-c", "copy", "-f", "mpegts", "-")
+    source = body([media.ffmpeg(*muxed, stdin=field_pairs(30))[0]])
+    track = source.span.tracks[0]
+    assert len(track.size) == 60
+    encoded = one(source, spec(width=32, height=32))
+    assert (encoded.pictures, encoded.undecoded) == (30, 0)
+    assert times(encoded.body) == times(source)[::2]
+    assert encoded.body.span.tracks[0].end_s == pytest.approx(track.end_s)
+    # The fields of a picture differ by a hundred.
+    lines = luma(encoded.body)[:, 8:24].mean(axis=2)
+    assert np.abs(np.diff(lines, axis=1)).max() < 20
+
 
 # --- colours -----------------------------------------------------------------------------------
 

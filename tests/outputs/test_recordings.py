@@ -241,6 +241,27 @@ async def test_a_size_that_changes_on_the_way(tmp_path: Path) -> None:
         assert len(sizes) == 1, name
 
 
+@pytest.mark.parametrize(
+    "video",
+    [
+        ("-vf", "scale=127:71:flags=neighbor", "-pix_fmt", "yuv444p"),
+        ("-vf", "scale=out_range=pc:flags=neighbor", "-pix_fmt", "yuvj420p"),
+        ("-flags", "+ildct+ilme", "-bf", "2"),
+    ],
+    ids=["odd", "full-range", "interlaced"],
+)
+async def test_pictures_of_any_kind(video: tuple[str, ...], tmp_path: Path) -> None:
+    source = encode_hls(tmp_path / "in", LONG, video=("-c:v", "libx264", "-g", "25", *video))
+    result = await made(source, tmp_path / "out", "rungs")
+    assert_completed(result)
+    for mp4 in renditions(result).values():
+        assert look(mp4).numbers == list(range(FRAMES))
+        with av.open(str(mp4)) as opened:
+            stream = opened.streams.video[0]
+            assert (stream.width % 2, stream.height % 2, stream.pix_fmt) == (0, 0, "yuv420p")
+            assert not any(frame.interlaced_frame for frame in opened.decode(stream))
+
+
 async def test_sound_in_playlists_of_its_own(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     apart(folder, "ts")
