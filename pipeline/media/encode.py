@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pipeline.media.decode_pictures import Pictures, undecoded
 from pipeline.media.deinterlace import progressive
 from pipeline.media.encode_pictures import Lane
+from pipeline.media.entries import with_matrix
 from pipeline.media.interleave import Body
 from pipeline.media.limits import MediaLimits
 from pipeline.media.remux import Remuxed
@@ -58,6 +59,7 @@ def _encoded(made: Remuxed | None, source: Body, undecoded: int) -> Encoded | No
     body, own = body_of(made), source.span
     span = replace(
         body.span,
+        init=with_matrix(body.span.init, own.init),
         discontinuity=own.discontinuity,
         sequence=own.sequence,
         playlist=own.playlist,

@@ -7,6 +7,8 @@ from functools import lru_cache
 from pipeline.errors import MediaInvalid
 from pipeline.media import boxes
 
+_MATRIX_BYTES = 36
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackForm:
@@ -152,3 +154,16 @@ def _descriptor(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
         if not more:
             return tag, at
     return None
+
+
+def with_matrix(init: bytes, source: bytes) -> bytes:
+    """``init`` with the matrix (ISO/IEC 14496-12 8.3.2) of the first track of ``source``: how its
+    pictures are turned where they are shown."""
+    at, found = _matrix_at(init), _matrix_at(source)
+    return init[:at] + source[found : found + _MATRIX_BYTES] + init[at + _MATRIX_BYTES :]
+
+
+def _matrix_at(init: bytes) -> int:
+    tkhd = boxes.need(init, "moov/trak/tkhd")
+    # Behind times, layer and volume.
+    return tkhd.body + (52 if init[tkhd.body] else 40)

@@ -1,6 +1,7 @@
 """What is done to pictures between decoding and encoding: fields, colours, how they are turned."""
 
 import io
+from pathlib import Path
 
 import av
 import numpy as np
@@ -185,3 +186,20 @@ def test_hdr_becomes_standard_in_eight_bits_and_stays_in_ten(
             wanted = [230] * 3  # Room for what is brighter.
         assert rgb(large) == pytest.approx(wanted, abs=8), colour
         assert rgb(small) == pytest.approx(wanted, abs=8), colour
+
+
+# --- how they are turned -----------------------------------------------------------------------
+
+
+def test_how_players_turn_pictures_is_kept(tmp_path: Path) -> None:
+    """The matrix of a track: ISO/IEC 14496-12 8.3.2."""
+    (tmp_path / "plain.ts").write_bytes(drawn("testsrc2=size=128x72:rate=25:duration=1"))
+    media.ffmpeg("-i", tmp_path / "plain.ts", "-c", "copy", tmp_path / "plain.mp4")
+    turned = ("-display_rotation", "90", "-i", tmp_path / "plain.mp4", "-c", "copy")
+    fragments = ("-movflags", "empty_moov+default_base_moof+frag_keyframe")
+    media.ffmpeg(*turned, *fragments, tmp_path / "turned.mp4")
+    data = (tmp_path / "turned.mp4").read_bytes()
+    source = body([data[data.index(b"moof") - 4 :]], data[: data.index(b"moof") - 4])
+    encoded = one(source, spec())
+    with av.open(io.BytesIO(encoded.body.span.init + encoded.body.data)) as opened:
+        assert {frame.rotation for frame in opened.decode(video=0)} == {90}
