@@ -117,13 +117,33 @@ def stream_copy_upload(place: Place, movers: Movers, name: str) -> None:
     try:
         playlist_url = _presigned_playlist(place, name)
         made = folder / "out.mp4"
-        _ffmpeg("-allowed_extensions", "ALL", "-extension_picky", "0", "-i", playlist_url,
-                *_TO_MP4, str(made))  # fmt: skip
+        _ffmpeg(*_TRUSTING, "-i", playlist_url, *_TO_MP4, str(made))
         _upload(place, movers, made, f"{name}.mp4")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def encode_upload(
+    place: Place, movers: Movers, name: str, reading: Sequence[str], writing: Sequence[str]
+) -> None:
+    """Let FFmpeg read the playlist through presigned URLs and encode, then upload what it made.
+
+    ``reading``, ``writing``: FFmpeg's arguments before the input and behind it, with outputs in the
+    working folder. ``main.mp4`` becomes ``{name}.mp4``, any other ``{name}/{file}``.
+    """
+    folder = place.scratch / name
+    folder.mkdir(parents=True)
+    try:
+        playlist_url = _presigned_playlist(place, name)
+        _ffmpeg(*reading, *_TRUSTING, "-i", playlist_url, *writing, folder=folder)
+        for made in sorted(folder.glob("*.mp4")):
+            is_main = made.stem == "main"
+            _upload(place, movers, made, f"{name}.mp4" if is_main else f"{name}/{made.name}")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+_TRUSTING = ("-allowed_extensions", "ALL", "-extension_picky", "0")
 _TO_MP4 = ("-map", "0:v", "-map", "0:a", "-c", "copy", "-movflags", "+faststart")
 
 
@@ -167,7 +187,7 @@ def _upload(place: Place, movers: Movers, path: Path, key: str) -> None:
     place.objects.complete_upload(place.bucket, key, upload, [job.result() for job in jobs])
 
 
-def _ffmpeg(*arguments: str) -> None:
+def _ffmpeg(*arguments: str, folder: Path | None = None) -> None:
     subprocess.run(
         [
             "nice",
@@ -183,6 +203,7 @@ def _ffmpeg(*arguments: str) -> None:
         ],
         check=True,
         timeout=_FFMPEG_TIMEOUT_S,
+        cwd=folder,
     )
 
 

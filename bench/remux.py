@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from bench import peers
 from bench.facts import machine_facts
-from bench.media import plain_stream
+from bench.media import PLAIN, make_stream
 from bench.result import Options, Result
 from bench.run import Contender, take_turns
 from bench.world import World, running
@@ -21,7 +21,7 @@ OURS, LIMIT = "vodray", "limit"
 def run(options: Options, say: Callable[[str], object]) -> Result:
     facts = machine_facts(options.folder)
     say(f"input: {options.length_s} s of stream")
-    stream = plain_stream(options.length_s, options.folder / "media")
+    stream = make_stream(PLAIN, options.length_s, options.folder / "media")
     recordings: list[Recording] = []
     with running(options.folder) as world:
         world.publish(stream.folder, "bench")

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from bench.result import Result
+from bench.result import Figures, Result
 from bench.run import Spread, ratios, spread
 from bench.watch import Usage
 
@@ -20,6 +20,20 @@ def print_result(result: Result, console: Console) -> None:
     )
     console.print(_contenders(result))
     console.print(_processes(result))
+    for figures in result.tables:
+        console.print(_table(figures))
+    for note in result.notes:
+        console.print(f"- {note}")
+
+
+def _table(figures: Figures) -> Table:
+    table = Table(title=figures.title)
+    table.add_column(figures.heads[0])
+    for head in figures.heads[1:]:
+        table.add_column(head, justify="right")
+    for row in figures.rows:
+        table.add_row(*row)
+    return table
 
 
 def _contenders(result: Result) -> Table:

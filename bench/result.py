@@ -11,17 +11,29 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """``folder``: where inputs are cached and services keep their data."""
+    """``folder``: where inputs are cached and services keep their data; ``content``: what is in
+    the pictures, for benches that have a choice."""
 
     folder: Path
     length_s: int
     rounds: int
+    content: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """A further table for people."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """``titles``: what each contender is, in the order in which they are shown. ``subject`` is
-    ours; ratios are taken to ``reference``."""
+    ours; ratios are taken to ``reference``. ``notes``: what the figures do not say by themselves;
+    ``extra``: further figures, JSON, which ``tables`` show."""
 
     name: str
     title: str
@@ -33,6 +45,8 @@ class Result:
     subject: str
     reference: str
     extra: dict[str, Any] = field(default_factory=dict)
+    tables: tuple[Figures, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def peers(self) -> list[str]:
@@ -59,5 +73,6 @@ class Result:
                 for peer in self.peers
             },
             "samples": [asdict(sample) for sample in self.samples],
+            "notes": list(self.notes),
             **self.extra,
         }

@@ -76,32 +76,34 @@ def take_turns(
     watched = (os.getpid(), *roots)
     for number in range(rounds + 1):
         for contender in contenders if number % 2 == 0 else list(reversed(contenders)):
-            wall_s, usage = _timed(contender, f"{contender.name}-{number}", watched)
+            sample = measure(contender, number, watched)
             between()
             turn = f"round {number}" if number else "warm-up"
-            say(f"{turn}: {contender.name} {wall_s:.2f} s")
+            say(f"{turn}: {contender.name} {sample.wall_s:.2f} s")
             if number:
-                samples.append(
-                    Sample(contender=contender.name, round=number, wall_s=wall_s, usage=usage)
-                )
+                samples.append(sample)
     return samples
 
 
-def _timed(
-    contender: Contender, name: str, watched: Sequence[int]
-) -> tuple[float, tuple[Usage, ...]]:
+def measure(contender: Contender, number: int, watched: Sequence[int]) -> Sample:
+    """One run. ``watched``: whose processes count, with what they start."""
     with Watch(watched) as watch:
         begin = time.perf_counter()
-        contender.run(name)
+        contender.run(f"{contender.name}-{number}")
         wall_s = time.perf_counter() - begin
-    return wall_s, watch.usage()
+    return Sample(contender=contender.name, round=number, wall_s=wall_s, usage=watch.usage())
 
 
-def ratios(samples: Sequence[Sample], of: str, to: str) -> Spread:
-    """Wall time of one contender over another's, round by round."""
-    walls = {(sample.contender, sample.round): sample.wall_s for sample in samples}
+def ratios(
+    samples: Sequence[Sample],
+    of: str,
+    to: str,
+    value: Callable[[Sample], float] = lambda sample: sample.wall_s,
+) -> Spread:
+    """What one contender needs over what another does, round by round: wall time, or ``value``."""
+    found = {(sample.contender, sample.round): value(sample) for sample in samples}
     rounds = sorted({sample.round for sample in samples})
-    return Spread.of(walls[of, number] / walls[to, number] for number in rounds)
+    return Spread.of(found[of, number] / found[to, number] for number in rounds)
 
 
 def spread(samples: Sequence[Sample], contender: str, value: Callable[[Sample], float]) -> Spread:

@@ -55,7 +55,7 @@ class World:
         key = f"{prefix}/{path.name}"
         self.store.put(self.settings.minio_hls_bucket, key, path.read_bytes(), kind)
 
-    def record(self, stream_id: str, hls_path: str) -> Recording:
+    def record(self, stream_id: str, hls_path: str, profile: str = "copy") -> Recording:
         """Announce an ended stream by webhook; returns once its recording is final."""
         answer = httpx.post(
             f"{self.http}/webhook/stream",
@@ -66,6 +66,7 @@ class World:
                 "user_id": "bench",
                 "timestamp": datetime.now(UTC).isoformat(),
                 "hls_path": hls_path,
+                "profile": profile,
             },
             timeout=30.0,
         )
@@ -101,6 +102,16 @@ class World:
         sizes = [o.size_bytes for o in found if o.key.endswith(".mp4")]
         if len(sizes) != 1 or not 0.9 < sizes[0] / expected_bytes < 1.1:
             raise WorkerLost(f"Not one MP4 of {expected_bytes} bytes came out: {sizes}")
+
+    def take_results(self, folder: Path) -> None:
+        """Copy all MP4s but init segments to ``folder``, under their keys."""
+        bucket = self.settings.minio_bucket
+        for found in self.store.list(bucket, ""):
+            if found.key.endswith(".mp4") and ".init" not in found.key:
+                path = folder / found.key
+                path.parent.mkdir(parents=True, exist_ok=True)
+                data = self.store.get(bucket, found.key, max_bytes=found.size_bytes)
+                path.write_bytes(data)
 
     def empty_results(self) -> None:
         """Drop all results, bucket and all: SeaweedFS frees their disk at once then."""
