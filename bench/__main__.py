@@ -7,13 +7,15 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench.cases import CASES, Case
+from bench.cases import CASES, CONTENTS, Case
+from bench.result import Options
 from pipeline.errors import VodrayError
 from pipeline.settings import parse_duration
 
 _OUT = Path(__file__).parent / "out"
 _LIST = "\n".join(
-    f"  {case.name:8s} {case.measures}\n           against: {case.peers}" for case in CASES.values()
+    f"  {case.name:10s} {case.measures}\n             against: {case.peers}"
+    for case in CASES.values()
 )
 
 
@@ -41,32 +43,49 @@ class _Length(click.ParamType[int]):
     epilog="\b\nBenches:\n" + _LIST + "\n\n\b\nExamples:\n"
     "  python -m bench remux\n"
     "  python -m bench remux --length 5m --rounds 5\n"
-    "  python -m bench remux --json remux.json --plot remux.svg"
+    "  python -m bench remux --json remux.json --plot remux.svg\n"
+    "  python -m bench transcode --length 2m --content both"
 )
 @click.argument("name", required=False)
-@click.option("--length", type=_Length(), default=3600, help="Length of stream.  [default: 1h]")
+@click.option("--length", type=_Length(), default=None,
+              help="Length of stream.  [default: remux 1h, transcode 2m, ladder 1m]")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True,
               help="Runs of each contender that count.")  # fmt: skip
+@click.option("--content", type=click.Choice([*CONTENTS, "both"]), default="natural",
+              show_default=True, help="What transcode and ladder encode.")  # fmt: skip
 @click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="OUT",
               help="Write all figures, with the machine's facts.")  # fmt: skip
 @click.option("--plot", "plot_path", type=click.Path(path_type=Path), metavar="OUT.svg",
               help="Draw them.")  # fmt: skip
 def main(
-    name: str | None, length: int, rounds: int, json_path: Path | None, plot_path: Path | None
+    name: str | None,
+    length: int | None,
+    rounds: int,
+    content: str,
+    json_path: Path | None,
+    plot_path: Path | None,
 ) -> None:
     """Measure vodray against its peers: all in the same run, on the same input, in turns.
 
     Without NAME, all benches run. Each prints tables: median and spread of wall time over the
     rounds, how vodray compares with each peer (by round, then the median), CPU seconds of all
     processes involved, peak memory of each kind of process, and what was written to disk outside
-    of S3. A warm-up round comes first and does not count. Inputs are made once and kept in
-    bench/out. Trust the ratios, not the seconds: other work on the machine slows everyone.
+    of S3; where pictures are encoded, also what they look like. A warm-up round comes first and
+    does not count. Inputs are made once and kept in bench/out. Trust the ratios, not the seconds:
+    other work on the machine slows everyone.
     """
-    for case in _chosen(name):
-        _measure(case.name, length, rounds, json_path, plot_path)
+    chosen = [
+        (case, Options(folder=_OUT, length_s=length or case.length_s, rounds=rounds, content=each))
+        for case in _cases(name)
+        for each in (case.contents if content == "both" else case.contents and (content,)) or ("",)
+    ]
+    for case, options in chosen:
+        # Several results do not go into one file.
+        own = f"-{case.name}-{options.content}".rstrip("-") if len(chosen) > 1 else ""
+        _measure(case, options, _with(json_path, own), _with(plot_path, own))
 
 
-def _chosen(name: str | None) -> list[Case]:
+def _cases(name: str | None) -> list[Case]:
     if name is None:
         return list(CASES.values())
     if name not in CASES:
@@ -74,16 +93,16 @@ def _chosen(name: str | None) -> list[Case]:
     return [CASES[name]]
 
 
-def _measure(
-    name: str, length: int, rounds: int, json_path: Path | None, plot_path: Path | None
-) -> None:
+def _with(path: Path | None, suffix: str) -> Path | None:
+    return path and path.with_stem(f"{path.stem}{suffix}")
+
+
+def _measure(case: Case, options: Options, json_path: Path | None, plot_path: Path | None) -> None:
     from bench.plot import draw
     from bench.report import print_result
-    from bench.result import Options
 
-    options = Options(folder=_OUT, length_s=length, rounds=rounds)
     try:
-        result = CASES[name].run(options, lambda text: click.echo(text, err=True))
+        result = case.run(options, lambda text: click.echo(text, err=True))
     except VodrayError as error:
         raise click.ClickException(str(error)) from error
     print_result(result, Console(width=None if sys.stdout.isatty() else 160))

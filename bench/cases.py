@@ -10,11 +10,14 @@ Say = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """``measures`` and ``peers`` are for people; ``run`` says what it does as it goes."""
+    """``measures`` and ``peers`` are for people; ``run`` says what it does as it goes. ``length_s``
+    of stream, unless another is asked for; ``contents``: of the pictures, if there is a choice."""
 
     name: str
     measures: str
     peers: str
+    length_s: int
+    contents: tuple[str, ...] = ()
     run: Callable[[Options, Say], Result]
 
 
@@ -25,6 +28,19 @@ def _remux(options: Options, say: Say) -> Result:
     return remux.run(options, say)
 
 
+def _transcode(options: Options, say: Say) -> Result:
+    from bench import transcode
+
+    return transcode.run(options, say)
+
+
+def _ladder(options: Options, say: Say) -> Result:
+    from bench import ladder
+
+    return ladder.run(options, say)
+
+
+CONTENTS = ("natural", "synthetic")
 CASES = {
     case.name: case
     for case in (
@@ -32,7 +48,24 @@ CASES = {
             name="remux",
             measures="an ended stream in S3 becomes one MP4 in S3: wall time, CPU, memory, disk",
             peers="FFmpeg after a download; FFmpeg on presigned URLs; the bare transfer",
+            length_s=3600,
             run=_remux,
+        ),
+        Case(
+            name="transcode",
+            measures="profile h264 of 720p: wall time, CPU, size, VMAF, joins, a decoder's buffer",
+            peers="FFmpeg with the same settings and all cores; its CPU with one thread",
+            length_s=120,
+            contents=CONTENTS,
+            run=_transcode,
+        ),
+        Case(
+            name="ladder",
+            measures="profile abr of 1080p: the same for 720p, 480p and 360p at once",
+            peers="one FFmpeg command that decodes once and encodes all",
+            length_s=60,
+            contents=CONTENTS,
+            run=_ladder,
         ),
     )
 }
