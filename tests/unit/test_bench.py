@@ -4,18 +4,25 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
+from bench import encoding, ladder, transcode
 from bench.__main__ import main
 from bench.plot import draw
-from bench.report import compared
-from bench.result import Result
+from bench.quality import Sample as Picture
+from bench.quality import join_times_s
+from bench.report import compared, print_result
+from bench.result import Options, Result
 from bench.run import Contender, Sample, Spread, ratios, spread, take_turns
+from bench.vbv import fill
 from bench.watch import Usage, Watch, kind_of
+from pipeline.model import EncodedPictures
 
 
 def usage(kind: str, cpu_s: float, written: int = 0) -> Usage:
@@ -47,6 +54,78 @@ def test_ratios_are_taken_round_by_round() -> None:
     ]
     assert ratios(samples, "ours", "peer") == Spread(median=2.0, min=1.5, max=2.0)
     assert spread(samples, "ours", lambda s: s.wall_s) == Spread(median=3.0, min=2.0, max=20.0)
+
+
+def test_cpu_is_compared_round_by_round_too() -> None:
+    samples = [sample("ours", 1, 2.0), sample("peer", 1, 1.0)]
+    assert ratios(samples, "ours", "peer", lambda s: s.own_cpu_s).median == 1.0
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+
+def test_a_buffer_that_is_drained_fills_again() -> None:
+    """1000 bit/s into 1000 bits, 900 there: 125 bytes a second hold, more do not."""
+    steady = fill([(n, 100) for n in range(5)], max_rate=1000, size=1000)
+    assert (steady.lowest, steady.underflows, steady.late) == (pytest.approx(0.1), 0, 0)
+    burst = fill([(0, 100), (1, 150), (2, 150), (3, 25), (4, 25)], max_rate=1000, size=1000)
+    # 100, -200, -400, 400, 800.
+    assert (burst.lowest, burst.lowest_s) == (pytest.approx(-0.4), 2)
+    assert (burst.underflows, burst.late, burst.late_s) == (1, 2, pytest.approx(0.4))
+
+
+def test_a_buffer_holds_no_more_than_its_size() -> None:
+    assert fill([(0, 1), (60, 150)], max_rate=1000, size=1000).lowest == pytest.approx(-0.2)
+
+
+def test_joins_are_where_chunks_begin_but_the_first() -> None:
+    # The second of each chunk is shown after the third.
+    pictures = [
+        Picture(offset=100 * n, size_bytes=90, decoded_s=0.04 * n, shown_s=0.04 * shown)
+        for n, shown in enumerate((0, 2, 1, 3, 5, 4))
+    ]
+    assert join_times_s(pictures, [250, 20]) == [pytest.approx(0.12)]
+
+
+def test_the_peer_has_the_profile_s_settings() -> None:
+    spec = EncodedPictures(
+        encoder="libx264", width=1280, height=720, gop=600, max_rate=2_800_000,
+        buffer_size=5_600_000, options=(("preset", "faster"), ("crf", "23")),
+    )  # fmt: skip
+    assert " ".join(encoding.settings_of(spec)) == (
+        "-c:v libx264 -preset faster -crf 23 -maxrate 2800000 -bufsize 5600000 -pix_fmt yuv420p "
+        "-g 600 -keyint_min 300 -sc_threshold 0 -fps_mode passthrough -force_key_frames source"
+    )
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("task", "height", "outputs"),
+    [(transcode.TASK, 180, {"main"}), (ladder.TASK, 432, {"360p"})],
+    ids=["transcode", "ladder"],
+)
+def test_a_small_one_is_encoded_for_real(
+    task: encoding.Task, height: int, outputs: set[str], tmp_path: Path
+) -> None:
+    options = Options(folder=tmp_path, length_s=24, rounds=1, content="natural")
+    result = encoding.run(replace(task, height=height), options, lambda _: None)
+    figures = json.loads(json.dumps(result.as_json()))
+    assert set(figures["ratios"]) == {"vodray/ffmpeg"}
+    assert figures["input"]["pictures"] == 600
+    for contender in ("vodray", "ffmpeg"):
+        assert set(figures["quality"][contender]) == outputs
+        for made in figures["quality"][contender].values():
+            assert made["pictures"] == made["decoded"] == 600
+            assert 60 < made["vmaf_p5"] <= made["vmaf"] <= 100
+            assert made["joins"]
+            assert made["buffer"]["lowest"] < 0.9
+    assert figures["one_thread"]["contender"] == "ffmpeg1"
+    assert figures["speed"]["own_cpu_ms_per_picture"]["vodray"]["median"] > 0
+    print_result(result, Console())
+    assert "vodray" in draw(result)
+
+
+# --- processes ------------------------------------------------------------------------------------
 
 
 def test_servers_are_told_apart() -> None:
@@ -172,6 +251,7 @@ def test_figures_are_json() -> None:
         (["remux", "--length", "soon"], "not a duration"),
         (["remux", "--length", "2s"], "shorter than 20s"),
         (["remux", "--rounds", "0"], "--rounds"),
+        (["transcode", "--content", "film"], "'film' is not one of"),
     ],
 )
 def test_what_is_not_there_is_said(arguments: list[str], said: str) -> None:
@@ -182,7 +262,7 @@ def test_what_is_not_there_is_said(arguments: list[str], said: str) -> None:
 
 def test_help_teaches() -> None:
     said = CliRunner().invoke(main, ["--help"]).output
-    assert "remux    an ended stream in S3" in said
+    assert "remux      an ended stream in S3" in said
     assert "python -m bench remux --length 5m" in said
 
 
