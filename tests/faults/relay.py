@@ -100,10 +100,14 @@ class Relay:
             self._flows.set()
         else:
             self._flows.clear()
+        loop = asyncio.get_running_loop()
         if listens and self._server is None:
-            loop = asyncio.get_running_loop()
             self._server = await loop.create_server(self._accepted, sock=_bound(self.port))
         if not listens and self._server is not None:
+            # One that is accepted when its server is closed, but not made yet, would be nobody's.
+            for plug in self._server.sockets:
+                loop.remove_reader(plug.fileno())
+            await asyncio.sleep(_STEP_S)
             self._server.close()
             self._server = None
         if not listens:
