@@ -100,7 +100,7 @@ def assemble_all(
     """``outputs``: the main one first; None for one of which nothing is there."""
     whole = insert_fillers(arrangement.placed, arrangement.holes, outputs[0].fillers)
     gaps = find_gaps(arrangement.records, whole)
-    placed = [place_spans(whole, _spans_by_chunk(chunks.everything)) for chunks in outputs]
+    placed = [_placed(whole, chunks) for chunks in outputs]
     pictures = [found for found in map(_pictures, placed) if found]
     # Of one rendition each fragment may begin a segment.
     cuts = hls.common_cuts(pictures) if len(pictures) > 1 else None
@@ -108,6 +108,14 @@ def assemble_all(
         _assemble(own, chunks, sounds, cuts, gaps, _filled_s(whole)) if own else None
         for own, chunks in zip(placed, outputs, strict=True)
     ]
+
+
+def _placed(whole: Sequence[PlacedSpan], chunks: Chunks) -> list[PlacedSpan]:
+    """The spans of an output. Where tracks share fragments each is a whole piece, and its index is
+    not read once more."""
+    if all(p.span.piece < 0 for p in whole):
+        return list(whole)
+    return place_spans(whole, _spans_by_chunk(chunks.everything))
 
 
 def _spans_by_chunk(records: Sequence[ChunkRecord]) -> dict[int, Sequence[Span]]:

@@ -53,11 +53,9 @@ def place_spans(
     by_piece: dict[tuple[int, int], list[Span]] = {}
     for chunk, own in spans.items():
         for span in own:
-            if span.piece >= 0:
-                by_piece.setdefault((chunk, span.piece), []).append(span)
-    found = [(p, by_piece.get((p.chunk, p.span.piece), ())) for p in placed if p.span.piece >= 0]
-    of_pieces = iter(list(_with_runs(found)))
-    return [q for p in placed for q in ([p] if p.span.piece < 0 else next(of_pieces, []))]
+            by_piece.setdefault((chunk, span.piece), []).append(span)
+    found = [(p, by_piece.get((p.chunk, p.span.piece), ())) for p in placed]
+    return [q for own in _with_runs(found) for q in own]
 
 
 def _with_runs(
