@@ -11,8 +11,14 @@ workers.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
-from pipeline.media.layout import MAX_CHUNKS, target_chunk_bytes, target_encoded_chunk
+from pipeline.media.layout import (
+    LAST_ENCODED_CHUNK_S,
+    MAX_CHUNKS,
+    target_chunk_bytes,
+    target_encoded_chunk,
+)
 from pipeline.model import PLAIN, PLAIN_TILE, ChunkSpec, Form, Segment, Sound, Stretch, TileSize
 
 # No chunk waits for more media than this, so that progress and live playback keep coming even at
@@ -158,14 +164,27 @@ def extend(
         while (count := _full_count(state)) and (ended or _sound_is_known(state, count)):
             state, chunk = _cut(state, count)
             cut.append(chunk)
-    if ended and any(feed.pending for feed in state.feeds):
-        state, chunk = _cut(state, None)
-        cut.append(chunk)
+    if ended:
+        state, last = _cut_rest(state)
+        cut += last
     return state, tuple(cut)
 
 
-def _full_count(state: PlanState) -> int:
-    """How many segments fill a chunk; 0 unless more are known than those."""
+def _cut_rest(state: PlanState) -> tuple[PlanState, list[ChunkSpec]]:
+    """What fills no chunk, at the end. Where pictures are encoded in shorter chunks, so that all
+    workers share in what is left to do, whether the stream has just ended or did so long ago."""
+    cut: list[ChunkSpec] = []
+    while state.is_encoded and (count := _full_count(state, LAST_ENCODED_CHUNK_S)):
+        state, chunk = _cut(state, count)
+        cut.append(chunk)
+    if any(feed.pending for feed in state.feeds):
+        state, chunk = _cut(state, None)
+        cut.append(chunk)
+    return state, cut
+
+
+def _full_count(state: PlanState, enough_s: float = inf) -> int:
+    """How many segments fill a chunk, of which ``enough_s`` do; 0 unless more are known."""
     if state.chunks >= MAX_CHUNKS - 1:
         return 0
     pending = state.feeds[0].pending
@@ -176,7 +195,7 @@ def _full_count(state: PlanState) -> int:
     for count, segment in enumerate(pending[:-1], 1):
         size += _size(state, segment)
         length += segment.duration_s
-        is_full = size >= most_bytes or length >= longest_s
+        is_full = size >= most_bytes or length >= min(longest_s, enough_s)
         if is_full or count >= MAX_CHUNK_SEGMENTS:
             return count
     return 0

@@ -23,30 +23,33 @@ def segments_of(form: list[tuple[float, int | None]]) -> list[Segment]:
     ]
 
 
-def all_at_once(segments: list[Segment], bytes_per_s: float = 400_000.0) -> list[ChunkSpec]:
-    return list(extend(begin(0, bytes_per_s), [segments], ended=True)[1])
+def all_at_once(
+    segments: list[Segment], bytes_per_s: float = 400_000.0, *, is_encoded: bool = False
+) -> list[ChunkSpec]:
+    state = begin(0, bytes_per_s, is_encoded=is_encoded)
+    return list(extend(state, [segments], ended=True)[1])
 
 
-@given(form=SEGMENTS, cuts=st.lists(st.integers(0, 40), max_size=6))
+@given(form=SEGMENTS, cuts=st.lists(st.integers(0, 40), max_size=6), is_encoded=st.booleans())
 def test_batches_do_not_change_the_plan(
-    form: list[tuple[float, int | None]], cuts: list[int]
+    form: list[tuple[float, int | None]], cuts: list[int], is_encoded: bool
 ) -> None:
     segments = segments_of(form)
     borders = [0, *sorted(min(cut, len(segments)) for cut in cuts), len(segments)]
-    state, chunks = begin(0, 400_000.0), []
+    state, chunks = begin(0, 400_000.0, is_encoded=is_encoded), []
     for first, behind in pairwise(borders):
         state, cut = extend(state, [segments[first:behind]], ended=False)
         chunks += cut
     chunks += extend(state, [[]], ended=True)[1]
-    assert chunks == all_at_once(segments)
+    assert chunks == all_at_once(segments, is_encoded=is_encoded)
 
 
-@given(form=SEGMENTS)
+@given(form=SEGMENTS, is_encoded=st.booleans())
 def test_each_segment_is_in_exactly_one_chunk_in_order(
-    form: list[tuple[float, int | None]],
+    form: list[tuple[float, int | None]], is_encoded: bool
 ) -> None:
     segments = segments_of(form)
-    chunks = all_at_once(segments)
+    chunks = all_at_once(segments, is_encoded=is_encoded)
     assert [s for chunk in chunks for s in chunk.main.segments] == segments
     assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
     before = 0.0
@@ -55,15 +58,18 @@ def test_each_segment_is_in_exactly_one_chunk_in_order(
         before += sum(s.duration_s for s in chunk.main.segments)
 
 
-@given(form=SEGMENTS, known=st.integers(0, 10))
+@given(form=SEGMENTS, known=st.integers(0, 10), is_encoded=st.booleans())
 def test_a_new_supervisor_plans_on_as_the_old_one_would(
-    form: list[tuple[float, int | None]], known: int
+    form: list[tuple[float, int | None]], known: int, is_encoded: bool
 ) -> None:
     segments = segments_of(form)
-    chunks = all_at_once(segments)[:known]
-    state = resume(400_000.0, chunks) if chunks else begin(0, 400_000.0)
+    whole = all_at_once(segments, is_encoded=is_encoded)
+    chunks = whole[:known]
+    state = begin(0, 400_000.0, is_encoded=is_encoded)
+    if chunks:
+        state = resume(400_000.0, chunks, is_encoded=is_encoded)
     rest = segments[sum(len(chunk.main.segments) for chunk in chunks) :]
-    assert [*chunks, *extend(state, [rest], ended=True)[1]] == all_at_once(segments)
+    assert [*chunks, *extend(state, [rest], ended=True)[1]] == whole
 
 
 def test_sizes_come_from_ranges_then_listings_then_the_bit_rate() -> None:
@@ -87,6 +93,15 @@ def test_low_bit_rates_are_cut_by_time_and_the_last_chunk_takes_the_rest() -> No
     assert cut == ()
     _, cut = extend(rest, [[]], ended=True)
     assert (cut[0].index, len(cut[0].main.segments)) == (MAX_CHUNKS - 1, 100)
+
+
+def test_what_is_left_to_encode_at_the_end_is_shared() -> None:
+    state = begin(0, 400_000.0, is_encoded=True)
+    segment = Segment(sequence=0, uri="a", duration_s=2.0)
+    state, cut = extend(state, [[segment] * 10], ended=False)
+    assert [chunk.main.duration_s for chunk in cut] == [10.0]
+    _, cut = extend(state, [[]], ended=True)
+    assert [chunk.main.duration_s for chunk in cut] == [4.0, 4.0, 2.0]
 
 
 def test_an_ended_stream_without_segments_has_no_chunk() -> None:
