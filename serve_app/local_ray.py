@@ -21,6 +21,10 @@ _ENVIRONMENT = {
     # a core for ever.
     "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
+    # The log monitor would look for new files ten times a second, for drivers that show the logs of
+    # actors: ours does not.
+    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
+    "LOG_NAME_UPDATE_INTERVAL_S": "10",
     # On a busy machine the HTTP proxy needs more than the 5 s after which Serve would kill it, and
     # with it whoever waits for Serve to start.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
