@@ -65,6 +65,11 @@ class Place:
     bucket: str
     scratch: Path
 
+    @property
+    def hls_path(self) -> str:
+        """As it is announced."""
+        return f"{self.source_bucket}/{self.playlist_key}"
+
 
 def warm(movers: Movers) -> None:
     for _ in movers.pool.map(_ready, range(_MOVERS_PER_CORE * (psutil.cpu_count() or 1) * 2)):

@@ -24,11 +24,11 @@ def run(options: Options, say: Callable[[str], object]) -> Result:
     stream = make_stream(PLAIN, options.length_s, options.folder / "media")
     recordings: list[Recording] = []
     with running(options.folder) as world:
-        world.publish(stream.folder, "bench")
+        place = world.publish(stream.folder, "bench")
         movers = peers.Movers()
         try:
             peers.warm(movers)
-            contenders = _contenders(world, movers, recordings)
+            contenders = _contenders(world, place, movers, recordings)
             samples = take_turns(
                 contenders,
                 rounds=options.rounds,
@@ -59,19 +59,11 @@ def run(options: Options, say: Callable[[str], object]) -> Result:
     )
 
 
-def _contenders(world: World, movers: peers.Movers, recordings: list[Recording]) -> list[Contender]:
-    settings = world.settings
-    place = peers.Place(
-        objects=world.store,
-        source_bucket=settings.minio_hls_bucket,
-        playlist_key="bench/stream.m3u8",
-        bucket=settings.minio_bucket,
-        scratch=world.folder / "scratch",
-    )
-
+def _contenders(
+    world: World, place: peers.Place, movers: peers.Movers, recordings: list[Recording]
+) -> list[Contender]:
     def ours(name: str) -> None:
-        hls_path = f"{settings.minio_hls_bucket}/bench/stream.m3u8"
-        recordings.append(world.record(f"{name}-{uuid4().hex[:8]}", hls_path))
+        recordings.append(world.record(f"{name}-{uuid4().hex[:8]}", place.hls_path))
 
     return [
         Contender(name=OURS, title="vodray: webhook to completed recording", run=ours),

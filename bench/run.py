@@ -66,8 +66,10 @@ def take_turns(
     roots: Iterable[int],
     between: Callable[[], object],
     say: Callable[[str], object],
+    warm_up: Sequence[Contender] = (),
 ) -> list[Sample]:
-    """``rounds`` runs of each after one warm-up round that does not count.
+    """``rounds`` runs of each after one warm-up round that does not count: of themselves, or of
+    ``warm_up``, where their own would take long.
 
     ``between`` cleans up after each run; it is not timed. Every other round goes backwards, so that
     nobody always comes after the same one.
@@ -75,7 +77,8 @@ def take_turns(
     samples: list[Sample] = []
     watched = (os.getpid(), *roots)
     for number in range(rounds + 1):
-        for contender in contenders if number % 2 == 0 else list(reversed(contenders)):
+        turns = contenders if number else (warm_up or contenders)
+        for contender in turns if number % 2 == 0 else list(reversed(turns)):
             sample = measure(contender, number, watched)
             between()
             turn = f"round {number}" if number else "warm-up"

@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 from minio import Minio
 
+from bench.peers import Place
 from pipeline.errors import WorkerLost
 from pipeline.model import Recording, Status
 from pipeline.settings import Settings, load_settings
@@ -43,12 +44,19 @@ class World:
     store: ObjectStore
     pid: int
 
-    def publish(self, folder: Path, prefix: str) -> None:
+    def publish(self, folder: Path, prefix: str) -> Place:
         """Put a folder of HLS into the bucket where live segments appear."""
         files = sorted(path for path in folder.iterdir() if path.is_file())
         with ThreadPoolExecutor(_UPLOADS) as pool:
             for done in [pool.submit(self._put, path, prefix) for path in files]:
                 done.result()
+        return Place(
+            objects=self.store,
+            source_bucket=self.settings.minio_hls_bucket,
+            playlist_key=f"{prefix}/stream.m3u8",
+            bucket=self.settings.minio_bucket,
+            scratch=self.folder / "scratch",
+        )
 
     def _put(self, path: Path, prefix: str) -> None:
         kind = "video/mp2t" if path.suffix == ".ts" else "application/vnd.apple.mpegurl"
