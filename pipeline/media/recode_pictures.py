@@ -5,6 +5,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 import av
+from av.codec.context import Flags
 from av.packet import Packet
 from av.stream import Stream
 from av.video.frame import VideoFrame
@@ -28,6 +29,8 @@ ENCODERS = {
         "x265-params": "bframes=0:scenecut=0:keyint=-1:log-level=none:pools=none",
     },
 }
+# Fields stay apart, as the player's deinterlacer expects. x265's wrapper takes no notice.
+_INTERLACED = Flags.interlaced_dct | Flags.interlaced_me
 
 
 class Pictures:
@@ -117,6 +120,8 @@ class Pictures:
         if self._out is None:
             self._begin(frame.width, frame.height)
         context = self._out.codec_context
+        if frame.interlaced_frame and not context.is_open:
+            context.flags |= int(_INTERLACED)
         picture = frame.reformat(width=context.width, height=context.height, format=context.pix_fmt)
         picture.pts, picture.time_base = self._last, context.time_base
         picture.pict_type = (
@@ -140,7 +145,7 @@ def describe_pictures(target: Any, source: Any, size: tuple[int, int], stream: S
     if target.name == "libx265":
         target.codec_tag = "hvc1"  # Apple's players take no hev1.
     # Parameter sets before each keyframe: some players know only the first sample entry.
-    target.flags &= ~int(av.codec.context.Flags.global_header)
+    target.flags &= ~int(Flags.global_header)
     target.pix_fmt = "yuv420p"
     target.time_base = stream.time_base
     target.thread_count = 1

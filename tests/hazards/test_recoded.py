@@ -1,5 +1,6 @@
 """What MP4 or browsers do not take is re-encoded, only that stream, all of it (row 19)."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from tests.hazards.seen import assert_even, assert_recorded, sound_packets
 from tests.hazards.streams import AAC, SMALL, X264, encode_hls
 from tests.hazards.test_codecs import codecs
 from tests.local_pool import record
-from tests.media import FPS, remux_with_ffmpeg
+from tests.media import FPS, ffmpeg, remux_with_ffmpeg
 
 FORM = replace(SMALL, seconds=6)
 FRAMES = FORM.seconds * FPS
@@ -40,3 +41,14 @@ async def test_re_encoded(
     if audio is AAC:
         reference = remux_with_ffmpeg(playlist, tmp_path / "reference.mkv")
         assert sound_packets(result.mp4) == sound_packets(reference)
+
+
+@pytest.mark.parametrize("order", ["t", "b"])
+async def test_fields_stay_fields(order: str, tmp_path: Path) -> None:
+    """Interlaced pictures keep their two fields, in their order: FFmpeg's judgement."""
+    fields = ["-vf", f"setfield={order}ff", "-flags", "+ildct+ilme"]
+    playlist = encode_hls(tmp_path / "in", FORM, video=[*MPEG2, *fields], audio=AAC)
+    result = await record(playlist, tmp_path / "out")
+    assert codecs(result.mp4) == ["h264", "aac"]
+    _, said = ffmpeg("-loglevel", "info", "-i", result.mp4, "-vf", "showinfo", "-f", "null", "-")
+    assert re.findall(r"Parsed_showinfo.* i:(\w)", said) == [order.upper()] * FRAMES
