@@ -353,7 +353,8 @@ class Stretch:
     ``start_s`` is the sum of the durations that the playlist claims before them. They continue
     ``before`` and are continued by ``after``, unless these are None; ``opening`` is the first
     segment behind the last discontinuity, if that lies before them: some encoders write parameter
-    sets only there. ``sound``: which playlist it is, None for the main one.
+    sets only there. ``lead``: what ``before`` continues, as far as a GOP may reach back, where
+    pictures are decoded. ``sound``: which playlist it is, None for the main one.
     """
 
     segments: tuple[Segment, ...]
@@ -363,6 +364,7 @@ class Stretch:
     opening: Segment | None = None
     before: Segment | None = None
     after: Segment | None = None
+    lead: tuple[Segment, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -394,7 +396,7 @@ class ChunkSpec:
         """Those that are made, and those that may be needed for it."""
         for stretch in (self.main, *self.audio):
             yield from stretch.segments
-            beside = (stretch.opening, stretch.before, stretch.after)
+            beside = (stretch.opening, *stretch.lead, stretch.before, stretch.after)
             yield from (segment for segment in beside if segment is not None)
 
 

@@ -29,12 +29,16 @@ MAX_CHUNK_SEGMENTS = 1000
 # A playlist of sound that is farther behind than this does not hold up the pictures.
 MAX_LAG_S = 60.0
 _BATCH_SEGMENTS = 256
+# Encoders make GOPs of 10 s unless they are told otherwise, and some segments begin within one.
+MAX_LEAD_S = 10.0
+MAX_LEAD_SEGMENTS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
     """What of one playlist is not cut yet. ``planned_s``: seconds before ``pending``, ``known_s``:
-    up to its end; ``before`` and ``opening`` as in ``Stretch``, for the first pending segment."""
+    up to its end; ``before``, ``lead`` and ``opening`` as in ``Stretch``, for the first pending
+    segment; ``lead_s``: how long the lead is at most."""
 
     sound: Sound | None = None
     form: Form = PLAIN
@@ -42,6 +46,8 @@ class Feed:
     known_s: float = 0.0
     pending: tuple[Segment, ...] = ()
     before: Segment | None = None
+    lead: tuple[Segment, ...] = ()
+    lead_s: float = 0.0
     opening: Segment | None = None
 
     def add(self, segments: Sequence[Segment]) -> "Feed":
@@ -69,6 +75,7 @@ class Feed:
             opening=self.opening if continues else None,
             before=self.before if continues else None,
             after=after,
+            lead=self.lead if continues else (),
         )
         return replace(behind(self, stretch), pending=left), stretch
 
@@ -102,8 +109,22 @@ def behind(feed: Feed, stretch: Stretch) -> Feed:
         planned_s=planned_s,
         known_s=max(planned_s, feed.known_s),
         before=stretch.segments[-1] if stretch.segments else feed.before,
+        lead=_lead(feed, stretch.segments),
         opening=opening,
     )
+
+
+def _lead(feed: Feed, taken: Sequence[Segment]) -> tuple[Segment, ...]:
+    """In front of the last segment taken, back to a discontinuity."""
+    known = (*feed.lead, *((feed.before,) if feed.before else ()), *taken)
+    lead: list[Segment] = []
+    at = len(known) - 1
+    while at > 0 and not known[at].discontinuity and len(lead) < MAX_LEAD_SEGMENTS:
+        at -= 1
+        lead.insert(0, known[at])
+        if sum(segment.duration_s for segment in lead) > feed.lead_s:
+            return tuple(lead[1:])
+    return tuple(lead)
 
 
 def begin(
@@ -116,7 +137,8 @@ def begin(
     tile: TileSize = PLAIN_TILE,
 ) -> PlanState:
     """``sounds``: one per playlist of sound alone."""
-    feeds = (Feed(form=form), *(Feed(sound=sound, form=sound.form) for sound in sounds))
+    main = Feed(form=form, lead_s=MAX_LEAD_S if is_encoded else 0.0)
+    feeds = (main, *(Feed(sound=sound, form=sound.form) for sound in sounds))
     return PlanState(
         anchor_s=anchor_s,
         bytes_per_s=bytes_per_s,

@@ -386,10 +386,22 @@ class Neighbours:
         segment = stretch.after if behind else stretch.before
         if segment is None:
             return []
-        length_s = stretch.duration_s if behind else -segment.duration_s
+        if behind:
+            start_s = stretch.start_s + stretch.duration_s
+            return self._make_of(stretch, playlist, (segment,), start_s)
+        start_s = stretch.start_s - segment.duration_s
+        bodies = self._make_of(stretch, playlist, (segment,), start_s)
+        if stretch.lead and not _has_key(_last_pictures(bodies)):
+            start_s -= sum(earlier.duration_s for earlier in stretch.lead)
+            bodies = self._make_of(stretch, playlist, (*stretch.lead, segment), start_s)
+        return bodies
+
+    def _make_of(
+        self, stretch: Stretch, playlist: int, segments: tuple[Segment, ...], start_s: float
+    ) -> list[Body]:
         alone = Stretch(
-            segments=(segment,),
-            start_s=max(0.0, stretch.start_s + length_s),
+            segments=segments,
+            start_s=max(0.0, start_s),
             form=stretch.form,
             sound=stretch.sound,
             opening=stretch.opening,
@@ -401,8 +413,12 @@ class Neighbours:
             nearby=self._read,
             limits=self._limits,
         )
-        bodies = maker.make([self._read(segment)]).bodies
+        bodies = maker.make([self._read(segment) for segment in segments]).bodies
         return [p for body in bodies for p in _apart(body, self._chunk)]
+
+
+def _has_key(pictures: Body | None) -> bool:
+    return pictures is not None and bool(pictures.span.tracks[0].key.any())
 
 
 def _last_pictures(bodies: Sequence[Body]) -> Body | None:

@@ -262,6 +262,18 @@ async def test_pictures_of_any_kind(video: tuple[str, ...], tmp_path: Path) -> N
             assert not any(frame.interlaced_frame for frame in opened.decode(stream))
 
 
+async def test_a_gop_longer_than_segments(tmp_path: Path) -> None:
+    """Chunks that begin within one have all their pictures."""
+    long = ("-c:v", "libx264", "-g", "100", "-sc_threshold", "0", "-bf", "2")
+    split = ("-hls_flags", "split_by_time")
+    folder = tmp_path / "in"
+    source = encode_hls(folder, LONG, segment_s=1.0, video=long, output=split)
+    assert len(m3u8.load(str(source)).segments) > FRAMES // 50
+    result = await made(source, tmp_path / "out", "rungs")
+    assert_completed(result)
+    assert_all_there(result, list(range(FRAMES)))
+
+
 async def test_sound_in_playlists_of_its_own(tmp_path: Path) -> None:
     folder = tmp_path / "in"
     apart(folder, "ts")

@@ -36,7 +36,8 @@ def test_batches_do_not_change_the_plan(
 ) -> None:
     segments = segments_of(form)
     borders = [0, *sorted(min(cut, len(segments)) for cut in cuts), len(segments)]
-    state, chunks = begin(0, 400_000.0, is_encoded=is_encoded), []
+    state = begin(0, 400_000.0, is_encoded=is_encoded)
+    chunks: list[ChunkSpec] = []
     for first, behind in pairwise(borders):
         state, cut = extend(state, [segments[first:behind]], ended=False)
         chunks += cut
@@ -102,6 +103,17 @@ def test_what_is_left_to_encode_at_the_end_is_shared() -> None:
     assert [chunk.main.duration_s for chunk in cut] == [10.0]
     _, cut = extend(state, [[]], ended=True)
     assert [chunk.main.duration_s for chunk in cut] == [4.0, 4.0, 2.0]
+
+
+def test_a_gop_may_reach_back_over_several_segments() -> None:
+    segments = segments_of([(4.0, None)] * 12)
+    segments[7] = replace(segments[7], discontinuity=True)
+    _, first, second, third = all_at_once(segments, is_encoded=True)[:4]
+    assert [s.sequence for s in first.main.lead] == [0, 1]
+    assert [s.sequence for s in second.main.lead] == [3, 4]
+    assert second.main.before == segments[5]
+    assert (third.main.before, third.main.lead) == (segments[8], (segments[7],))
+    assert all(not chunk.main.lead for chunk in all_at_once(segments))
 
 
 def test_an_ended_stream_without_segments_has_no_chunk() -> None:
