@@ -47,8 +47,9 @@ class _Length(click.ParamType[int]):
     "  python -m bench transcode --length 2m --content both"
 )
 @click.argument("name", required=False)
-@click.option("--length", type=_Length(), default=None,
-              help="Length of stream.  [default: remux 1h, transcode 2m, ladder 1m]")  # fmt: skip
+@click.option("--length", "lengths", type=_Length(), multiple=True,
+              help="Length of stream; several draw a curve (live).  [default: remux 1h, "
+                   "live 5m 30m 1h 4h, transcode 2m, ladder 1m]")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True,
               help="Runs of each contender that count.")  # fmt: skip
 @click.option("--content", type=click.Choice([*CONTENTS, "both"]), default="natural",
@@ -59,7 +60,7 @@ class _Length(click.ParamType[int]):
               help="Draw them.")  # fmt: skip
 def main(
     name: str | None,
-    length: int | None,
+    lengths: tuple[int, ...],
     rounds: int,
     content: str,
     json_path: Path | None,
@@ -75,7 +76,7 @@ def main(
     other work on the machine slows everyone.
     """
     chosen = [
-        (case, Options(folder=_OUT, length_s=length or case.length_s, rounds=rounds, content=each))
+        (case, _options(case, lengths, rounds, each))
         for case in _cases(name)
         for each in (case.contents if content == "both" else case.contents and (content,)) or ("",)
     ]
@@ -83,6 +84,17 @@ def main(
         # Several results do not go into one file.
         own = f"-{case.name}-{options.content}".rstrip("-") if len(chosen) > 1 else ""
         _measure(case, options, _with(json_path, own), _with(plot_path, own))
+
+
+def _options(case: Case, lengths: tuple[int, ...], rounds: int, content: str) -> Options:
+    if len(lengths) > 1 and len(case.lengths_s) == 1:
+        raise click.UsageError(f"{case.name} takes one length")
+    return Options(
+        folder=_OUT,
+        lengths_s=tuple(sorted(set(lengths))) or case.lengths_s,
+        rounds=rounds,
+        content=content,
+    )
 
 
 def _cases(name: str | None) -> list[Case]:
@@ -99,13 +111,13 @@ def _with(path: Path | None, suffix: str) -> Path | None:
 
 def _measure(case: Case, options: Options, json_path: Path | None, plot_path: Path | None) -> None:
     from bench.plot import draw
-    from bench.report import print_result
+    from bench.report import print_outcome
 
     try:
         result = case.run(options, lambda text: click.echo(text, err=True))
     except VodrayError as error:
         raise click.ClickException(str(error)) from error
-    print_result(result, Console(width=None if sys.stdout.isatty() else 160))
+    print_outcome(result, Console(width=None if sys.stdout.isatty() else 160))
     if json_path is not None:
         json_path.write_text(json.dumps(result.as_json(), indent=1) + "\n", encoding="utf-8")
     if plot_path is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.curve import Curve
 from bench.result import Options, Result
 
 Say = Callable[[str], object]
@@ -10,15 +11,18 @@ Say = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """``measures`` and ``peers`` are for people; ``run`` says what it does as it goes. ``length_s``
-    of stream, unless another is asked for; ``contents``: of the pictures, if there is a choice."""
+    """``measures`` and ``peers`` are for people; ``run`` says what it does as it goes.
+
+    ``lengths_s`` of stream, unless others are asked for; ``contents``: of the pictures, if there is
+    a choice.
+    """
 
     name: str
     measures: str
     peers: str
-    length_s: int
+    lengths_s: tuple[int, ...]
     contents: tuple[str, ...] = ()
-    run: Callable[[Options, Say], Result]
+    run: Callable[[Options, Say], Result | Curve]
 
 
 def _remux(options: Options, say: Say) -> Result:
@@ -26,6 +30,12 @@ def _remux(options: Options, say: Say) -> Result:
     from bench import remux
 
     return remux.run(options, say)
+
+
+def _live(options: Options, say: Say) -> Curve:
+    from bench import live
+
+    return live.run(options, say)
 
 
 def _transcode(options: Options, say: Say) -> Result:
@@ -48,14 +58,21 @@ CASES = {
             name="remux",
             measures="an ended stream in S3 becomes one MP4 in S3: wall time, CPU, memory, disk",
             peers="FFmpeg after a download; FFmpeg on presigned URLs; the bare transfer",
-            length_s=3600,
+            lengths_s=(3600,),
             run=_remux,
+        ),
+        Case(
+            name="live",
+            measures="from the end of a live stream to its MP4, by the stream's length",
+            peers="FFmpeg after a download; FFmpeg on presigned URLs; both from the end on",
+            lengths_s=(300, 1800, 3600, 4 * 3600),
+            run=_live,
         ),
         Case(
             name="transcode",
             measures="profile h264 of 720p: wall time, CPU, size, VMAF, joins, a decoder's buffer",
             peers="FFmpeg with the same settings and all cores; its CPU with one thread",
-            length_s=120,
+            lengths_s=(120,),
             contents=CONTENTS,
             run=_transcode,
         ),
@@ -63,7 +80,7 @@ CASES = {
             name="ladder",
             measures="profile abr of 1080p: the same for 720p, 480p and 360p at once",
             peers="one FFmpeg command that decodes once and encodes all",
-            length_s=60,
+            lengths_s=(60,),
             contents=CONTENTS,
             run=_ladder,
         ),

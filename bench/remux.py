@@ -1,11 +1,10 @@
 """``remux``: an ended stream in S3 becomes an MP4 in S3."""
 
-import os
-import time
 from collections.abc import Callable
 from uuid import uuid4
 
 from bench import peers
+from bench.curve import length_in_words
 from bench.facts import machine_facts
 from bench.media import PLAIN, make_stream
 from bench.result import Options, Result
@@ -13,8 +12,6 @@ from bench.run import Contender, take_turns
 from bench.world import World, running
 from pipeline.model import Recording
 
-# The service makes ready for the next recording meanwhile, as it would between two streams.
-_CALM_S = 3.0
 OURS, LIMIT = "vodray", "limit"
 
 
@@ -33,7 +30,7 @@ def run(options: Options, say: Callable[[str], object]) -> Result:
                 contenders,
                 rounds=options.rounds,
                 roots=[world.pid],
-                between=lambda: _settle(world, stream.size_bytes),
+                between=lambda: world.settle(stream.size_bytes),
                 say=say,
             )
         finally:
@@ -42,7 +39,7 @@ def run(options: Options, say: Callable[[str], object]) -> Result:
         titles = {c.name: c.title for c in contenders}
     return Result(
         name="remux",
-        title=f"{_length(stream.seconds)} of ended stream in S3 to one MP4 in S3",
+        title=f"{length_in_words(stream.seconds)} of ended stream in S3 to one MP4 in S3",
         unit="s from announcement to MP4",
         facts=facts,
         input={
@@ -84,15 +81,3 @@ def _contenders(
             run=lambda name: peers.stream_copy_upload(place, movers, name),
         ),
     ]
-
-
-def _settle(world: World, expected_bytes: int) -> None:
-    """Let nobody pay for what the one before has left to write or to delete."""
-    world.check_result(expected_bytes)
-    world.empty_results()
-    os.sync()
-    time.sleep(_CALM_S)
-
-
-def _length(seconds: int) -> str:
-    return f"{seconds / 3600:g} h" if seconds >= 3600 else f"{seconds / 60:g} min"

@@ -1,8 +1,11 @@
 """A bench's result for people: tables for the terminal."""
 
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
+from bench.curve import Curve
 from bench.result import Figures, Result
 from bench.run import Spread, ratios, spread
 from bench.watch import Usage
@@ -10,20 +13,66 @@ from bench.watch import Usage
 _MIB = 2**20
 
 
-def print_result(result: Result, console: Console) -> None:
-    facts, made_of = result.facts, result.input
+def print_outcome(outcome: Result | Curve, console: Console) -> None:
+    if isinstance(outcome, Result):
+        _print_result(outcome, console)
+    else:
+        _print_curve(outcome, console)
+
+
+def _print_result(result: Result, console: Console) -> None:
+    made_of = result.input
     console.print(f"[bold]{result.name}[/]: {result.title}")
     console.print(
-        f"{made_of['title']}; {made_of['segments']} segments, {made_of['bytes'] / 1e6:.0f} MB\n"
-        f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_bytes'] / 2**30:.0f} GiB, "
-        f"load {facts['load_average_1m']} at start, commit {facts['commit'] or 'unknown'}"
+        f"{made_of['title']}; {made_of['segments']} segments, {made_of['bytes'] / 1e6:.0f} MB"
     )
+    console.print(_machine(result.facts))
     console.print(_contenders(result))
-    console.print(_processes(result))
+    console.print(_processes(result, f"{result.subject} works"))
     for figures in result.tables:
         console.print(_table(figures))
     for note in result.notes:
         console.print(f"- {note}")
+
+
+def _print_curve(curve: Curve, console: Console) -> None:
+    first = curve.first
+    console.print(f"[bold]{curve.name}[/]: {curve.title}")
+    console.print(first.input["title"])
+    console.print(_machine(first.facts))
+    console.print(_lengths(curve))
+    longest = curve.points[-1]
+    console.print(_processes(longest.result, f"{first.subject} works, {longest.label}"))
+    for note in curve.notes:
+        console.print(f"- {note}")
+
+
+def _lengths(curve: Curve) -> Table:
+    """A row for each length: each contender's time, and how ours compares."""
+    first = curve.first
+    table = Table(title=f"{first.unit}: median (min..max) of {_rounds(first)} rounds")
+    table.add_column("length")
+    for name in first.titles:
+        table.add_column(name, justify="right")
+    for peer in first.peers:
+        table.add_column(f"{first.subject} than {peer}", justify="right")
+    for point in curve.points:
+        samples = point.result.samples
+        table.add_row(
+            point.label,
+            *(_shown(spread(samples, name, lambda s: s.wall_s)) for name in first.titles),
+            *(compared(ratios(samples, first.subject, peer)) for peer in first.peers),
+        )
+    for name, title in first.titles.items():
+        table.caption = f"{table.caption or ''}{name}: {title}\n"
+    return table
+
+
+def _machine(facts: dict[str, Any]) -> str:
+    return (
+        f"{facts['cpu']}, {facts['cores']} cores, {facts['memory_bytes'] / 2**30:.0f} GiB, "
+        f"load {facts['load_average_1m']} at start, commit {facts['commit'] or 'unknown'}"
+    )
 
 
 def _table(figures: Figures) -> Table:
@@ -58,9 +107,9 @@ def _contenders(result: Result) -> Table:
     return table
 
 
-def _processes(result: Result) -> Table:
+def _processes(result: Result, when: str) -> Table:
     """Largest memory over all rounds, mean CPU."""
-    table = Table(title=f"processes while {result.subject} works")
+    table = Table(title=f"processes while {when}")
     table.add_column("kind")
     for head in (
         "processes",

@@ -11,13 +11,20 @@ SCHEMA = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """``folder``: where inputs are cached and services keep their data; ``content``: what is in
-    the pictures, for benches that have a choice."""
+    """``folder``: where inputs are cached and services keep their data.
+
+    ``lengths_s`` of stream: one, unless the bench draws a curve; ``content``: what is in the
+    pictures, for benches that have a choice.
+    """
 
     folder: Path
-    length_s: int
+    lengths_s: tuple[int, ...]
     rounds: int
     content: str = ""
+
+    @property
+    def length_s(self) -> int:
+        return self.lengths_s[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,11 +15,13 @@ from bench.watch import Usage, Watch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """``run`` does the work once, under the name that it is given, and is what is timed."""
+    """``run`` does the work once, under the name that it is given, and is what is timed;
+    ``prepare`` comes before."""
 
     name: str
     title: str
     run: Callable[[str], object]
+    prepare: Callable[[str], object] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +68,10 @@ def take_turns(
     roots: Iterable[int],
     between: Callable[[], object],
     say: Callable[[str], object],
-    warm_up: Sequence[Contender] = (),
+    warm_up: Sequence[Contender] | None = None,
 ) -> list[Sample]:
     """``rounds`` runs of each after one warm-up round that does not count: of themselves, or of
-    ``warm_up``, where their own would take long.
+    ``warm_up`` where their own would take long.
 
     ``between`` cleans up after each run; it is not timed. Every other round goes backwards, so that
     nobody always comes after the same one.
@@ -77,7 +79,7 @@ def take_turns(
     samples: list[Sample] = []
     watched = (os.getpid(), *roots)
     for number in range(rounds + 1):
-        turns = contenders if number else (warm_up or contenders)
+        turns = contenders if number or warm_up is None else warm_up
         for contender in turns if number % 2 == 0 else list(reversed(turns)):
             sample = measure(contender, number, watched)
             between()
@@ -90,9 +92,11 @@ def take_turns(
 
 def measure(contender: Contender, number: int, watched: Sequence[int]) -> Sample:
     """One run. ``watched``: whose processes count, with what they start."""
+    name = f"{contender.name}-{number}"
+    contender.prepare(name)
     with Watch(watched) as watch:
         begin = time.perf_counter()
-        contender.run(f"{contender.name}-{number}")
+        contender.run(name)
         wall_s = time.perf_counter() - begin
     return Sample(contender=contender.name, round=number, wall_s=wall_s, usage=watch.usage())
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -31,6 +31,8 @@ _UP_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 20.0
 _DONE_TIMEOUT_S = 1800.0
 _UPLOADS = 4
+# The service makes ready for the next recording meanwhile, as it would between two streams.
+_CALM_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +66,16 @@ class World:
         self.store.put(self.settings.minio_hls_bucket, key, path.read_bytes(), kind)
 
     def record(self, stream_id: str, hls_path: str, profile: str = "copy") -> Recording:
-        """Announce an ended stream by webhook; returns once its recording is final."""
+        """Announce that a stream has ended; returns once its recording is final."""
+        self.announce("stream.ended", stream_id, hls_path, profile)
+        return _completed(self.wait_for(stream_id, lambda recording: recording.status.is_final))
+
+    def announce(self, event: str, stream_id: str, hls_path: str, profile: str = "copy") -> None:
+        """By webhook."""
         answer = httpx.post(
             f"{self.http}/webhook/stream",
             json={
-                "event": "stream.ended",
+                "event": event,
                 "stream_id": stream_id,
                 "stream_key": stream_id,
                 "user_id": "bench",
@@ -79,9 +86,12 @@ class World:
             timeout=30.0,
         )
         answer.raise_for_status()
-        return asyncio.run(self._final(stream_id))
 
-    async def _final(self, stream_id: str) -> Recording:
+    def wait_for(self, stream_id: str, is_reached: Callable[[Recording], bool]) -> Recording:
+        """The latest recording, if it is of this stream, once it is as it should be."""
+        return asyncio.run(self._wait_for(stream_id, is_reached))
+
+    async def _wait_for(self, stream_id: str, is_reached: Callable[[Recording], bool]) -> Recording:
         """Told by PostgreSQL: asking again and again would be a load of its own."""
         catalog = make_catalog(self.settings)
         await catalog.open()
@@ -89,11 +99,11 @@ class World:
             async with asyncio.timeout(_DONE_TIMEOUT_S), aclosing(catalog.changes()) as changes:
                 while True:
                     for recording in await catalog.list(limit=1):
-                        if recording.stream_id == stream_id and recording.status.is_final:
-                            return _completed(recording)
+                        if recording.stream_id == stream_id and is_reached(recording):
+                            return recording
                     await anext(changes)
         except TimeoutError:
-            raise WorkerLost(f"{stream_id} was not recorded in {_DONE_TIMEOUT_S:.0f} s") from None
+            raise WorkerLost(f"{stream_id}: nothing came in {_DONE_TIMEOUT_S:.0f} s") from None
         finally:
             await catalog.close()
 
@@ -102,6 +112,14 @@ class World:
         answer.raise_for_status()
         report: dict[str, Any] = answer.json()
         return report
+
+    def settle(self, expected_bytes: int) -> None:
+        """Behind one contender, so that nobody pays for what the one before has left to write or to
+        delete. Raises ``WorkerLost``, see ``check_result``."""
+        self.check_result(expected_bytes)
+        self.empty_results()
+        os.sync()
+        time.sleep(_CALM_S)
 
     def check_result(self, expected_bytes: int) -> None:
         """Raise unless there is one MP4 of about this size: nobody wins by leaving things out."""

@@ -1,6 +1,7 @@
 """The bench's own arithmetic, what it says of processes, and one short real run."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -14,10 +15,11 @@ from rich.console import Console
 
 from bench import encoding, ladder, transcode
 from bench.__main__ import main
+from bench.curve import Curve, Point
 from bench.plot import draw
 from bench.quality import Sample as Picture
 from bench.quality import join_times_s
-from bench.report import compared, print_result
+from bench.report import compared, print_outcome
 from bench.result import Options, Result
 from bench.run import Contender, Sample, Spread, ratios, spread, take_turns
 from bench.vbv import fill
@@ -110,7 +112,7 @@ def test_the_peer_has_the_profile_s_settings() -> None:
 def test_a_small_one_is_encoded_for_real(
     task: encoding.Task, height: int, content: str, outputs: set[str], tmp_path: Path
 ) -> None:
-    options = Options(folder=tmp_path, length_s=24, rounds=1, content=content)
+    options = Options(folder=tmp_path, lengths_s=(24,), rounds=1, content=content)
     result = encoding.run(replace(task, height=height), options, lambda _: None)
     figures = json.loads(json.dumps(result.as_json()))
     assert set(figures["ratios"]) == {"vodray/ffmpeg"}
@@ -124,7 +126,7 @@ def test_a_small_one_is_encoded_for_real(
             assert made["buffer"]["lowest"] < 0.9
     assert figures["one_thread"]["contender"] == "ffmpeg1"
     assert figures["speed"]["encoders_cpu_ms_per_picture"]["vodray"]["median"] > 0
-    print_result(result, Console())
+    print_outcome(result, Console())
     assert "vodray" in draw(result)
 
 
@@ -222,8 +224,14 @@ def result() -> Result:
         name="remux",
         title="1 h <of> stream",
         unit="s",
-        facts={"cpu": "a & b", "cores": 2, "commit": "abc"},
-        input={},
+        facts={
+            "cpu": "a & b",
+            "cores": 2,
+            "commit": "abc",
+            "memory_bytes": 2**30,
+            "load_average_1m": 0.5,
+        },
+        input={"title": "a stream"},
         titles={"ours": "ours", "peer": "a peer"},
         samples=(sample("ours", 1, 1.5), sample("peer", 1, 1.0)),
         subject="ours",
@@ -231,14 +239,66 @@ def result() -> Result:
     )
 
 
-def test_the_plot_is_well_formed_and_to_scale() -> None:
-    root = ET.fromstring(draw(result()))
-    bars = [r for r in root.iter("{http://www.w3.org/2000/svg}rect") if r.get("x")]
-    long, short = (float(bar.get("width", "")) for bar in bars)
+_SVG = "{http://www.w3.org/2000/svg}"
+
+
+def drawn(outcome: Result | Curve) -> tuple[dict[str, list[tuple[float, float]]], str]:
+    """The corners of each contender's shape, and all words."""
+    root = ET.fromstring(draw(outcome))
+    paths = {
+        group.get("id", ""): group.find(f"{_SVG}path").get("d", "")  # type: ignore[union-attr]
+        for group in root.iter(f"{_SVG}g")
+        if group.get("id") in {"ours", "peer"}
+    }
+    corners = {
+        name: [(float(x), float(y)) for x, y in re.findall(r"([\d.]+) ([\d.]+)", path)]
+        for name, path in paths.items()
+    }
+    return corners, " ".join(t.text or "" for t in root.iter(f"{_SVG}text"))
+
+
+def test_bars_are_to_scale() -> None:
+    corners, words = drawn(result())
+    long, short = (
+        max(x for x, _ in corners[name]) - min(x for x, _ in corners[name])
+        for name in ("ours", "peer")
+    )
     assert long / short == pytest.approx(1.5, rel=0.01)
-    words = " ".join(t.text or "" for t in root.iter("{http://www.w3.org/2000/svg}text"))
     assert "1.50 x as long" in words
     assert "1 h <of> stream" in words
+
+
+def curve() -> Curve:
+    """Ours needs 2 s whatever the length, the peer 10 s and 100 s."""
+    points = [
+        Point(
+            length_s=length_s,
+            result=replace(
+                result(), samples=(sample("ours", 1, 2.0), sample("peer", 1, length_s / 30))
+            ),
+        )
+        for length_s in (300, 3000)
+    ]
+    return Curve(name="live", title="time <to> VOD", points=tuple(points), notes=("a note",))
+
+
+def test_a_curve_is_flat_or_rises() -> None:
+    corners, words = drawn(curve())
+    assert corners["ours"][0][1] == corners["ours"][-1][1]
+    # Upwards.
+    assert corners["peer"][0][1] > corners["peer"][-1][1] + 20
+    for said in ("5 min", "50 min", "ours: 2 s", "peer: 100 s", "time <to> VOD"):
+        assert said in words
+
+
+def test_a_curve_in_words_and_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    print_outcome(curve(), Console(width=200))
+    said = capsys.readouterr().out
+    assert "50.00 x faster" in said
+    assert "- a note" in said
+    figures = json.loads(json.dumps(curve().as_json()))
+    assert [point["length_s"] for point in figures["points"]] == [300, 3000]
+    assert figures["points"][1]["wall_s"]["peer"]["median"] == 100.0
 
 
 def test_figures_are_json() -> None:
