@@ -55,7 +55,7 @@ def _lengths(curve: Curve) -> Table:
     for name in first.titles:
         table.add_column(name, justify="right")
     for peer in first.peers:
-        table.add_column(f"{first.subject} than {peer}", justify="right")
+        table.add_column(f"{first.subject}, to {peer}", justify="right")
     for point in curve.points:
         samples = point.result.samples
         table.add_row(

@@ -42,8 +42,9 @@ _PARAMETERS = {
 # Those that keep to the limits of a decoder's buffer exactly.
 BUFFERED = frozenset({"libx264", "libx265"})
 # How full a decoder's buffer is where a chunk begins. While a stream is at its limit these encoders
-# keep it a bit fuller than half, so that it is so where the chunk before has ended.
-BUFFER_AT_JOINS = 0.5
+# leave it 0.47 to 0.52 full, whatever it was at first, so that it is so where the chunk before has
+# ended; those few that leave less are encoded again.
+BUFFER_AT_JOINS = 0.45
 # For those that have such options.
 _KEYFRAMES = {"forced-idr": "1", "no-scenecut": "1"}
 _UP_TO_AVX2 = "asm=MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2"

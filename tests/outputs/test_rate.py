@@ -8,6 +8,7 @@ import av
 import pytest
 
 from pipeline.jobs import ChunkJob
+from pipeline.media.encoders import BUFFER_AT_JOINS
 from tests.hazards.streams import SMALL
 from tests.local_pool import record
 from tests.media import FPS
@@ -20,11 +21,11 @@ RATE = BUFFER = 150_000
 
 
 def left_behind_pictures(path: Path) -> list[float]:
-    """What is in a decoder's buffer that is half full at first, in bits."""
+    """What is in a decoder's buffer that is as full at first as at joins, in bits."""
     with av.open(str(path)) as source:
         packets = [p for p in source.demux(video=0) if p.size]
     times = [float(p.dts * p.time_base) for p in packets]
-    held, seen = BUFFER / 2, []
+    held, seen = BUFFER_AT_JOINS * BUFFER, []
     for packet, step in zip(packets, [b - a for a, b in pairwise(times)] + [0.0], strict=True):
         held -= 8 * packet.size
         seen.append(held)
