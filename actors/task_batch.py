@@ -20,7 +20,8 @@ from pipeline.messages import parse_task
 from pipeline.model import StreamEvent
 from pipeline.stores.catalog import Accepted
 
-ACCEPTS_AT_ONCE = 16
+# The catalogue takes what comes at once in one transaction.
+ACCEPTS_AT_ONCE = 200
 ACCEPT_TIMEOUT_S = 20.0
 
 log = logging.getLogger(__name__)

@@ -87,6 +87,13 @@ def resolve(
     return decision
 
 
+def is_same_stream(one: StreamEvent | Recording, recording: Recording) -> bool:
+    """Whether they have the stream id or the stream key in common."""
+    if one.stream_id == recording.stream_id:
+        return True
+    return one.stream_key is not None and one.stream_key == recording.stream_key
+
+
 def told_start(event: StreamEvent) -> datetime | None:
     """When the broadcast began, as far as the event tells it."""
     if event.kind is EventKind.STARTED:

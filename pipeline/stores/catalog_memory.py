@@ -24,7 +24,7 @@ from pipeline.model import (
 from pipeline.stores import folds
 from pipeline.stores.catalog import Accepted, Completion, StateChange
 from pipeline.stores.catalog_changes import Readers
-from pipeline.tasks import Attach, Create, Decision, LookAtSource, Wait, resolve
+from pipeline.tasks import Attach, Create, Decision, LookAtSource, Wait, is_same_stream, resolve
 
 Fold = Callable[[Recording], Recording]
 
@@ -87,7 +87,7 @@ class MemoryCatalog:
     def _settle(
         self, task_id: int, event: StreamEvent, decide: Callable[..., Decision]
     ) -> Accepted:
-        known = [r for r in self._newest_first() if _is_same_stream(event, r)]
+        known = [r for r in self._newest_first() if is_same_stream(event, r)]
         decision = decide(event, known, reconnect_window=self._reconnect_window)
         recording_id: UUID | None = None
         match decision:
@@ -133,7 +133,7 @@ class MemoryCatalog:
             other.fingerprint == fingerprint
             and other.status is not Status.FAILED
             and (other.created_at, other.id) < (mine.created_at, mine.id)
-            and _is_same_stream(mine, other)
+            and is_same_stream(mine, other)
             for other in self._recordings.values()
         )
 
@@ -310,9 +310,3 @@ class MemoryCatalog:
     def _open_ledger(self, recording_id: UUID) -> _Ledger:
         folds.refuse_final(self._get(recording_id))
         return self._ledgers[recording_id]
-
-
-def _is_same_stream(one: StreamEvent | Recording, recording: Recording) -> bool:
-    if one.stream_id == recording.stream_id:
-        return True
-    return one.stream_key is not None and one.stream_key == recording.stream_key

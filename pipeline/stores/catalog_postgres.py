@@ -5,7 +5,7 @@ the outbox and notifies, so that no change can forget to.
 """
 
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from pipeline.errors import Conflict, RecordingNotFound
+from pipeline.errors import CatalogUnavailable, Conflict, RecordingNotFound
 from pipeline.model import (
     ChunkRecord,
     ChunkSpec,
@@ -43,7 +43,16 @@ from pipeline.stores.catalog_rows import (
 )
 from pipeline.stores.database import PATIENCE_S, Database
 from pipeline.stores.migrations import migrate
-from pipeline.tasks import Attach, Create, Decision, LookAtSource, Wait, resolve
+from pipeline.stores.together import Together
+from pipeline.tasks import (
+    Attach,
+    Create,
+    Decision,
+    LookAtSource,
+    Wait,
+    is_same_stream,
+    resolve,
+)
 
 _KNOWN = 20
 """How many recordings of a stream an event is compared with, newest first."""
@@ -67,11 +76,13 @@ class PostgresCatalog:
         self._listener = ChangeListener(self._database)
         self._reconnect_window = reconnect_window
         self._profile = profile
+        self._inbox = Together(self._accept_all, shared=CatalogUnavailable)
 
     async def open(self) -> None:
         await self._database.open(migrate)
 
     async def close(self) -> None:
+        await self._inbox.close()
         await self._listener.close()
         await self._database.close()
 
@@ -82,15 +93,24 @@ class PostgresCatalog:
 
     # --- tasks ---------------------------------------------------------------------------------
     async def accept(self, event: StreamEvent) -> Accepted:
-        event = folds.checked(event, datetime.now(UTC))
-        request_id = uuid4()  # the same in every try: a lost COMMIT must not accept twice
+        return await self._inbox.call(folds.checked(event, datetime.now(UTC)))
 
-        async def work(connection: asyncpg.Connection) -> Accepted:
-            await connection.execute(SQL["lock_keys"], _lock_keys(event))
-            task = await connection.fetchrow(SQL["add_task"], request_id, EVENT.dump(event))
-            if task is None:
-                return _accepted(await connection.fetchrow(SQL["task_of_request"], request_id))
-            return await self._settle(connection, task, event, resolve)
+    async def _accept_all(self, events: Sequence[StreamEvent]) -> Sequence[Accepted]:
+        """In one transaction, in their order."""
+        # The same in every try: a lost COMMIT must not accept twice.
+        requests = [uuid4() for _ in events]
+
+        async def work(connection: asyncpg.Connection) -> Sequence[Accepted]:
+            await connection.execute(SQL["lock_keys"], _lock_keys(events))
+            dumped = [EVENT.dump(event) for event in events]
+            tasks = await connection.fetch(SQL["add_tasks"], requests, dumped)
+            if not tasks:
+                tasks = await connection.fetch(SQL["tasks_of_requests"], requests)
+                accepted = {task["request_id"]: _accepted(task) for task in tasks}
+                return [accepted[request] for request in requests]
+            added = {task["request_id"]: task for task in tasks}
+            new = [(added[r], event) for r, event in zip(requests, events, strict=True)]
+            return await self._settle(connection, new, resolve)
 
         return await self._database.transact(work)
 
@@ -104,44 +124,59 @@ class PostgresCatalog:
             if task is None:
                 raise Conflict(f"There is no task {task_id}")
             event = EVENT.load(task["event"])
-            await connection.execute(SQL["lock_keys"], _lock_keys(event))
+            await connection.execute(SQL["lock_keys"], _lock_keys([event]))
             task = await connection.fetchrow(SQL["task"], task_id)
             if task["decided_at"] is not None:
                 return _accepted(task)
             knowing = partial(resolve, looked=True, fingerprint=fingerprint)
-            return await self._settle(connection, task, event, knowing)
+            (accepted,) = await self._settle(connection, [(task, event)], knowing)
+            return accepted
 
         return await self._database.transact(work)
 
     async def _settle(
         self,
         connection: asyncpg.Connection,
-        task: asyncpg.Record,
-        event: StreamEvent,
+        tasks: Sequence[tuple[asyncpg.Record, StreamEvent]],
         decide: Callable[..., Decision],
-    ) -> Accepted:
-        """Decide and carry it out. The event's keys are locked."""
-        rows = await connection.fetch(
-            SQL["known_recordings"], event.stream_id, event.stream_key, _KNOWN
-        )
+    ) -> Sequence[Accepted]:
+        """Decide one after the other, and carry it out. The events' keys are locked."""
+        ids = [event.stream_id for _, event in tasks]
+        keys = [event.stream_key for _, event in tasks]
+        rows = await connection.fetch(SQL["known_recordings"], ids, keys, _KNOWN)
         known = [recording_from(row) for row in rows]
-        decision = decide(event, known, reconnect_window=self._reconnect_window)
-        recording_id: UUID | None = None
-        match decision:
-            case Attach():
-                recording_id = decision.recording_id
-                before = next(r for r in known if r.id == recording_id)
-                await _save(connection, before, folds.attached(before, event, decision))
-            case Create():
-                recording_id = uuid4()
-                new = folds.created_from(
-                    event, recording_id=recording_id, now=task["now"], profile=self._profile
-                )
-                await _save(connection, None, new)
-        outcome = folds.in_words(decision)
-        is_decided = not isinstance(decision, LookAtSource | Wait)
-        await connection.execute(SQL["settle_task"], task["id"], recording_id, outcome, is_decided)
-        return Accepted(task_id=task["id"], recording_id=recording_id, outcome=outcome)
+        changed: list[Recording] = []
+        settled: list[tuple[int, UUID | None, str, bool]] = []
+        for task, event in tasks:
+            same = [recording for recording in known if is_same_stream(event, recording)]
+            decision = decide(event, same[:_KNOWN], reconnect_window=self._reconnect_window)
+            recording_id: UUID | None = None
+            match decision:
+                case Attach():
+                    recording_id = decision.recording_id
+                    at = next(n for n, r in enumerate(known) if r.id == recording_id)
+                    after = folds.attached(known[at], event, decision)
+                    changed += [after] if after != known[at] else []
+                    known[at] = after
+                case Create():
+                    recording_id = uuid4()
+                    new = folds.created_from(
+                        event, recording_id=recording_id, now=task["now"], profile=self._profile
+                    )
+                    changed.append(new)
+                    known.insert(0, new)
+            is_decided = not isinstance(decision, LookAtSource | Wait)
+            settled.append((task["id"], recording_id, folds.in_words(decision), is_decided))
+        if changed:
+            # Each step, since each state that a recording was in is told to others.
+            await connection.executemany(
+                SQL["save_recording"], [recording_parameters(recording) for recording in changed]
+            )
+        await connection.execute(SQL["settle_tasks"], *map(list, zip(*settled, strict=True)))
+        return [
+            Accepted(task_id=task_id, recording_id=recording_id, outcome=outcome)
+            for task_id, recording_id, outcome, _ in settled
+        ]
 
     # --- recordings ----------------------------------------------------------------------------
     async def get(self, recording_id: UUID) -> Recording:
@@ -360,11 +395,10 @@ def _accepted(task: asyncpg.Record) -> Accepted:
     return Accepted(task_id=task["id"], recording_id=task["recording_id"], outcome=task["outcome"])
 
 
-def _lock_keys(event: StreamEvent) -> list[int]:
+def _lock_keys(events: Iterable[StreamEvent]) -> list[int]:
     """Advisory locks that make events of one stream wait for each other; sorted, so that two
-    events cannot each hold what the other one needs."""
-    names = [f"stream_id:{event.stream_id}"]
-    if event.stream_key is not None:
-        names.append(f"stream_key:{event.stream_key}")
+    transactions cannot each hold what the other one needs."""
+    names = {f"stream_id:{event.stream_id}" for event in events}
+    names |= {f"stream_key:{event.stream_key}" for event in events if event.stream_key is not None}
     digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in names)
     return sorted(int.from_bytes(digest, signed=True) for digest in digests)

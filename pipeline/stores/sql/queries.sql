@@ -4,29 +4,43 @@
 -- lock_keys:
 SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key
 
--- add_task:
-INSERT INTO tasks (request_id, event, outcome) VALUES ($1, $2, '')
+-- add_tasks:
+INSERT INTO tasks (request_id, event, outcome)
+SELECT request_id, event::jsonb, ''
+FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS new (request_id, event, number)
+ORDER BY number
 ON CONFLICT (request_id) DO NOTHING
-RETURNING id, received_at AS now
+RETURNING id, request_id, received_at AS now
 
--- task_of_request:
-SELECT id, recording_id, outcome FROM tasks WHERE request_id = $1
+-- tasks_of_requests:
+SELECT id, request_id, recording_id, outcome FROM tasks WHERE request_id = ANY($1::uuid[])
 
 -- task:
 SELECT id, event, recording_id, outcome, decided_at, clock_timestamp() AS now
 FROM tasks WHERE id = $1
 
--- settle_task:
-UPDATE tasks
-SET recording_id = $2, outcome = $3, decided_at = CASE WHEN $4 THEN clock_timestamp() END
-WHERE id = $1
+-- settle_tasks:
+UPDATE tasks SET
+    recording_id = settled.recording_id,
+    outcome = settled.outcome,
+    decided_at = CASE WHEN settled.is_decided THEN clock_timestamp() END
+FROM unnest($1::bigint[], $2::uuid[], $3::text[], $4::boolean[])
+    AS settled (id, recording_id, outcome, is_decided)
+WHERE tasks.id = settled.id
 
 -- undecided_tasks:
 SELECT id, event FROM tasks WHERE decided_at IS NULL ORDER BY id
 
 -- known_recordings:
-SELECT {recording} FROM recordings WHERE stream_id = $1 OR stream_key = $2
-ORDER BY created_at DESC, id DESC LIMIT $3 FOR NO KEY UPDATE
+SELECT {recording} FROM recordings WHERE id IN (
+    SELECT newest.id FROM unnest($1::text[], $2::text[]) AS asked (stream_id, stream_key)
+    CROSS JOIN LATERAL (
+        SELECT r.id FROM recordings AS r
+        WHERE r.stream_id = asked.stream_id OR r.stream_key = asked.stream_key
+        ORDER BY r.created_at DESC, r.id DESC LIMIT $3
+    ) AS newest
+)
+ORDER BY created_at DESC, id DESC FOR NO KEY UPDATE
 
 -- recording:
 SELECT {recording} FROM recordings WHERE id = $1
