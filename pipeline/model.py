@@ -236,12 +236,13 @@ class EncodedPictures:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedSound:
     """How the sounds of a recording are encoded: codec by FFmpeg's name, bit/s, Hz; ``channels`` at
-    most."""
+    most. ``loudness``: what they are brought to, in LUFS; None: as loud as they are."""
 
     codec: str
     bit_rate: int
     rate: int
     channels: int
+    loudness: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
