@@ -30,6 +30,8 @@ class Meter:
         self._rate, self._layout = rate, layout
         self._hop = rate // HOPS_PER_S
         self._first, ahead = divmod(first, self._hop)
+        # Hops before the first whole one are no part of a block.
+        self._unknown = BLOCK_HOPS - 1 + bool(ahead)
         self._taken = 0
         self._momentary: list[float] = []
         self._peaks: list[float] = []
@@ -61,8 +63,7 @@ class Meter:
             self._peaks.append(float(self._rest.max()))
         hops = -(-self._taken // self._hop)
         power = np.full(hops, np.nan)
-        # The first blocks are not whole.
-        for hop, lufs in enumerate(self._momentary[BLOCK_HOPS - 1 :], BLOCK_HOPS - 1):
+        for hop, lufs in enumerate(self._momentary[self._unknown :], self._unknown):
             power[hop] = power_of(lufs)
         peak = np.zeros(hops)
         # The resampler's last sample or two may fall into a hop that there is not.
