@@ -354,7 +354,8 @@ class Stretch:
     ``start_s`` is the sum of the durations that the playlist claims before them. They continue
     ``before`` and are continued by ``after``, unless these are None; ``opening`` is the first
     segment behind the last discontinuity, if that lies before them: some encoders write parameter
-    sets only there. ``sound``: which playlist it is, None for the main one.
+    sets only there. ``earlier``: what comes before ``before``, in order, where it has to be heard.
+    ``sound``: which playlist it is, None for the main one.
     """
 
     segments: tuple[Segment, ...]
@@ -362,6 +363,7 @@ class Stretch:
     form: Form = PLAIN
     sound: Sound | None = None
     opening: Segment | None = None
+    earlier: tuple[Segment, ...] = ()
     before: Segment | None = None
     after: Segment | None = None
 
@@ -395,7 +397,7 @@ class ChunkSpec:
         """Those that are made, and those that may be needed for it."""
         for stretch in (self.main, *self.audio):
             yield from stretch.segments
-            beside = (stretch.opening, stretch.before, stretch.after)
+            beside = (stretch.opening, *stretch.earlier, stretch.before, stretch.after)
             yield from (segment for segment in beside if segment is not None)
 
 

@@ -1,6 +1,7 @@
 """What lies before and behind a chunk, made of its source as the chunk beside it makes it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from pipeline.load import Loaded
 from pipeline.maker import Maker
@@ -8,7 +9,16 @@ from pipeline.media.interleave import Body
 from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 from pipeline.media.split import split
 from pipeline.model import ChunkSpec, Segment, Stretch
-from pipeline.plan import Feed, behind
+from pipeline.plan import HEARD_S, Feed, behind
+
+
+@dataclass(frozen=True, slots=True)
+class Border:
+    """Sounds before where two pieces meet, in order, and behind it. Where chunks meet, each is made
+    of its segment alone: so both find the same."""
+
+    before: Sequence[Body]
+    after: Body
 
 
 class Neighbours:
@@ -35,26 +45,39 @@ class Neighbours:
     def sound_after(self, playlist: int, number: int) -> Body | None:
         return sound_of(_sounds(self._after(playlist)), number)
 
-    def sounds_at_begin(self, playlist: int, number: int) -> tuple[Body, Body] | None:
-        """Before and behind where the chunk begins, each made of its segment alone: for the chunk
-        before it, they are what ``sounds_at_end`` gives."""
-        stretch = self._stretch(playlist)
-        before = self.sound_before(playlist, number)
-        if before is None or not stretch.segments:
+    def sounds_at_begin(self, playlist: int, number: int) -> Border | None:
+        """Around where the chunk begins, as ``sounds_at_end`` of the one before it finds them."""
+        own = self._stretch(playlist)
+        if not own.segments or own.before is None:
             return None
-        first = self._alone(playlist, stretch.segments[0], stretch.start_s, stretch.opening)
-        return _both(before, sound_of(_sounds(first), number))
+        past = (*own.earlier, own.before)
+        return self._around(playlist, number, past, own.segments[0], own.start_s, own.opening)
 
-    def sounds_at_end(self, playlist: int, number: int) -> tuple[Body, Body] | None:
-        """The same where it ends."""
-        stretch = self._stretch(playlist)
-        after = self.sound_after(playlist, number)
-        if after is None or not stretch.segments:
+    def sounds_at_end(self, playlist: int, number: int) -> Border | None:
+        """Around where it ends."""
+        own = self._stretch(playlist)
+        if not own.segments or own.after is None:
             return None
-        segment = stretch.segments[-1]
-        start_s = stretch.start_s + stretch.duration_s - segment.duration_s
-        last = self._alone(playlist, segment, start_s, _opening_behind(stretch))
-        return _both(sound_of(_sounds(last)[::-1], number), after)
+        end = behind(Feed(opening=own.opening, heard_s=HEARD_S), own)
+        past = (*end.earlier, own.segments[-1])
+        return self._around(playlist, number, past, own.after, end.planned_s, end.opening)
+
+    def _around(
+        self,
+        playlist: int,
+        number: int,
+        past: Sequence[Segment],
+        following: Segment,
+        border_s: float,
+        opening: Segment | None,
+    ) -> Border | None:
+        made = _sounds(self._alone(playlist, following, border_s, opening))
+        after, before, at_s = sound_of(made, number), list[Body](), border_s
+        for segment in reversed(past):
+            at_s -= segment.duration_s
+            sounds = _sounds(self._alone(playlist, segment, at_s, opening))
+            before[:0] = [body for body in sounds if body.span.sound == number]
+        return None if after is None or not before else Border(before, after)
 
     def _before(self, playlist: int) -> list[Body]:
         stretch = self._stretch(playlist)
@@ -110,10 +133,6 @@ def is_pictures(body: Body) -> bool:
 
 def sound_of(sounds: Sequence[Body], number: int) -> Body | None:
     return next((body for body in sounds if body.span.sound == number), None)
-
-
-def _both(before: Body | None, after: Body | None) -> tuple[Body, Body] | None:
-    return None if before is None or after is None else (before, after)
 
 
 def _opening_behind(stretch: Stretch) -> Segment | None:

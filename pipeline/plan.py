@@ -22,19 +22,26 @@ MAX_CHUNK_S = 600.0
 MAX_CHUNK_SEGMENTS = 1000
 # A playlist of sound that is farther behind than this does not hold up the pictures.
 MAX_LAG_S = 60.0
+# Of the sound before a chunk, where the chunk's is brought to a loudness: as much as
+# ``pipeline.media.gain.AROUND_S``; in segments that are far too short, so many of them.
+HEARD_S = 7.5
+_MOST_HEARD = 30
 _BATCH_SEGMENTS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
     """What of one playlist is not cut yet. ``planned_s``: seconds before ``pending``, ``known_s``:
-    up to its end; ``before`` and ``opening`` as in ``Stretch``, for the first pending segment."""
+    up to its end; ``earlier``, ``before`` and ``opening`` as in ``Stretch``, for the first pending
+    segment; ``heard_s``: how long the first two should be together, 0: ``before`` is enough."""
 
     sound: Sound | None = None
     form: Form = PLAIN
     planned_s: float = 0.0
     known_s: float = 0.0
+    heard_s: float = 0.0
     pending: tuple[Segment, ...] = ()
+    earlier: tuple[Segment, ...] = ()
     before: Segment | None = None
     opening: Segment | None = None
 
@@ -61,6 +68,7 @@ class Feed:
             form=self.form,
             sound=self.sound,
             opening=self.opening if continues else None,
+            earlier=self.earlier if continues else (),
             before=self.before if continues else None,
             after=after,
         )
@@ -95,9 +103,24 @@ def behind(feed: Feed, stretch: Stretch) -> Feed:
         form=replace(feed.form, in_band=feed.form.in_band or stretch.form.in_band),
         planned_s=planned_s,
         known_s=max(planned_s, feed.known_s),
+        earlier=_earlier(stretch, feed.heard_s) if stretch.segments else feed.earlier,
         before=stretch.segments[-1] if stretch.segments else feed.before,
         opening=opening,
     )
+
+
+def _earlier(stretch: Stretch, heard_s: float) -> tuple[Segment, ...]:
+    """What its last segment goes on from, so that with it there is ``heard_s`` of sound."""
+    ahead = (stretch.before,) if stretch.before is not None else ()
+    run = (*stretch.earlier, *ahead, *stretch.segments)
+    first = len(run) - 1
+    missing_s = heard_s - run[first].duration_s
+    while missing_s > 0 and first > 0 and len(run) - first <= _MOST_HEARD:
+        if run[first].discontinuity:
+            break
+        first -= 1
+        missing_s -= run[first].duration_s
+    return run[first:-1]
 
 
 def begin(
@@ -107,10 +130,12 @@ def begin(
     form: Form = PLAIN,
     *,
     is_encoded: bool = False,
+    heard_s: float = 0.0,
     tile: TileSize = PLAIN_TILE,
 ) -> PlanState:
     """``sounds``: one per playlist of sound alone."""
-    feeds = (Feed(form=form), *(Feed(sound=sound, form=sound.form) for sound in sounds))
+    main = Feed(form=form, heard_s=heard_s)
+    feeds = (main, *(Feed(sound=sound, form=sound.form, heard_s=heard_s) for sound in sounds))
     return PlanState(
         anchor_s=anchor_s,
         bytes_per_s=bytes_per_s,
@@ -121,7 +146,11 @@ def begin(
 
 
 def resume(
-    bytes_per_s: float, planned: Sequence[ChunkSpec], *, is_encoded: bool = False
+    bytes_per_s: float,
+    planned: Sequence[ChunkSpec],
+    *,
+    is_encoded: bool = False,
+    heard_s: float = 0.0,
 ) -> PlanState:
     """The state behind chunks that the ledger knows already, at least one."""
     first = planned[0]
@@ -132,6 +161,7 @@ def resume(
         sounds,
         first.main.form,
         is_encoded=is_encoded,
+        heard_s=heard_s,
         tile=first.tile,
     )
     feeds = state.feeds

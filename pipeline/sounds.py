@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.errors import MediaInvalid
-from pipeline.media.gain import AROUND_S, Border, Gain, gain_towards
+from pipeline.media.gain import AROUND_S, Agreed, Gain, gain_towards
 from pipeline.media.interleave import Body
 from pipeline.media.loudness import HOPS_PER_S, Levels, joined
 from pipeline.media.meter import measure
@@ -17,10 +17,10 @@ from pipeline.media.remux import Input
 from pipeline.media.sniff import Kind
 from pipeline.media.spans import body_of
 from pipeline.model import EncodedSound, Form
-from pipeline.neighbours import Neighbours, sound_of
+from pipeline.neighbours import Border, Neighbours, sound_of
 from pipeline.timebase import LEAD_S
 
-# Farther apart, sound does not go on.
+# What ended so long ago is not heard any more.
 _APART_S = AROUND_S
 
 
@@ -90,30 +90,31 @@ class SoundEncoding:
         playlist, number = body.span.playlist, body.span.sound
         begin = end = None
         if before is not None:
-            begin = before, body
+            begin = Border([before], body)
             if beside.before is None:
                 begin = self._neighbours.sounds_at_begin(playlist, number)
         if after is not None:
-            end = body, after
+            end = Border([body], after)
             if beside.after is None:
                 end = self._neighbours.sounds_at_end(playlist, number)
         return gain_towards(
             self._spec.loudness,
             self._measured(body, form),
-            begin and self._border(*begin, form),
-            end and self._border(*end, form),
+            self._agreed(begin, form),
+            self._agreed(end, form),
         )
 
-    def _border(self, before: Body, after: Body, form: Form) -> Border | None:
+    def _agreed(self, border: Border | None, form: Form) -> Agreed | None:
         """None where one does not go on from the other, or cannot be decoded."""
-        end_s, begin_s = before.span.tracks[0].end_s, after.span.tracks[0].start_s
-        if abs(begin_s - end_s) > _APART_S:
+        if border is None:
             return None
+        begin_s = border.after.span.tracks[0].start_s
+        near = [b for b in border.before if abs(begin_s - b.span.tracks[0].end_s) <= _APART_S]
         try:
-            levels = joined([self._measured(before, form), self._measured(after, form)])
+            levels = [self._measured(body, form) for body in (*near, border.after)]
         except MediaInvalid:
             return None
-        return Border(hop=round(begin_s * HOPS_PER_S), levels=levels)
+        return Agreed(hop=round(begin_s * HOPS_PER_S), levels=joined(levels)) if near else None
 
     def _measured(self, body: Body, form: Form) -> Levels:
         if id(body) not in self._levels:

@@ -20,7 +20,7 @@ from pipeline.media.loudness import (
     joined,
 )
 
-# Of true peaks, before encoding: AAC adds up to about 1 dB.
+# Of true peaks, before encoding: AAC adds 0.5 to 2 dB.
 CEILING_DBTP = -2.0
 MOST_LOUDER_DB, MOST_SOFTER_DB = 12.0, 24.0
 # What is below is background, which is not brought to the front where nobody speaks or plays.
@@ -54,7 +54,7 @@ class Gain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Border:
+class Agreed:
     """Where sound goes on from one piece to the next. ``hop``: the number of the hop that begins
     there; ``levels``: of both sides, as both pieces measured them."""
 
@@ -69,7 +69,7 @@ class Border:
 
 
 def gain_towards(
-    target_lufs: float, own: Levels, before: Border | None = None, after: Border | None = None
+    target_lufs: float, own: Levels, before: Agreed | None = None, after: Agreed | None = None
 ) -> Gain:
     """Of a piece with these levels. ``before``, ``after``: where it goes on from something, and
     where something goes on from it."""
@@ -104,7 +104,7 @@ def _smooth(asked_db: Floats) -> Floats:
 
 
 def _bound(
-    db: Floats, first: int, target_lufs: float, before: Border | None, after: Border | None
+    db: Floats, first: int, target_lufs: float, before: Agreed | None, after: Agreed | None
 ) -> Floats:
     """Led to what is agreed on at the borders, from hop number ``first`` on."""
     nodes = first + np.arange(len(db))
@@ -122,7 +122,7 @@ def _bound(
     return db
 
 
-def _highest_db(known: Levels, borders: Sequence[Border]) -> Floats:
+def _highest_db(known: Levels, borders: Sequence[Agreed]) -> Floats:
     """That keeps the hops on both sides of each node below the ceiling."""
     peak = known.peak.copy()
     for border in borders:

@@ -78,8 +78,8 @@ async def test_it_becomes_as_loud_as_asked(sound: str, before_lufs: float, tmp_p
 
 @pytest.mark.usefixtures("one_segment_chunks")
 async def test_what_is_quieter_for_a_while_comes_nearer(tmp_path: Path) -> None:
-    by_turns = "volume='if(lt(mod(t,20),10),1.2,6)':eval=frame"
-    source = make_stream(tmp_path / "in", _SPEECH + by_turns)
+    louder = "volume='if(lt(t,20),1.2,6)':eval=frame"
+    source = make_stream(tmp_path / "in", _SPEECH + louder)
     await made_even(source, tmp_path / "out")
     before, after = heard(source), heard(tmp_path / "out" / "result.m4a")
     assert before[1] > 10

@@ -10,7 +10,7 @@ from pipeline.media.gain import (
     CEILING_DBTP,
     MOST_LOUDER_DB,
     MOST_SOFTER_DB,
-    Border,
+    Agreed,
     Gain,
     gain_towards,
 )
@@ -137,9 +137,9 @@ def test_both_sides_of_a_border_find_the_same_gain(length: int) -> None:
     middle = levels_of(random.uniform(-45, -5, length).tolist(), first=300, crest_db=14.0)
     right = Levels(hop=HOP, first=300 + length, power=levels[1].power, peak=levels[1].peak)
 
-    def border(before: Levels, after: Levels) -> Border:
+    def border(before: Levels, after: Levels) -> Agreed:
         known = joined([_last(before, 20), _first(after, 20)])
-        return Border(hop=after.first, levels=known)
+        return Agreed(hop=after.first, levels=known)
 
     begin, end = border(left, middle), border(middle, right)
     gains = [
