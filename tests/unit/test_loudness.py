@@ -154,6 +154,16 @@ def test_both_sides_of_a_border_find_the_same_gain(length: int) -> None:
         assert db_at(one, hops) == pytest.approx(db_at(other, hops), abs=1e-5)
 
 
+def test_a_pause_at_a_border_is_not_filled_with_noise() -> None:
+    """Chunks meet in a pause of 4 s, and know 7.5 s before and 2 s behind."""
+    speech = levels_of([-20.0] * 55, crest_db=12.0)
+    noise = levels_of([-45.0] * 40, first=55, crest_db=12.0)
+    agreed = Agreed(hop=75, levels=joined([speech, noise]))
+    assert agreed.gain_db(TARGET) == pytest.approx(4.0)
+    only_noise = Agreed(hop=75, levels=noise)
+    assert only_noise.gain_db(TARGET) == pytest.approx(MOST_LOUDER_DB)
+
+
 def _last(levels: Levels, hops: int) -> Levels:
     hops = min(hops, len(levels.power))
     first = levels.behind - hops
