@@ -185,7 +185,10 @@ class Supervisor:
                 bytes_per_s = seen.look.bytes_per_s
             except SourceUnavailable:
                 bytes_per_s = _UNKNOWN_BYTES_PER_S
-            return plan.resume(bytes_per_s, planned, is_encoded=_is_encoded(known)), known
+            state = plan.resume(
+                bytes_per_s, planned, is_encoded=_is_encoded(known), heard_s=_heard_s(known)
+            )
+            return state, known
         while True:
             if captured.segments:
                 try:
@@ -223,6 +226,7 @@ class Supervisor:
             sounds,
             form,
             is_encoded=_is_encoded(outputs),
+            heard_s=_heard_s(outputs),
             tile=tile_size(main.look.pictures),
         )
         return state, outputs
@@ -340,6 +344,12 @@ class _Source:
 
 def _is_encoded(outputs: Sequence[Output]) -> bool:
     return any(output.pictures is not None for output in outputs)
+
+
+def _heard_s(outputs: Sequence[Output]) -> float:
+    """Of what lies before a chunk."""
+    sounds = [output.sound for output in outputs if output.sound is not None]
+    return plan.HEARD_S if any(sound.loudness is not None for sound in sounds) else 0.0
 
 
 def _get_ready_to_publish() -> None:

@@ -236,12 +236,13 @@ class EncodedPictures:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedSound:
     """How the sounds of a recording are encoded: codec by FFmpeg's name, bit/s, Hz; ``channels`` at
-    most."""
+    most. ``loudness``: what they are brought to, in LUFS; None: as loud as they are."""
 
     codec: str
     bit_rate: int
     rate: int
     channels: int
+    loudness: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,8 +354,8 @@ class Stretch:
     ``start_s`` is the sum of the durations that the playlist claims before them. They continue
     ``before`` and are continued by ``after``, unless these are None; ``opening`` is the first
     segment behind the last discontinuity, if that lies before them: some encoders write parameter
-    sets only there. ``lead``: what ``before`` continues, as far as a GOP may reach back, where
-    pictures are decoded. ``sound``: which playlist it is, None for the main one.
+    sets only there. ``earlier``: what comes before ``before``, in order, where that alone is not
+    enough. ``sound``: which playlist it is, None for the main one.
     """
 
     segments: tuple[Segment, ...]
@@ -362,9 +363,9 @@ class Stretch:
     form: Form = PLAIN
     sound: Sound | None = None
     opening: Segment | None = None
+    earlier: tuple[Segment, ...] = ()
     before: Segment | None = None
     after: Segment | None = None
-    lead: tuple[Segment, ...] = ()
 
     @property
     def duration_s(self) -> float:
@@ -396,7 +397,7 @@ class ChunkSpec:
         """Those that are made, and those that may be needed for it."""
         for stretch in (self.main, *self.audio):
             yield from stretch.segments
-            beside = (stretch.opening, *stretch.lead, stretch.before, stretch.after)
+            beside = (stretch.opening, *stretch.earlier, stretch.before, stretch.after)
             yield from (segment for segment in beside if segment is not None)
 
 

@@ -28,26 +28,31 @@ MAX_CHUNK_S = 600.0
 MAX_CHUNK_SEGMENTS = 1000
 # A playlist of sound that is farther behind than this does not hold up the pictures.
 MAX_LAG_S = 60.0
+# Of the sound before a chunk, where the chunk's is brought to a loudness: as much as
+# ``pipeline.media.gain.AROUND_S``.
+HEARD_S = 7.5
+# Of the pictures before a chunk that is encoded: encoders make GOPs of 10 s unless they are told
+# otherwise, and some segments begin within one.
+_GOP_S = 10.0
+# In segments that are far too short.
+_MOST_EARLIER = 30
 _BATCH_SEGMENTS = 256
-# Encoders make GOPs of 10 s unless they are told otherwise, and some segments begin within one.
-MAX_LEAD_S = 10.0
-MAX_LEAD_SEGMENTS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
     """What of one playlist is not cut yet. ``planned_s``: seconds before ``pending``, ``known_s``:
-    up to its end; ``before``, ``lead`` and ``opening`` as in ``Stretch``, for the first pending
-    segment; ``lead_s``: how long the lead is at most."""
+    up to its end; ``earlier``, ``before`` and ``opening`` as in ``Stretch``, for the first pending
+    segment; ``reach_s``: how long the first two should be together, 0: ``before`` is enough."""
 
     sound: Sound | None = None
     form: Form = PLAIN
     planned_s: float = 0.0
     known_s: float = 0.0
+    reach_s: float = 0.0
     pending: tuple[Segment, ...] = ()
+    earlier: tuple[Segment, ...] = ()
     before: Segment | None = None
-    lead: tuple[Segment, ...] = ()
-    lead_s: float = 0.0
     opening: Segment | None = None
 
     def add(self, segments: Sequence[Segment]) -> "Feed":
@@ -73,9 +78,9 @@ class Feed:
             form=self.form,
             sound=self.sound,
             opening=self.opening if continues else None,
+            earlier=self.earlier if continues else (),
             before=self.before if continues else None,
             after=after,
-            lead=self.lead if continues else (),
         )
         return replace(behind(self, stretch), pending=left), stretch
 
@@ -108,23 +113,27 @@ def behind(feed: Feed, stretch: Stretch) -> Feed:
         form=replace(feed.form, in_band=feed.form.in_band or stretch.form.in_band),
         planned_s=planned_s,
         known_s=max(planned_s, feed.known_s),
+        earlier=_earlier(stretch, feed.reach_s) if stretch.segments else feed.earlier,
         before=stretch.segments[-1] if stretch.segments else feed.before,
-        lead=_lead(feed, stretch.segments),
         opening=opening,
     )
 
 
-def _lead(feed: Feed, taken: Sequence[Segment]) -> tuple[Segment, ...]:
-    """In front of the last segment taken, back to a discontinuity."""
-    known = (*feed.lead, *((feed.before,) if feed.before else ()), *taken)
-    lead: list[Segment] = []
-    at = len(known) - 1
-    while at > 0 and not known[at].discontinuity and len(lead) < MAX_LEAD_SEGMENTS:
-        at -= 1
-        lead.insert(0, known[at])
-        if sum(segment.duration_s for segment in lead) > feed.lead_s:
-            return tuple(lead[1:])
-    return tuple(lead)
+def _earlier(stretch: Stretch, reach_s: float) -> tuple[Segment, ...]:
+    ahead = (stretch.before,) if stretch.before is not None else ()
+    return reach_back((*stretch.earlier, *ahead, *stretch.segments), reach_s)[:-1]
+
+
+def reach_back(run: Sequence[Segment], length_s: float) -> tuple[Segment, ...]:
+    """The last one and, in order, what it goes on from, so that there is ``length_s`` together."""
+    first = len(run) - 1
+    missing_s = length_s - run[first].duration_s
+    while missing_s > 0 and first > 0 and len(run) - first <= _MOST_EARLIER:
+        if run[first].discontinuity:
+            break
+        first -= 1
+        missing_s -= run[first].duration_s
+    return tuple(run[first:])
 
 
 def begin(
@@ -134,11 +143,12 @@ def begin(
     form: Form = PLAIN,
     *,
     is_encoded: bool = False,
+    heard_s: float = 0.0,
     tile: TileSize = PLAIN_TILE,
 ) -> PlanState:
-    """``sounds``: one per playlist of sound alone."""
-    main = Feed(form=form, lead_s=MAX_LEAD_S if is_encoded else 0.0)
-    feeds = (main, *(Feed(sound=sound, form=sound.form) for sound in sounds))
+    """``sounds``: one per playlist of sound alone; ``heard_s``: of what lies before a chunk."""
+    main = Feed(form=form, reach_s=max(heard_s, _GOP_S if is_encoded else 0.0))
+    feeds = (main, *(Feed(sound=sound, form=sound.form, reach_s=heard_s) for sound in sounds))
     return PlanState(
         anchor_s=anchor_s,
         bytes_per_s=bytes_per_s,
@@ -149,7 +159,11 @@ def begin(
 
 
 def resume(
-    bytes_per_s: float, planned: Sequence[ChunkSpec], *, is_encoded: bool = False
+    bytes_per_s: float,
+    planned: Sequence[ChunkSpec],
+    *,
+    is_encoded: bool = False,
+    heard_s: float = 0.0,
 ) -> PlanState:
     """The state behind chunks that the ledger knows already, at least one."""
     first = planned[0]
@@ -160,6 +174,7 @@ def resume(
         sounds,
         first.main.form,
         is_encoded=is_encoded,
+        heard_s=heard_s,
         tile=first.tile,
     )
     feeds = state.feeds

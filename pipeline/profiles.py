@@ -65,6 +65,8 @@ OWNED_OPTIONS = frozenset(
 _MOST_WIDTH, _MOST_HEIGHT = 8192, 4320
 # An encoder that aims at a bit rate is off by some of it, and packets in MPEG-TS carry headers.
 _NEAR_ENOUGH = 1.15
+# Of sound that is encoded again, in bit/s.
+_NEARLY_LOSSLESS = 320_000
 _MOST_PROBLEMS = 5
 _MOST_DESCRIPTION_CHARS = 200
 _MOST_OPTIONS = 32
@@ -201,13 +203,21 @@ class RenditionSettings(PictureSettings):
 
 class SoundSettings(_Table):
     """How sound is encoded: ``bit_rate`` in bit/s, ``rate`` in Hz, ``channels`` at most. ``keep``:
-    not if it has the codec already, whatever else it is like."""
+    not if it has the codec already, whatever else it is like. ``loudness``: what it is brought to,
+    in LUFS; None: left as loud as it is."""
 
     codec: Literal["aac"] = "aac"
     bit_rate: BitRate = Field(ge=8000, le=512_000)
     rate: SamplingRate = 48000
     channels: int = Field(2, ge=1, le=8)
     keep: bool = False
+    loudness: float | None = Field(None, ge=-40, le=-5)
+
+    @model_validator(mode="after")
+    def _must_go_together(self) -> Self:
+        if self.keep and self.loudness is not None:
+            raise ValueError("what keep copies keeps its loudness: only one of them can be set")
+        return self
 
 
 def _tag(value: object) -> str:
@@ -310,7 +320,9 @@ def outputs_for(
     outputs = outputs_of(profile, look, sound_apart=bool(sounds))
     main, *lower = (_in_step(output, look) for output in outputs)
     looks = [replace(look, form=sound.form, streams=(), sound_bits_per_s=0.0) for sound in sounds]
-    if look.form.audio and not _is_encoded_anyway(look):
+    asked = profile.sound
+    has_loudness = asked is not None and asked.loudness is not None
+    if has_loudness or (look.form.audio and not _is_encoded_anyway(look)):
         looks.append(look)
     wanted = (sound_of(profile, each) for each in looks)
     return (replace(main, sound=next(filter(None, wanted), None)), *lower)
@@ -318,7 +330,7 @@ def outputs_for(
 
 def form_for(profile: Profile, look: FirstLook) -> Form:
     """What its media is made to before anything else: sound that cannot be copied is encoded once,
-    as the profile says."""
+    as the profile says; with a loudness once more, for which this is nearly lossless."""
     wanted = sound_of(profile, look)
     if wanted is None or not _is_encoded_anyway(look):
         return look.form
@@ -327,7 +339,7 @@ def form_for(profile: Profile, look: FirstLook) -> Form:
         audio=wanted.codec,
         audio_rate=wanted.rate,
         audio_channels=min(look.form.audio_channels, wanted.channels),
-        audio_bit_rate=wanted.bit_rate,
+        audio_bit_rate=wanted.bit_rate if wanted.loudness is None else _NEARLY_LOSSLESS,
     )
 
 
@@ -353,13 +365,18 @@ def sound_of(profile: Profile, look: FirstLook) -> EncodedSound | None:
     if asked is None or _is_good_enough(asked, look):
         return None
     return EncodedSound(
-        codec=asked.codec, bit_rate=asked.bit_rate, rate=asked.rate, channels=asked.channels
+        codec=asked.codec,
+        bit_rate=asked.bit_rate,
+        rate=asked.rate,
+        channels=asked.channels,
+        loudness=asked.loudness,
     )
 
 
 def _is_good_enough(asked: SoundSettings, look: FirstLook) -> bool:
     form = look.form
-    if _sound_codec(look) != asked.codec:
+    # Only sound that is encoded can be made louder or softer.
+    if asked.loudness is not None or _sound_codec(look) != asked.codec:
         return False
     return asked.keep or (
         form.audio_rate == asked.rate

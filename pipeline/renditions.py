@@ -12,30 +12,16 @@ from functools import partial
 from typing import Any
 
 from pipeline.errors import MediaInvalid
-from pipeline.load import Loaded
-from pipeline.maker import Made, Maker
+from pipeline.maker import Made
 from pipeline.media.encode import Pictures, encode
 from pipeline.media.encoders import BUFFER_AT_JOINS, BUFFERED
 from pipeline.media.interleave import Body
-from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
-from pipeline.media.recode import recode
-from pipeline.media.remux import Input
+from pipeline.media.limits import MediaLimits
 from pipeline.media.samples import TrackSamples
-from pipeline.media.sniff import Kind
-from pipeline.media.spans import body_of
-from pipeline.media.split import split
 from pipeline.media.vbv import buffer_use
-from pipeline.model import (
-    AS_IT_IS,
-    ChunkSpec,
-    EncodedPictures,
-    EncodedSound,
-    Form,
-    Output,
-    Segment,
-    Stretch,
-)
-from pipeline.timebase import LEAD_S
+from pipeline.model import AS_IT_IS, ChunkSpec, EncodedPictures, Output
+from pipeline.neighbours import Neighbours, apart, is_pictures
+from pipeline.sounds import Beside, SoundEncoding
 
 # A step of less than this from one piece to the next is rounding: the next goes on with it.
 _CONTINUES_S = Fraction(1, 20)
@@ -78,7 +64,7 @@ def render(
     chunk: ChunkSpec,
     made: Sequence[Made],
     outputs: Sequence[Output],
-    neighbours: "Neighbours",
+    neighbours: Neighbours,
     limits: MediaLimits,
 ) -> list[Rendered]:
     """One for each output. ``made``: of each playlist of the chunk. Raises ``EncoderMissing``."""
@@ -96,32 +82,23 @@ def _pieces(chunk: ChunkSpec, made: Sequence[Made]) -> Iterator[_Piece]:
         for number, body in enumerate(m.bodies):
             # Fillers of all playlists come together.
             playlist = body.span.playlist
-            parts = _apart(body, chunk)
+            parts = apart(body, chunk)
             parts = [Body(replace(p.span, piece=piece), p.data) for p in parts]
-            pictures = [p for p in parts if _is_pictures(p)]
+            pictures = [p for p in parts if is_pictures(p)]
             yield _Piece(
                 number=number,
                 playlist=playlist,
                 channels=stretch.form.audio_channels or 2,
                 pictures=pictures[0] if pictures else None,
-                sounds=[p for p in parts if not _is_pictures(p)],
+                sounds=[p for p in parts if not is_pictures(p)],
             )
             piece += 1
-
-
-def _apart(body: Body, chunk: ChunkSpec) -> list[Body]:
-    """Pictures and sounds that share fragments; sound alone is a playlist as it is."""
-    return split(body) if body.span.playlist == 0 and chunk.main.form.video else [body]
-
-
-def _is_pictures(body: Body) -> bool:
-    return body.span.tracks[0].kind == "video"
 
 
 def _encode_pictures(
     pieces: Sequence[_Piece],
     outputs: Sequence[Output],
-    neighbours: "Neighbours",
+    neighbours: Neighbours,
     limits: MediaLimits,
 ) -> None:
     """Decodes each piece once."""
@@ -225,15 +202,18 @@ def _end_s(track: TrackSamples) -> Fraction:
     return Fraction(int((track.pts + track.duration).max()), track.timescale)
 
 
-def _rendered(output: Output, pieces: Sequence[_Piece], neighbours: "Neighbours") -> Rendered:
+def _rendered(output: Output, pieces: Sequence[_Piece], neighbours: Neighbours) -> Rendered:
     made = Rendered(output, [])
     lanes: dict[tuple[int, int], list[Body]] = {}
+    encoding = None
+    if output.has_sound and output.sound is not None:
+        encoding = SoundEncoding(output.sound, neighbours)
     for at, piece in enumerate(pieces):
         bodies = _pictures_of(piece, output, made)
-        if output.has_sound and output.sound is None:
+        if encoding is not None:
+            bodies += _encoded_sounds(pieces, at, encoding, made)
+        elif output.has_sound:
             bodies += piece.sounds
-        elif output.has_sound and output.sound is not None:
-            bodies += _encoded_sounds(pieces, at, output.sound, neighbours, made)
         for body in bodies:
             lanes.setdefault((piece.playlist, body.span.sound), []).append(body)
             made.packets += sum(len(track.size) for track in body.span.tracks)
@@ -254,33 +234,26 @@ def _pictures_of(piece: _Piece, output: Output, made: Rendered) -> list[Body]:
 
 
 def _encoded_sounds(
-    pieces: Sequence[_Piece],
-    at: int,
-    spec: EncodedSound,
-    neighbours: "Neighbours",
-    made: Rendered,
+    pieces: Sequence[_Piece], at: int, encoding: SoundEncoding, made: Rendered
 ) -> list[Body]:
-    piece = pieces[at]
-    beside = [
-        pieces[n] if 0 <= n < len(pieces) and pieces[n].playlist == piece.playlist else None
-        for n in (at - 1, at + 1)
-    ]
-    found = []
+    piece, found = pieces[at], []
     for body in piece.sounds:
-        number = body.span.sound
-        before, after = (_sound(other.sounds, number) if other else None for other in beside)
-        if beside[0] is None:
-            before = neighbours.sound_before(piece.playlist, number)
-        if beside[1] is None:
-            after = neighbours.sound_after(piece.playlist, number)
-        if body.span.discontinuity:
-            before = None
         try:
-            found.append(_encode_sound(body, before, after, spec, piece.channels))
+            found.append(encoding.encode(body, _beside(pieces, at), piece.channels))
         except MediaInvalid as error:
             reason = f"its sound cannot be encoded: {error.message}"
             made.problems.append(_lost(piece, body, reason))
     return found
+
+
+def _beside(pieces: Sequence[_Piece], at: int) -> Beside:
+    before, after = (
+        pieces[n].sounds
+        if 0 <= n < len(pieces) and pieces[n].playlist == pieces[at].playlist
+        else None
+        for n in (at - 1, at + 1)
+    )
+    return Beside(before=before, after=after)
 
 
 def _lost(piece: _Piece, body: Body, reason: str) -> dict[str, Any]:
@@ -297,133 +270,3 @@ def _lost(piece: _Piece, body: Body, reason: str) -> dict[str, Any]:
         "wall_clock": None,
         "is_filled": False,
     }
-
-
-def _sound(sounds: Sequence[Body], number: int) -> Body | None:
-    return next((body for body in sounds if body.span.sound == number), None)
-
-
-def _encode_sound(
-    body: Body, before: Body | None, after: Body | None, spec: EncodedSound, channels: int
-) -> Body:
-    """On the recording's grid of frames, so that nothing is heard at the joins: see ``recode``."""
-
-    def beside(other: Body | None, fragment: int) -> tuple[bytes, ...]:
-        """One fragment is enough: the encoder needs two frames."""
-        if other is None or other.span.init != body.span.init:
-            return ()
-        begin, end = other.span.fragment_offset[fragment], other.span.fragment_end[fragment]
-        return (bytes(other.data[int(begin) : int(end)]),)
-
-    if after is not None and after.span.discontinuity:
-        after = None
-    made = recode(
-        Input(
-            kind=Kind.MP4,
-            segments=(bytes(body.data),),
-            init=body.span.init,
-            lead=beside(before, -1),
-            trail=beside(after, 0),
-            # What it carries is recording time already.
-            anchor_s=LEAD_S,
-            near_s=0.0,
-            form=Form(
-                audio=spec.codec,
-                audio_rate=spec.rate,
-                audio_channels=min(channels, spec.channels),
-                audio_bit_rate=spec.bit_rate,
-            ),
-        ),
-        everything=True,
-    )
-    encoded = body_of(made)
-    span = replace(
-        encoded.span,
-        discontinuity=body.span.discontinuity,
-        sequence=body.span.sequence,
-        playlist=body.span.playlist,
-        era=body.span.era,
-        is_filler=body.span.is_filler,
-        piece=body.span.piece,
-        sound=body.span.sound,
-    )
-    return Body(span, encoded.data)
-
-
-class Neighbours:
-    """What lies before and behind a chunk, made when it is asked for. ``read``: loads a segment."""
-
-    def __init__(
-        self,
-        chunk: ChunkSpec,
-        read: Callable[[Segment], Loaded],
-        limits: MediaLimits = DEFAULT_LIMITS,
-    ) -> None:
-        self._chunk, self._read, self._limits = chunk, read, limits
-        self._made: dict[tuple[int, bool], list[Body]] = {}
-
-    def pictures_before(self) -> Body | None:
-        return _last_pictures(self._bodies(0, behind=False))
-
-    def pictures_after(self) -> Body | None:
-        return next(filter(_is_pictures, self._bodies(0, behind=True)), None)
-
-    def sound_before(self, playlist: int, number: int) -> Body | None:
-        return _sound(_sounds(self._bodies(playlist, behind=False))[::-1], number)
-
-    def sound_after(self, playlist: int, number: int) -> Body | None:
-        return _sound(_sounds(self._bodies(playlist, behind=True)), number)
-
-    def _bodies(self, playlist: int, *, behind: bool) -> list[Body]:
-        """Of the next segment on that side, in order, tracks apart."""
-        key = (playlist, behind)
-        if key not in self._made:
-            self._made[key] = self._make(playlist, behind=behind)
-        return self._made[key]
-
-    def _make(self, playlist: int, *, behind: bool) -> list[Body]:
-        stretch = (self._chunk.main, *self._chunk.audio)[playlist]
-        segment = stretch.after if behind else stretch.before
-        if segment is None:
-            return []
-        if behind:
-            start_s = stretch.start_s + stretch.duration_s
-            return self._make_of(stretch, playlist, (segment,), start_s)
-        start_s = stretch.start_s - segment.duration_s
-        bodies = self._make_of(stretch, playlist, (segment,), start_s)
-        if stretch.lead and not _has_key(_last_pictures(bodies)):
-            start_s -= sum(earlier.duration_s for earlier in stretch.lead)
-            bodies = self._make_of(stretch, playlist, (*stretch.lead, segment), start_s)
-        return bodies
-
-    def _make_of(
-        self, stretch: Stretch, playlist: int, segments: tuple[Segment, ...], start_s: float
-    ) -> list[Body]:
-        alone = Stretch(
-            segments=segments,
-            start_s=max(0.0, start_s),
-            form=stretch.form,
-            sound=stretch.sound,
-            opening=stretch.opening,
-        )
-        maker = Maker(
-            alone,
-            anchor_s=self._chunk.anchor_s,
-            playlist=playlist,
-            nearby=self._read,
-            limits=self._limits,
-        )
-        bodies = maker.make([self._read(segment) for segment in segments]).bodies
-        return [p for body in bodies for p in _apart(body, self._chunk)]
-
-
-def _has_key(pictures: Body | None) -> bool:
-    return pictures is not None and bool(pictures.span.tracks[0].key.any())
-
-
-def _last_pictures(bodies: Sequence[Body]) -> Body | None:
-    return next(filter(_is_pictures, reversed(bodies)), None)
-
-
-def _sounds(bodies: Sequence[Body]) -> list[Body]:
-    return [body for body in bodies if not _is_pictures(body)]

@@ -59,7 +59,8 @@ from pipeline.model import (
     Segment,
     Stretch,
 )
-from pipeline.renditions import Neighbours, Rendered, render
+from pipeline.neighbours import Neighbours
+from pipeline.renditions import Rendered, render
 from pipeline.strip import Strip, draw_strip
 from pipeline.transfer import TransferLimits, fetch, store
 
@@ -300,8 +301,10 @@ def make_fragments(
     """For each output; the first one's report tells of the source. ``loaded``: as ``load_chunk``
     returns them; ``loader`` reads what is needed besides. Raises ``EncoderMissing``."""
 
+    here = {entry.segment: entry for own in loaded for entry in own}
+
     def read(segment: Segment) -> Loaded:
-        return loader.load([segment])[0]
+        return here.get(segment) or loader.load([segment])[0]
 
     made = [
         Maker(stretch, anchor_s=chunk.anchor_s, playlist=playlist, nearby=read, limits=limits).make(

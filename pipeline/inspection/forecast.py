@@ -214,4 +214,5 @@ def _sound(given: SoundSettings | EncodedSound) -> Report:
         "bit_rate": given.bit_rate,
         "rate": given.rate,
         "channels": given.channels,
+        "loudness": given.loudness,
     }

@@ -15,6 +15,7 @@ from av.stream import Stream
 
 from pipeline.errors import MediaInvalid
 from pipeline.media.demux import ANYWHERE, ENCODABLE, choose_streams, times_of
+from pipeline.media.gain import Gain
 from pipeline.media.muxing import Muxer
 from pipeline.media.recode_pictures import Pictures
 from pipeline.media.recode_sound import Sound
@@ -33,8 +34,9 @@ from pipeline.timebase import TS_WRAP_S, TickMapping
 _SET_BACK_S = 0.5
 
 
-def recode(given: Input, *, everything: bool = False) -> Remuxed:
-    """Copy what can be copied, encode the rest; ``everything``: encode all.
+def recode(given: Input, *, everything: bool = False, gain: Gain | None = None) -> Remuxed:
+    """Copy what can be copied, encode the rest; ``everything``: encode all. ``gain``: of sound that
+    is encoded.
 
     Raises ``MediaInvalid`` if nothing can be decoded.
     """
@@ -54,7 +56,7 @@ def recode(given: Input, *, everything: bool = False) -> Remuxed:
                 lanes[stream.index] = Pictures(stream, muxer, mapping, target)
             else:
                 target = _target(given.form.audio, "audio")
-                lanes[stream.index] = Sound(stream, muxer, mapping, target, given.form)
+                lanes[stream.index] = Sound(stream, muxer, mapping, target, given.form, gain)
         steps = _Steps(choice.kept)
         for packet, position in placed_packets(source, choice.kept, given.limits):
             where = -1 if position < own.start else int(position >= own.stop)

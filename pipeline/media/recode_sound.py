@@ -7,14 +7,14 @@ from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.packet import Packet
 from av.stream import Stream
 
-from pipeline.errors import MediaInvalid
 from pipeline.media.demux import ENCODABLE, codec_name, times_of
+from pipeline.media.gain import Gain
+from pipeline.media.hear import STEADY_S, Hearing, Samples
 from pipeline.media.muxing import Muxer
 from pipeline.model import Form
 from pipeline.timebase import TickMapping
@@ -22,9 +22,6 @@ from pipeline.timebase import TickMapping
 _AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 8_000)
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 _BITS_PER_CHANNEL = 80_000
-# Timestamps of sound are rounded; a step below this is no pause.
-_STEADY_S = 0.04
-_MAX_SILENCE_S = 30.0
 
 
 @dataclass(slots=True)
@@ -32,17 +29,16 @@ class _Fifo:
     """Samples that are not encoded yet, shape ``(channels, n)``. ``at``: the number of the first on
     the recording's own count."""
 
-    channels: int
     grid: int
-    at: int = 0
-    parts: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    at: int
+    parts: list[Samples] = field(default_factory=list)
     length: int = 0
 
-    def add(self, samples: npt.NDArray[np.float32]) -> None:
+    def add(self, samples: Samples) -> None:
         self.parts.append(samples)
         self.length += samples.shape[1]
 
-    def frames(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    def frames(self) -> Iterator[tuple[int, Samples]]:
         """Whole frames of the grid."""
         if self.length < self.grid:
             return
@@ -54,16 +50,21 @@ class _Fifo:
 
 
 class Sound:
-    """Decodes, and encodes on the grid."""
+    """Decodes, and encodes on the grid. ``gain``: None leaves sound as loud as it is."""
 
     torn = 0
 
     def __init__(
-        self, stream: Stream, muxer: Muxer, mapping: TickMapping, target: str, form: Form
+        self,
+        stream: Stream,
+        muxer: Muxer,
+        mapping: TickMapping,
+        target: str,
+        form: Form,
+        gain: Gain | None = None,
     ) -> None:
         context: Any = stream.codec_context
-        assert stream.time_base is not None
-        self._mapping, self._context, self._time_base = mapping, context, stream.time_base
+        self._mapping, self._gain = mapping, gain
         self.what = f"{codec_name(stream)} -> {target}"
         self.undecoded = 0
         # As the recording's own sound: players do not take another rate on the way.
@@ -79,12 +80,10 @@ class Sound:
         self._rate: int = encoder.sample_rate
         # Opus gives its frames their size by their length.
         self._grid = encoder.frame_size or self._rate // 50
-        self._form: tuple[str, str, int] | None = None
-        self._resampler = self._new_resampler()
-        self._fifo = _Fifo(channels, self._grid)
-        self._frame_s = 0.0
+        self._hearing = Hearing(stream, self._rate, encoder.layout.name, channels)
+        self._fifo: _Fifo | None = None
+        self._channels = channels
         self._fed = self._foreign = 0
-        self._next: int | None = None
         self._begin: int | None = None  # Number of the first sample that is wanted,
         self._end: int | None = None  # and of the first behind them.
         self._has_lead = False
@@ -92,14 +91,14 @@ class Sound:
 
     @property
     def undecoded_s(self) -> float:
-        return self.undecoded * self._frame_s
+        return self.undecoded * self._hearing.frame_s
 
     def take(self, packet: "Packet[Stream]", where: int) -> None:
         if packet.pts is None and packet.dts is None:
             return
         pts, _ = times_of(packet, self._mapping)
         packet.pts = packet.dts = pts
-        at = self._sample(pts)
+        at = self._hearing.sample(pts)
         if where < 0:
             self._has_lead = True
         elif where == 0 and self._begin is None:
@@ -108,32 +107,33 @@ class Sound:
         elif where > 0 and self._end is None:
             self._end = at
         try:
-            frames = self._context.decode(packet)
+            frames = self._hearing.decode(packet)
         except av.error.FFmpegError:
             self.undecoded += where == 0
             return
-        for frame in frames:
-            self._frame_s = frame.samples / frame.sample_rate
-            self._hear(frame)
+        for number, samples in self._hearing.hear(frames):
+            self._append(number, samples)
 
     def _forget_lead(self, at: int) -> None:
         """What was before is no lead if it does not end where this begins."""
-        near = _STEADY_S * self._rate + self._grid
-        if self._next is not None and abs(at - self._next) > near:
-            self._fifo = _Fifo(self._fifo.channels, self._grid)
-            self._next, self._has_lead = None, False
+        near = STEADY_S * self._rate + self._grid
+        known = self._hearing.next
+        if known is not None and abs(at - known) > near:
+            self._fifo = None
+            self._hearing.forget()
+            self._has_lead = False
             # One packet for each frame, behind one that primes the decoder.
             self._foreign = self._fed + 1
-            self._resampler = self._new_resampler()
 
     def finish(self) -> "list[Packet[Any]]":
-        if self._begin is None or self._next is None:
+        if self._begin is None or self._fifo is None:
             return []
-        for piece in self._resampler.resample(None):
-            self._append(piece.to_ndarray().astype(np.float32))
-        end = self._next if self._end is None else self._end
-        self._append(np.zeros((self._fifo.channels, -self._fifo.length % self._grid), np.float32))
-        self._encode()
+        for number, samples in self._hearing.finish():
+            self._append(number, samples)
+        behind = self._fifo.at + self._fifo.length
+        end = behind if self._end is None else self._end
+        self._fifo.add(np.zeros((self._channels, -self._fifo.length % self._grid), np.float32))
+        self._encode(self._fifo)
         self._packets += self._out.codec_context.encode(None)
         first = self._begin - self._begin % self._grid
         if self._has_lead and first < self._begin:
@@ -145,43 +145,18 @@ class Sound:
                 kept.append(packet)
         return kept
 
-    def _new_resampler(self) -> AudioResampler:
-        """One for each form that the source takes on."""
-        return AudioResampler("fltp", self._out.codec_context.layout.name, self._rate)
-
-    def _sample(self, ticks: int) -> int:
-        return round(ticks * self._time_base * self._rate)
-
-    def _hear(self, frame: AudioFrame) -> None:
-        at = self._sample(frame.pts) if frame.pts is not None else self._next
-        frame.pts = None
-        form = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if form != self._form:
-            self._form, self._resampler = form, self._new_resampler()
-        resampled = self._resampler.resample(frame)
-        pieces = [piece.to_ndarray().astype(np.float32) for piece in resampled]
-        if at is None or not pieces:
-            return
-        if self._next is None:
-            self._next = self._fifo.at = at - at % self._grid
-            self._append(np.zeros((self._fifo.channels, at % self._grid), np.float32))
-        pause = at - self._next
-        if pause > _MAX_SILENCE_S * self._rate:
-            raise MediaInvalid("its sound pauses for too long")
-        if pause > _STEADY_S * self._rate:
-            self._append(np.zeros((self._fifo.channels, pause), np.float32))
-        for samples in pieces:
-            self._append(samples)
-        self._encode()
-
-    def _append(self, samples: npt.NDArray[np.float32]) -> None:
+    def _append(self, at: int, samples: Samples) -> None:
+        if self._fifo is None:
+            self._fifo = _Fifo(self._grid, at - at % self._grid)
+            self._fifo.add(np.zeros((self._channels, at % self._grid), np.float32))
         self._fifo.add(samples)
-        assert self._next is not None
-        self._next += samples.shape[1]
+        self._encode(self._fifo)
 
-    def _encode(self) -> None:
-        for at, samples in self._fifo.frames():
-            context = self._out.codec_context
+    def _encode(self, fifo: _Fifo) -> None:
+        context = self._out.codec_context
+        for at, samples in fifo.frames():
+            if self._gain is not None:
+                samples *= self._gain.factors(at, samples.shape[1])
             frame = AudioFrame.from_ndarray(samples, format="fltp", layout=context.layout.name)
             frame.sample_rate = self._rate
             (ready,) = self._packer.resample(frame)
@@ -195,10 +170,7 @@ def open_sound(
 ) -> tuple[Any, AudioResampler]:
     """A stream of the muxer whose encoder is open, with the rate and the channels next to those
     given; and what brings planar floats into its format. ``bit_rate`` 0: by the channels."""
-    rate = min(_rates(codec), key=lambda taken: abs(taken - rate_hz))
-    layout = _LAYOUTS.get(channels, "stereo")
-    if codec == "mp3" and layout == "5.1":
-        layout = "stereo"
+    rate, layout = taken_form(codec, rate_hz, channels)
     out: Any = muxer.container.add_stream(ENCODABLE[codec], rate=rate, layout=layout)
     encoder: Any = out.codec_context
     encoder.bit_rate = bit_rate or _BITS_PER_CHANNEL * encoder.layout.nb_channels
@@ -206,6 +178,13 @@ def open_sound(
     encoder.format = _sample_format(encoder)
     encoder.open()
     return out, AudioResampler(encoder.format, encoder.layout, rate)
+
+
+def taken_form(codec: str, rate_hz: int, channels: int) -> tuple[int, str]:
+    """The rate in Hz and the layout, by FFmpeg's name, that sound of this form is encoded in."""
+    rate = min(_rates(codec), key=lambda taken: abs(taken - rate_hz))
+    layout = _LAYOUTS.get(channels, "stereo")
+    return rate, "stereo" if codec == "mp3" and layout == "5.1" else layout
 
 
 def _rates(codec: str) -> tuple[int, ...]:

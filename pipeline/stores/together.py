@@ -15,8 +15,10 @@ _MOST = 200
 
 class Together(Generic[Asked, Answer]):
     """``serve`` answers all or raises, and what has raised may be asked again: each alone then, so
-    that one costs no other its answer; but for ``shared``, an error that is of none of them. Answers
-    come in the order of the calls."""
+    that one costs no other its answer; but for ``shared``, an error that is of none of them.
+
+    Answers come in the order of the calls.
+    """
 
     def __init__(
         self,

@@ -135,11 +135,12 @@ def _sound(output: Report, sound: Report | None, source: Report | None) -> str:
     if sound is None:
         return f"sound {_kept('as it is', source['sound'] if source else None)}"
     rate = f"{sound['bit_rate'] / 1000:g} kbit/s"
+    loudness = "" if sound["loudness"] is None else f", at {sound['loudness']:g} LUFS"
     if source is not None:
-        return f"sound {sound['codec']}, {rate}, {_form(sound)}"
+        return f"sound {sound['codec']}, {rate}, {_form(sound)}{loudness}"
     if sound["keep"]:
         return f"{sound['codec']} as it is, other sound {sound['codec']}, {rate}, {_form(sound)}"
-    return f"sound {sound['codec']}, up to {rate}, {_form(sound)}"
+    return f"sound {sound['codec']}, up to {rate}, {_form(sound)}{loudness}"
 
 
 def _form(sound: Report) -> str:

@@ -66,6 +66,14 @@ codec = "aac"
 bit_rate = "96k"
 channels = 1
 
+[even]
+pictures = "none"
+[even.sound]
+codec = "aac"
+bit_rate = "128k"
+channels = 1
+loudness = -16
+
 [threads.pictures]
 encoder = "libx264"
 threads = 3

@@ -38,8 +38,8 @@ def files(result: Result) -> dict[str, bytes]:
     }
 
 
-async def undisturbed(clips: Clips, folder: Path) -> dict[str, bytes]:
-    result = await record(clips(FORM), folder, profile="rungs", settings=with_profiles(folder))
+async def undisturbed(clips: Clips, folder: Path, profile: str = "rungs") -> dict[str, bytes]:
+    result = await record(clips(FORM), folder, profile=profile, settings=with_profiles(folder))
     assert result.recording.status is Status.COMPLETED
     return files(result)
 
@@ -63,12 +63,16 @@ async def test_a_stream_that_is_back(clips: Clips, tmp_path: Path) -> None:
     await told.catalog.close()
 
 
-@pytest.mark.parametrize("done", [1, 5, 11])
-async def test_a_supervisor_that_dies(done: int, clips: Clips, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("done", "profile"), [(1, "rungs"), (5, "rungs"), (11, "rungs"), (5, "even")]
+)
+async def test_a_supervisor_that_dies(
+    done: int, profile: str, clips: Clips, tmp_path: Path
+) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
     out.mkdir()
-    told = Told(out, with_profiles(out, profile="rungs"))
+    told = Told(out, with_profiles(out, profile=profile))
     await told.catalog.open()
     recording_id = await told.tell(EventKind.STARTED, 30)
     await told.tell(EventKind.ENDED, 20)
@@ -84,5 +88,5 @@ async def test_a_supervisor_that_dies(done: int, clips: Clips, tmp_path: Path) -
     made_again = {job.chunk.index for job in second.jobs if isinstance(job, ChunkJob)}
     assert not kept & made_again
     assert any(isinstance(job, JoinJob) for job in second.jobs)
-    assert files(second) == await undisturbed(clips, tmp_path / "calm")
+    assert files(second) == await undisturbed(clips, tmp_path / "calm", profile)
     await told.catalog.close()

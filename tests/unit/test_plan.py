@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.media.gain import AROUND_S
 from pipeline.media.layout import MAX_CHUNKS, target_chunk_bytes
 from pipeline.model import ByteRange, ChunkSpec, Segment, Sound
-from pipeline.plan import MAX_CHUNK_S, MAX_LAG_S, PlanState, begin, extend, resume
+from pipeline.plan import HEARD_S, MAX_CHUNK_S, MAX_LAG_S, Feed, PlanState, begin, extend, resume
 
 SEGMENTS = st.lists(
     st.tuples(st.floats(0.0, 60.0), st.one_of(st.none(), st.integers(0, 30 * 2**20))), max_size=40
@@ -109,11 +110,11 @@ def test_a_gop_may_reach_back_over_several_segments() -> None:
     segments = segments_of([(4.0, None)] * 12)
     segments[7] = replace(segments[7], discontinuity=True)
     _, first, second, third = all_at_once(segments, is_encoded=True)[:4]
-    assert [s.sequence for s in first.main.lead] == [0, 1]
-    assert [s.sequence for s in second.main.lead] == [3, 4]
+    assert [s.sequence for s in first.main.earlier] == [0, 1]
+    assert [s.sequence for s in second.main.earlier] == [3, 4]
     assert second.main.before == segments[5]
-    assert (third.main.before, third.main.lead) == (segments[8], (segments[7],))
-    assert all(not chunk.main.lead for chunk in all_at_once(segments))
+    assert (third.main.before, third.main.earlier) == (segments[8], (segments[7],))
+    assert all(not chunk.main.earlier for chunk in all_at_once(segments))
 
 
 def test_an_ended_stream_without_segments_has_no_chunk() -> None:
@@ -129,6 +130,23 @@ def test_segments_know_what_lies_beside_them() -> None:
     # Segment 5 begins anew in the middle of a chunk, and opens what follows.
     assert (third.main.before, third.main.after) == (plain[3], plain[6])
     assert (last.main.before, last.main.opening, last.main.after) == (plain[5], plain[5], None)
+
+
+def test_what_is_heard_before_a_chunk_goes_back_as_far_as_it_has_to() -> None:
+    plain = [Segment(sequence=n, uri=f"{n}", duration_s=2.0) for n in range(24)]
+    plain[10] = replace(plain[10], discontinuity=True)
+    state = PlanState(anchor_s=0, bytes_per_s=target_chunk_bytes(0) / 4.0)
+    assert all(chunk.main.earlier == () for chunk in extend(state, [plain], ended=True)[1])
+    state = replace(state, feeds=(Feed(reach_s=7.5),))
+    _, chunks = extend(state, [plain], ended=True)
+    found = [[s.sequence for s in chunk.main.earlier] for chunk in chunks]
+    # Chunks of two segments; nothing is heard over a discontinuity.
+    assert found[:4] == [[], [0], [0, 1, 2], [2, 3, 4]]
+    assert found[5:8] == [[], [10], [10, 11, 12]]
+    assert chunks[3].main.earlier[0] in set(chunks[3].every_segment())
+    behind = resume(state.bytes_per_s, chunks[:3], heard_s=7.5)
+    assert extend(behind, [plain[6:]], ended=True)[1] == chunks[3:]
+    assert HEARD_S == AROUND_S
 
 
 def test_sound_goes_beside_the_pictures_of_its_time() -> None:

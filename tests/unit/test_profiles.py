@@ -35,10 +35,13 @@ from pipeline.profiles import (
     PictureSettings,
     Profile,
     find_profile,
+    form_for,
     load_profiles,
+    outputs_for,
     outputs_of,
     sound_of,
 )
+from pipeline.stores.catalog_json import OUTPUT
 from serve_app import cli
 from tests.hazards.streams import SMALL
 from tests.media_fixtures import Clips
@@ -266,6 +269,32 @@ def test_sound_that_is_good_enough_is_copied(source: FirstLook, made: EncodedSou
     assert sound_of(built_in("h264"), source) == made
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        look(),
+        replace(look(), streams=("h264 video", "mp2 audio")),
+        look(audio="", audio_rate=0, audio_channels=0),
+    ],
+    ids=["good enough", "encoded anyway", "not there yet"],
+)
+def test_sound_with_a_loudness_is_always_encoded(source: FirstLook, write: Write) -> None:
+    even = profile("sound = { bit_rate = '128k', loudness = -16 }", write)
+    (made,) = outputs_for(even, source)
+    assert made.sound == replace(AAC, loudness=-16.0)
+    # What it is made to before that should lose next to nothing.
+    assert form_for(even, source).audio_bit_rate in (0, 320_000)
+    assert outputs_for(built_in("copy"), source)[0].sound is None
+
+
+def test_outputs_of_recordings_that_began_without_a_loudness_are_read() -> None:
+    output = replace(AS_IT_IS, sound=replace(AAC, loudness=-16.0))
+    assert OUTPUT.load(OUTPUT.dump(output)) == output
+    old = json.loads(OUTPUT.dump(replace(output, sound=AAC)))
+    del old["sound"]["loudness"]
+    assert OUTPUT.load(json.dumps(old)) == replace(output, sound=AAC)
+
+
 # --- the file ----------------------------------------------------------------------------------
 
 
@@ -406,6 +435,14 @@ RENDITION = "encoder = 'libx264', height = 240"
         ("[web.sound]\nbit_rate = '64k'\nrate = 48001", "profile web: sound: rate: "),
         ("[web.sound]\nbit_rate = '64k'\nchannels = 9", "profile web: sound: channels: "),
         ("[web.sound]\nbit_rate = '64k'\ncodec = 'mp3'", "profile web: sound: codec: "),
+        *(
+            (f"[web.sound]\nbit_rate = '64k'\nloudness = {value}", "profile web: sound: loudness: ")
+            for value in ("-41", "-4.9", "0", "nan", "-inf", "true", "'-16'")
+        ),
+        (
+            "[web.sound]\nbit_rate = '64k'\nkeep = true\nloudness = -16",
+            "profile web: sound: what keep copies keeps its loudness",
+        ),
         ("[Web]", "profile Web: name: must be up to 32 of"),
         ("[-web]", "profile -web: name: must be up to 32 of"),
         ("['']", "profile : name: must be up to 32 of"),
@@ -525,6 +562,16 @@ def test_the_command_tells_what_becomes_of_a_stream(clips: Clips, write: Write) 
     assert made["low"]["outputs"][1]["pictures"]["width"] == 64
     assert made["h264"]["sound"] is None
     assert made["h264"]["outputs"][0]["pictures"]["height"] == 72
+
+
+def test_the_command_tells_how_loud_sound_becomes(clips: Clips, write: Write) -> None:
+    own = write("[even]\nsound = { bit_rate = '128k', loudness = -16 }")
+    source = str(clips(replace(SMALL, audio_rate=48_000)))
+    for arguments in ((), (source,)):
+        shown = run(*arguments, PROFILES_FILE=str(own))
+        assert "48000 Hz stereo, at -16 LUFS\n" in shown.stdout
+        found = json.loads(run(*arguments, "--json", PROFILES_FILE=str(own)).stdout)
+        assert [p["sound"]["loudness"] for p in found["profiles"] if p["sound"]][-1] == -16.0
 
 
 def test_the_command_tells_what_cannot_be_made(clips: Clips, write: Write) -> None:
