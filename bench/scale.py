@@ -38,8 +38,10 @@ _TEMPLATE_S = 32
 _COSTS = Costs(mean_s=2.0)
 _FREE = Costs(mean_s=0.0, deadly=0.0)
 _REAL_S = 600
+# One more takes all the rest of a stream.
+_MOST_CHUNKS = MAX_CHUNKS - 1
 # Of what the end of a recording holds for each second of it (25 pictures, 47 frames of sound).
-_BYTES_BY_STREAM_S = 20_000
+_BYTES_BY_STREAM_S = 16_000
 _MOST_MEMORY = 0.6
 
 _NOTES = (
@@ -83,7 +85,7 @@ def points(length_s: int, workers: Sequence[int], streams: int) -> list[Point]:
     def chunks(count: int) -> int:
         return max(1, round(count * length_s / _COSTS.mean_s))
 
-    one = [Point(workers=n, chunks=min(chunks(n), MAX_CHUNKS), costs=_COSTS) for n in workers]
+    one = [Point(workers=n, chunks=min(chunks(n), _MOST_CHUNKS), costs=_COSTS) for n in workers]
     most = max(workers)
     shared = max(1, chunks(most) // streams)
     return [*one, Point(workers=most, chunks=shared, streams=streams, costs=_COSTS)]

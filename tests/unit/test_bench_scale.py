@@ -72,7 +72,7 @@ def test_points_have_work_for_the_same_time() -> None:
     assert [(p.workers, p.streams, p.chunks) for p in points] == [
         (1, 1, 40),
         (4, 1, 160),
-        (256, 1, 9_998),
+        (256, 1, 9_997),
         (256, 64, 160),
     ]
 
