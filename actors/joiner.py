@@ -1,20 +1,20 @@
 """Small chunks become parts of their objects on the way, so that little is left when a stream ends.
 
-Which ones are joined follows from their sizes alone (``layout.parts_to_join``): the object is the
+Which ones are joined follows from their sizes alone (``layout.Growing``): the object is the
 same, whoever joins them and when.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import count, takewhile
 from uuid import UUID
 
 from actors.fair_queue import Urgency
 from actors.submit import Submit, store_limits, submit_patiently
 from pipeline.jobs import Address, JoinJob
-from pipeline.media.layout import ChunkSize, Joined, chunk_sizes, parts_to_join
+from pipeline.media.layout import Growing, Joined, chunk_sizes
 from pipeline.model import ChunkRecord, Part, Upload
 from pipeline.staging import URL_LIFETIME_S
 from pipeline.stores.catalog import Catalog
@@ -38,6 +38,9 @@ class Joiner:
         self._results, self._bucket = results, bucket
         self._uploads = uploads
         self._records: dict[str, dict[int, ChunkRecord]] = {u.rendition: {} for u in uploads}
+        # Of each rendition: what its first chunks are, and how many of them that is.
+        self._growing = {u.rendition: Growing() for u in uploads}
+        self._first: Counter[str] = Counter()
         self._joining = asyncio.Lock()
 
     def add(self, records: Sequence[ChunkRecord]) -> None:
@@ -59,14 +62,18 @@ class Joiner:
                 *(
                     self._join(upload, joined)
                     for upload in self._uploads
-                    for joined in parts_to_join(self._sizes(upload))
+                    for joined in self._to_join(upload.rendition)
                 )
             )
 
-    def _sizes(self, upload: Upload) -> list[ChunkSize]:
-        """Of the first chunks that are all there."""
-        own = self._records[upload.rendition]
-        return chunk_sizes([own[index] for index in takewhile(own.__contains__, count())])
+    def _to_join(self, rendition: str) -> Iterator[Joined]:
+        """What the chunks add that follow those that are known, without a hole."""
+        own = self._records[rendition]
+        while (record := own.get(self._first[rendition])) is not None:
+            self._first[rendition] += 1
+            for chunk in chunk_sizes([record]):
+                if (joined := self._growing[rendition].add(chunk)) is not None:
+                    yield joined
 
     async def _join(self, upload: Upload, joined: Joined) -> None:
         make_job = partial(self._job, upload, joined)

@@ -70,7 +70,7 @@ class Storyboard:
                     self._warn("sheet_failed", error)
 
     async def _stage(self, tiles: Sequence[Tile], key: str) -> None:
-        if key not in await asyncio.to_thread(self._listed):
+        if key not in await asyncio.to_thread(self._list, key):
             job = await asyncio.to_thread(self._sheet_job, tiles, key)
             await self._submit(job, str(self._id), Urgency.LIVE)
 

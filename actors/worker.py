@@ -9,10 +9,10 @@ from typing import Any
 
 import ray
 
+from actors.assigner import SLOTS
 from pipeline import steps
 from pipeline.jobs import Answer, ChunkJob, FillJob, Job, JoinJob, LookJob, PosterJob, SheetJob
 
-SLOTS = 2
 _TRANSFERS = 4
 _NICENESS = 15
 

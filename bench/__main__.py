@@ -49,7 +49,8 @@ class _Length(click.ParamType[int]):
 @click.argument("name", required=False)
 @click.option("--length", "lengths", type=_Length(), multiple=True,
               help="Length of stream; several draw a curve (live).  [default: remux 1h, "
-                   "live 5m 30m 1h 4h, transcode 2m, ladder 1m]")  # fmt: skip
+                   "live 5m 30m 1h 4h, transcode 2m, ladder 1m; scale: 80s of work for each "
+                   "worker]")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True,
               help="Runs of each contender that count.")  # fmt: skip
 @click.option("--content", type=click.Choice([*CONTENTS, "both"]), default="natural",

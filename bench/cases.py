@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bench.curve import Curve
 from bench.result import Options, Result
+from bench.tabled import Tabled
 
 Say = Callable[[str], object]
 
@@ -22,7 +23,7 @@ class Case:
     peers: str
     lengths_s: tuple[int, ...]
     contents: tuple[str, ...] = ()
-    run: Callable[[Options, Say], Result | Curve]
+    run: Callable[[Options, Say], Result | Curve | Tabled]
 
 
 def _remux(options: Options, say: Say) -> Result:
@@ -48,6 +49,12 @@ def _ladder(options: Options, say: Say) -> Result:
     from bench import ladder
 
     return ladder.run(options, say)
+
+
+def _scale(options: Options, say: Say) -> Tabled:
+    from bench import scale
+
+    return scale.run(options, say)
 
 
 CONTENTS = ("natural", "synthetic")
@@ -83,6 +90,14 @@ CASES = {
             lengths_s=(60,),
             contents=CONTENTS,
             run=_ladder,
+        ),
+        Case(
+            name="scale",
+            measures="1 to 256 simulated workers kept busy, what a chunk and a live stream cost; "
+            "real copies with 1 worker to one per core",
+            peers="the ideal: all work by the number of workers; list scheduling",
+            lengths_s=(80,),
+            run=_scale,
         ),
     )
 }

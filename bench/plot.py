@@ -13,6 +13,7 @@ from bench.curve import Curve
 from bench.report import compared
 from bench.result import Result
 from bench.run import Spread, ratios, spread
+from bench.tabled import Tabled
 
 _OURS, _PEERS, _INK, _FAINT = "#0b7a75", ("#8a5a00", "#5b6b7a", "#9aa5b1"), "#1f2933", "#616e7c"
 _STYLE: Any = {
@@ -30,12 +31,18 @@ _WIDTH_IN = 8.0
 _ROOM = 1.25
 
 
-def draw(outcome: Result | Curve) -> str:
+def draw(outcome: Result | Curve | Tabled) -> str:
     with mpl.rc_context(_STYLE):
-        figure = _bars(outcome) if isinstance(outcome, Result) else _lines(outcome)
+        figure = _figure_of(outcome)
         svg = BytesIO()
         figure.savefig(svg, format="svg", metadata={"Date": None, "Title": outcome.title})
     return svg.getvalue().decode()
+
+
+def _figure_of(outcome: Result | Curve | Tabled) -> Figure:
+    if isinstance(outcome, Result):
+        return _bars(outcome)
+    return _lines(outcome) if isinstance(outcome, Curve) else _shares(outcome)
 
 
 def _bars(result: Result) -> Figure:
@@ -95,6 +102,33 @@ def _line(
         label, (x[-1], medians[-1]), (8, 0), textcoords="offset points", va="center", color=color,
         fontweight="bold",
     )  # fmt: skip
+
+
+def _shares(outcome: Tabled) -> Figure:
+    """Lines over a count that doubles, against what is ideal."""
+    across, up = outcome.axis
+    figure, axes = _figure(outcome.title, f"{up}; higher is better", 5.2, outcome.facts)
+    axes.axhline(1.0, color=_INK, linewidth=1.2, gid="ideal")
+    axes.annotate("ideal", (1, 1.0), (0, 4), textcoords="offset points", color=_INK)
+    colors = iter((_OURS, *_PEERS, "#b23a48", "#30638e"))
+    for line in outcome.lines():
+        counts, shares = zip(*line.points, strict=True)
+        style = "--" if line.is_bound else "-"
+        label = f"{line.name}: {shares[-1]:.1%} of ideal with {counts[-1]}"
+        axes.plot(
+            counts, shares, style, color=next(colors), marker=None if line.is_bound else "o",
+            linewidth=2, gid=line.name, label=label,
+        )  # fmt: skip
+    most = max(count for line in outcome.lines() for count, _ in line.points)
+    ticks = [2**power for power in range(most.bit_length())]
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, labels=[str(tick) for tick in ticks])
+    axes.set(xlabel=across, ylim=(0, 1.1))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+    axes.grid(axis="y", color="#e4e7eb")
+    axes.set_axisbelow(True)
+    axes.legend(loc="lower left", frameon=False)
+    return figure
 
 
 def _figure(title: str, what: str, height_in: float, facts: dict[str, Any]) -> tuple[Figure, Axes]:

@@ -8,16 +8,19 @@ from rich.table import Table
 from bench.curve import Curve
 from bench.result import Figures, Result
 from bench.run import Spread, ratios, spread
+from bench.tabled import Tabled
 from bench.watch import Usage
 
 _MIB = 2**20
 
 
-def print_outcome(outcome: Result | Curve, console: Console) -> None:
+def print_outcome(outcome: Result | Curve | Tabled, console: Console) -> None:
     if isinstance(outcome, Result):
         _print_result(outcome, console)
-    else:
+    elif isinstance(outcome, Curve):
         _print_curve(outcome, console)
+    else:
+        _print_tabled(outcome, console)
 
 
 def _print_result(result: Result, console: Console) -> None:
@@ -44,6 +47,16 @@ def _print_curve(curve: Curve, console: Console) -> None:
     longest = curve.points[-1]
     console.print(_processes(longest.result, f"{first.subject} works, {longest.label}"))
     for note in curve.notes:
+        console.print(f"- {note}")
+
+
+def _print_tabled(outcome: Tabled, console: Console) -> None:
+    console.print(f"[bold]{outcome.name}[/]: {outcome.title}")
+    console.print(outcome.about())
+    console.print(_machine(outcome.facts))
+    for figures in outcome.figures():
+        console.print(_table(figures))
+    for note in outcome.notes:
         console.print(f"- {note}")
 
 

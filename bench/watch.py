@@ -36,6 +36,7 @@ _OUR_ACTORS = {
     "ray::Worker": "worker",
     "ray::RecordingProcess": "supervisor",
     "ray::Pool": "pool",
+    "ray::Capture": "capture",
     "ray::Reconciler": "reconciler",
     "ray::Kafka": "kafka intake",
     "ray::Serve": "http",

@@ -160,16 +160,17 @@ def _completed(recording: Recording) -> Recording:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[World]:
+def running(folder: Path, workers: int = 0) -> Iterator[World]:
     """``vodray up`` with embedded services and their data below ``folder``, until the end of the
-    context. Raises ``WorkerLost``."""
+    context. ``workers``: 0: one per core. Raises ``WorkerLost``."""
     folder.mkdir(parents=True, exist_ok=True)
     data_dir = Path(tempfile.mkdtemp(prefix="service-", dir=folder))
     log = data_dir / "up.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "serve_app.cli", "up",
-             "--data-dir", str(data_dir), "--port", "0"],
+             "--data-dir", str(data_dir), "--port", "0",
+             *(["--num-cpus", str(workers)] if workers else [])],
             stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=_environment(),
         )  # fmt: skip
     try:

@@ -126,15 +126,23 @@ def lay_out(
     return Layout(offset=offset, joined=tuple(joined), body_bytes=at)
 
 
-def parts_to_join(chunks: Sequence[ChunkSize]) -> list[Joined]:
-    """Those that neither the head nor further chunks can change, and that are not made yet.
-    ``chunks``: the first ones of a recording, without holes but those of empty ones."""
-    _, *others = _groups(chunks)
-    return [
-        _part(group, is_last)
-        for group, is_last in others
-        if not is_last and not group[0].is_part and not group[0].is_joined
-    ]
+class Growing:
+    """The chunks of a recording that goes on, and its parts as far as they are known."""
+
+    def __init__(self) -> None:
+        self._group: list[ChunkSize] = []
+        self._is_head = True
+
+    def add(self, chunk: ChunkSize) -> Joined | None:
+        """The next chunk that is not empty. Returns a part that neither the head nor further chunks
+        can change any more, unless it is made already."""
+        if _goes_on(self._group, chunk):
+            self._group.append(chunk)
+            return None
+        done, self._group = self._group, [chunk]
+        is_head, self._is_head = self._is_head, False
+        is_made = is_head or done[0].is_part or done[0].is_joined
+        return None if is_made else _part(done, is_last=False)
 
 
 def _head_part(
@@ -167,10 +175,15 @@ def _groups(chunks: Sequence[ChunkSize]) -> list[tuple[list[ChunkSize], bool]]:
     """Runs of staged chunks, and single uploaded ones; the first run exists even if it is empty."""
     groups: list[list[ChunkSize]] = [[]]
     for chunk in chunks:
-        follows_staged = not groups[-1] or not groups[-1][-1].is_part
-        is_full = sum(c.size_bytes for c in groups[-1]) >= _JOINED_BYTES
-        if chunk.is_part or not follows_staged or is_full:
-            groups.append([chunk])
-        else:
+        if _goes_on(groups[-1], chunk):
             groups[-1].append(chunk)
+        else:
+            groups.append([chunk])
     return [(group, False) for group, _ in pairwise(groups)] + [(groups[-1], True)]
+
+
+def _goes_on(group: Sequence[ChunkSize], chunk: ChunkSize) -> bool:
+    """Whether the chunk shares a part with those before it."""
+    if chunk.is_part or (group and group[-1].is_part):
+        return False
+    return sum(c.size_bytes for c in group) < _JOINED_BYTES

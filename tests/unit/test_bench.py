@@ -169,6 +169,7 @@ def test_turns_are_taken_and_the_first_does_not_count() -> None:
     [
         ("ray::Worker.run", "worker"),
         ("ray::RecordingProcess.run", "supervisor"),
+        ("ray::CaptureProcess", "capture"),
         ("ray::ServeReplica:vodray:App", "http"),
         ("/env/bin/weed -logdir=log mini -dir=.", "weed"),
         ("postgres: vodray recordings 127.0.0.1(4711) idle", "postgres"),

@@ -9,11 +9,10 @@ from pipeline.media.layout import (
     MAX_CHUNKS,
     MIN_PART_BYTES,
     ChunkSize,
-    Joined,
+    Growing,
     Layout,
     lay_out,
     part_number,
-    parts_to_join,
     target_chunk_bytes,
 )
 
@@ -87,17 +86,18 @@ def test_every_chunk_has_its_place_and_only_padding_lies_between(
 
 @given(sizes=st.lists(SIZES, min_size=1, max_size=40), head=st.integers(100, 8 * MIB))
 def test_parts_joined_on_the_way_are_those_of_the_end(sizes: list[int], head: int) -> None:
-    """Whenever it is looked: the object has the same parts."""
+    """The object has the same parts, and whoever goes on from there makes none of them again."""
     chunks = chunks_of(sizes)
     at_the_end = lay_out(chunks, head)
-    made: dict[int, Joined] = {}
-    for known in range(1, len(chunks) + 1):
-        for joined in parts_to_join(chunks[:known]):
-            assert joined.number not in made
-            made[joined.number] = joined
-            members = set(joined.chunks)
-            chunks = [replace(c, is_joined=c.is_joined or c.index in members) for c in chunks]
+    growing = Growing()
+    parts = [joined for chunk in chunks if (joined := growing.add(chunk)) is not None]
+    made = {joined.number: joined for joined in parts}
+    assert len(made) == len(parts)
+    members = {index for joined in parts for index in joined.chunks}
+    chunks = [replace(c, is_joined=c.index in members) for c in chunks]
     now = lay_out(chunks, head)
+    again = Growing()
+    assert all(again.add(chunk) is None for chunk in chunks)
     assert (now.offset, now.body_bytes) == (at_the_end.offset, at_the_end.body_bytes)
     by_number = {joined.number: joined for joined in (*now.joined, *made.values())}
     assert by_number == {joined.number: joined for joined in at_the_end.joined}

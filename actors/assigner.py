@@ -1,0 +1,123 @@
+"""Which worker gets which job, and what becomes of a job whose worker dies.
+
+Knows nothing of Ray: whoever has workers hands in how they are asked (``Workers``).
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from actors.fair_queue import FairQueue, Urgency
+from pipeline.errors import JobIsPoison, WorkerLost
+from pipeline.jobs import Answer, Job
+
+SLOTS = 2
+"""Jobs that a worker has at the same time."""
+MAX_DEATHS = 3
+
+log = structlog.get_logger()
+
+
+class Workers(Protocol):
+    """Workers by number."""
+
+    async def ask(self, number: int, job: Job) -> Answer:
+        """Raises the job's ``VodrayError``, or ``WorkerLost`` when the worker died of it."""
+
+    async def wait_alive(self, number: int) -> None:
+        """Until a worker that died answers again: a job sent before would fail undone."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """``deaths``: how many workers died while they did the job."""
+
+    job: Job
+    recording: str
+    urgency: Urgency
+    answer: "asyncio.Future[Answer]"
+    deaths: int = 0
+
+    @property
+    def slots(self) -> int:
+        """A job whose worker died gets a worker for itself: if that dies too, it was this job."""
+        return SLOTS if self.deaths else 1
+
+
+class Assigner:
+    """The queue of jobs in front of ``workers``. Belongs to one event loop."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._idle: Counter[int] = Counter()
+        self._queue: FairQueue[_Waiting] = FairQueue()
+        self._running: set[asyncio.Task[None]] = set()
+
+    def add(self, numbers: Iterable[int]) -> None:
+        """Further workers that may be asked."""
+        for number in numbers:
+            self._idle[number] = SLOTS
+        self._assign()
+
+    async def submit(self, job: Job, recording: str, urgency: Urgency) -> Answer:
+        """Queue a job, wait for its answer.
+
+        A job whose worker dies is done again. Raises the job's ``VodrayError``, or ``JobIsPoison``
+        when ``MAX_DEATHS`` workers died of it.
+        """
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        waiting = _Waiting(job, recording, urgency, answer)
+        self._queue.push(waiting, recording, urgency)
+        self._assign()
+        return await answer
+
+    def _assign(self) -> None:
+        while self._queue and self._idle:
+            # The worker with most free slots, so that the first jobs get a core each.
+            number = max(self._idle, key=lambda n: (self._idle[n], -n))
+            waiting = self._queue.peek()
+            if self._idle[number] < waiting.slots:
+                return
+            self._queue.pop()
+            if waiting.answer.cancelled():
+                continue
+            self._idle[number] -= waiting.slots
+            task = asyncio.get_running_loop().create_task(self._run(waiting, number))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _run(self, waiting: _Waiting, number: int) -> None:
+        slots = waiting.slots
+        try:
+            _settle(waiting.answer, await self._workers.ask(number, waiting.job))
+        except WorkerLost as error:
+            self._again(waiting, error)
+            await self._workers.wait_alive(number)
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for the answer
+            _settle(waiting.answer, error)
+        finally:
+            self._idle[number] += slots
+            self._assign()
+
+    def _again(self, waiting: _Waiting, error: WorkerLost) -> None:
+        waiting.deaths += 1
+        log.warning(
+            "worker_died", recording=waiting.recording, deaths=waiting.deaths, error=str(error)
+        )
+        if waiting.deaths < MAX_DEATHS:
+            self._queue.push(waiting, waiting.recording, waiting.urgency)
+        else:
+            _settle(waiting.answer, JobIsPoison(f"{MAX_DEATHS} workers died of it: {error}"))
+
+
+def _settle(future: "asyncio.Future[Answer]", result: Answer | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
