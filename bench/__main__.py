@@ -2,21 +2,21 @@
 
 import json
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
+from bench import compare as comparison
 from bench.cases import CASES, CONTENTS, Case
 from bench.result import Options
 from pipeline.errors import VodrayError
 from pipeline.settings import parse_duration
 
 _OUT = Path(__file__).parent / "out"
-_LIST = "\n".join(
-    f"  {case.name:10s} {case.measures}\n             against: {case.peers}"
-    for case in CASES.values()
-)
 
 
 class _Length(click.ParamType[int]):
@@ -39,46 +39,41 @@ class _Length(click.ParamType[int]):
         return seconds
 
 
-@click.command(
-    epilog="\b\nBenches:\n" + _LIST + "\n\n\b\nExamples:\n"
-    "  python -m bench remux\n"
-    "  python -m bench remux --length 5m --rounds 5\n"
-    "  python -m bench remux --json remux.json --plot remux.svg\n"
-    "  python -m bench transcode --length 2m --content both"
-)
-@click.argument("name", required=False)
-@click.option("--length", "lengths", type=_Length(), multiple=True,
-              help="Length of stream; several draw a curve (live).  [default: remux 1h, "
-                   "live 5m 30m 1h 4h, transcode 2m, ladder 1m; scale: 80s of work for each "
-                   "worker]")  # fmt: skip
-@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True,
-              help="Runs of each contender that count.")  # fmt: skip
-@click.option("--content", type=click.Choice([*CONTENTS, "both"]), default="natural",
-              show_default=True, help="What transcode and ladder encode.")  # fmt: skip
-@click.option("--json", "json_path", type=click.Path(path_type=Path), metavar="OUT",
-              help="Write all figures, with the machine's facts.")  # fmt: skip
-@click.option("--plot", "plot_path", type=click.Path(path_type=Path), metavar="OUT.svg",
-              help="Draw them.")  # fmt: skip
-def main(
-    name: str | None,
+_OPTIONS: list[click.Parameter] = [
+    click.Option(["--length", "lengths"], type=_Length(), multiple=True,
+                 help="Length of stream; several draw a curve (live).  [default: remux 1h, "
+                      "live 5m 30m 1h 4h, transcode 2m, ladder 1m; scale: 80s of work for each "
+                      "worker]"),
+    click.Option(["--rounds"], type=click.IntRange(1, 100), default=3, show_default=True,
+                 help="Runs of each contender that count."),
+    click.Option(["--content"], type=click.Choice([*CONTENTS, "both"]), default="natural",
+                 show_default=True, help="What transcode and ladder encode."),
+    click.Option(["--json", "json_path"], type=click.Path(path_type=Path), metavar="OUT",
+                 help="Write all figures, with the machine's facts."),
+    click.Option(["--plot", "plot_path"], type=click.Path(path_type=Path), metavar="OUT.svg",
+                 help="Draw them."),
+]  # fmt: skip
+_EPILOG = """\b
+Examples:
+  python -m bench remux
+  python -m bench remux --length 5m --rounds 5
+  python -m bench remux --json remux.json --plot remux.svg
+  python -m bench transcode --length 2m --content both
+  python -m bench compare before.json after.json
+"""
+
+
+def _run(
+    cases: Sequence[Case],
     lengths: tuple[int, ...],
     rounds: int,
     content: str,
     json_path: Path | None,
     plot_path: Path | None,
 ) -> None:
-    """Measure vodray against its peers: all in the same run, on the same input, in turns.
-
-    Without NAME, all benches run. Each prints tables: median and spread of wall time over the
-    rounds, how vodray compares with each peer (by round, then the median), CPU seconds of all
-    processes involved, peak memory of each kind of process, and what was written to disk outside
-    of S3; where pictures are encoded, also what they look like. A warm-up round comes first and
-    does not count. Inputs are made once and kept in bench/out. Trust the ratios, not the seconds:
-    other work on the machine slows everyone.
-    """
     chosen = [
         (case, _options(case, lengths, rounds, each))
-        for case in _cases(name)
+        for case in cases
         for each in (case.contents if content == "both" else case.contents and (content,)) or ("",)
     ]
     for case, options in chosen:
@@ -98,14 +93,6 @@ def _options(case: Case, lengths: tuple[int, ...], rounds: int, content: str) ->
     )
 
 
-def _cases(name: str | None) -> list[Case]:
-    if name is None:
-        return list(CASES.values())
-    if name not in CASES:
-        raise click.UsageError(f"There is no bench {name!r}. Benches: {', '.join(CASES)}")
-    return [CASES[name]]
-
-
 def _with(path: Path | None, suffix: str) -> Path | None:
     return path and path.with_stem(f"{path.stem}{suffix}")
 
@@ -123,6 +110,58 @@ def _measure(case: Case, options: Options, json_path: Path | None, plot_path: Pa
         json_path.write_text(json.dumps(result.as_json(), indent=1) + "\n", encoding="utf-8")
     if plot_path is not None:
         plot_path.write_text(draw(result), encoding="utf-8")
+
+
+@click.group(params=_OPTIONS, invoke_without_command=True, epilog=_EPILOG)
+@click.pass_context
+def main(context: click.Context, /, **options: Any) -> None:
+    """Measure vodray against its peers: all in the same run, on the same input, in turns.
+
+    Without a name, all benches run. Each prints tables: median and spread of wall time over the
+    rounds, how vodray compares with each peer (by round, then the median), CPU seconds of all
+    processes involved, peak memory of each kind of process, and what was written to disk outside
+    of S3; where pictures are encoded, also what they look like. A warm-up round comes first and
+    does not count. Inputs are made once and kept in bench/out. Trust the ratios, not the seconds:
+    other work on the machine slows everyone.
+    """
+    if context.invoked_subcommand is None:
+        _run(list(CASES.values()), **options)
+
+
+def _command(case: Case) -> click.Command:
+    return click.Command(
+        case.name,
+        params=_OPTIONS,
+        callback=partial(_run, [case]),
+        help=f"Measure {case.measures}.\n\nAgainst: {case.peers}.",
+        short_help=case.measures,
+    )
+
+
+for each_case in CASES.values():
+    main.add_command(_command(each_case))
+
+
+@main.command()
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option("--tolerance", type=click.FloatRange(min=0), default=0.1, show_default=True,
+              help="By how much a ratio may be worse: 0.1 is a tenth.")  # fmt: skip
+def compare(before: Path, after: Path, tolerance: float) -> None:
+    """Compare two outcomes that --json wrote, by the ratios to peers.
+
+    Ends with 1 if vodray is slower by more than the tolerance, with no round as fast as the slowest
+    one was before.
+    """
+    try:
+        changes = comparison.compare(before, after)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
+    from bench.report import print_changes
+
+    print_changes(changes, tolerance, Console(width=None if sys.stdout.isatty() else 160))
+    if any(change.is_worse(tolerance) for change in changes):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Two outcomes of the same bench: what vodray needs relative to each peer, before and after.
 
-Seconds depend on the machine and on what else it does; ratios to a peer of the same run do much less.
+Seconds depend on the machine and on what else it does, ratios to a peer of the same run far less.
 """
 
 import json

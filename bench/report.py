@@ -1,10 +1,12 @@
 """A bench's result for people: tables for the terminal."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from bench.compare import Change
 from bench.curve import Curve
 from bench.result import Figures, Result
 from bench.run import Spread, ratios, spread
@@ -169,3 +171,19 @@ def _shown(value: Spread) -> str:
 
 def _rounds(result: Result) -> int:
     return len({sample.round for sample in result.samples})
+
+
+def print_changes(changes: Sequence[Change], tolerance: float, console: Console) -> None:
+    table = Table(title="wall time over that of the peer: median (min..max)")
+    table.add_column("bench, contenders")
+    for head in ("before", "after", "", ""):
+        table.add_column(head, justify="right", no_wrap=True)
+    for change in changes:
+        table.add_row(
+            change.name,
+            _shown(change.before),
+            _shown(change.after),
+            f"{change.factor:.2f} x",
+            "worse" if change.is_worse(tolerance) else "",
+        )
+    console.print(table)

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from bench import encoding, ladder, transcode
 from bench.__main__ import main
+from bench.compare import compare
 from bench.curve import Curve, Point
 from bench.plot import draw
 from bench.quality import Sample as Picture
@@ -311,7 +312,7 @@ def test_figures_are_json() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nonsense"], "There is no bench 'nonsense'. Benches: remux"),
+        (["nonsense"], "No such command 'nonsense'"),
         (["remux", "--length", "soon"], "not a duration"),
         (["remux", "--length", "2s"], "shorter than 20s"),
         (["remux", "--rounds", "0"], "--rounds"),
@@ -328,6 +329,60 @@ def test_help_teaches() -> None:
     said = CliRunner().invoke(main, ["--help"]).output
     assert "remux      an ended stream in S3" in said
     assert "python -m bench remux --length 5m" in said
+    assert (
+        "Against: FFmpeg after a download" in CliRunner().invoke(main, ["remux", "--help"]).output
+    )
+
+
+def written(path: Path, *medians: float) -> Path:
+    """Rounds that are a tenth of a second apart, the peer needs 1 s in each."""
+    samples = [sample("ours", n, wall) for n, wall in enumerate(medians)]
+    samples += [sample("peer", n, 1.0) for n in range(len(medians))]
+    outcome = replace(result(), samples=tuple(samples), input={"seconds": 3600})
+    path.write_text(json.dumps(outcome.as_json()))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("after", "code", "said"),
+    [
+        ((1.0, 1.05, 1.1), 0, "1.05 x"),
+        ((1.3, 1.4, 1.5), 1, "worse"),
+        # One round was as fast as ever.
+        ((1.0, 1.4, 1.5), 0, "1.40 x"),
+    ],
+)
+def test_outcomes_are_compared(
+    after: tuple[float, ...], code: int, said: str, tmp_path: Path
+) -> None:
+    paths = (written(tmp_path / "a", 0.9, 1.0, 1.1), written(tmp_path / "b", *after))
+    done = CliRunner().invoke(main, ["compare", *map(str, paths)])
+    assert done.exit_code == code, done.output
+    assert "remux 1 h, ours/peer" in done.output
+    assert said in done.output
+
+
+def test_the_points_of_a_curve_are_compared(tmp_path: Path) -> None:
+    figures = curve().as_json()
+    for point in figures["points"]:
+        point["input"]["seconds"] = point["length_s"]
+    path = tmp_path / "curve.json"
+    path.write_text(json.dumps(figures))
+    changes = compare(path, path)
+    assert [change.name for change in changes] == [
+        "live 5 min, ours/peer",
+        "live 50 min, ours/peer",
+    ]
+    assert changes[0].factor == 1.0
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": 0}', '{"schema": 1, "bench": "x"}'])
+def test_what_is_no_outcome_is_said(text: str, tmp_path: Path) -> None:
+    wrong, right = tmp_path / "wrong.json", written(tmp_path / "right.json", 1.0)
+    wrong.write_text(text)
+    done = CliRunner().invoke(main, ["compare", str(right), str(wrong)])
+    assert done.exit_code == 1
+    assert "wrong.json" in done.output
 
 
 @pytest.mark.timeout(300)
