@@ -46,4 +46,6 @@ class Curve:
 
 
 def length_in_words(seconds: int) -> str:
+    if seconds < 60:
+        return f"{seconds} s"
     return f"{seconds / 3600:g} h" if seconds >= 3600 else f"{seconds / 60:g} min"

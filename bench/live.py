@@ -79,12 +79,7 @@ def _point(
         title=f"end of {length_in_words(length_s)} of live stream to one MP4 in S3",
         unit="s from stream.ended to the MP4",
         facts=facts,
-        input={
-            "title": stream.title,
-            "seconds": stream.seconds,
-            "segments": len(stream.segments),
-            "bytes": stream.size_bytes,
-        },
+        input=stream.facts(),
         titles={contender.name: contender.title for contender in contenders},
         samples=tuple(samples),
         subject=OURS,
@@ -108,16 +103,7 @@ def _contenders(
 
     return [
         Contender(name=OURS, title="vodray: has recorded it", prepare=live.begin, run=ended),
-        Contender(
-            name="concat",
-            title="(a) download, ffmpeg concat to faststart MP4, upload",
-            run=lambda name: peers.download_concat_upload(place, movers, name),
-        ),
-        Contender(
-            name="stream",
-            title="(b) ffmpeg from presigned playlist to faststart MP4, upload",
-            run=lambda name: peers.stream_copy_upload(place, movers, name),
-        ),
+        *peers.scripts(place, movers),
     ]
 
 
@@ -138,7 +124,7 @@ class _Live:
         for told in range(_STEP_SEGMENTS, count - _LAST_SEGMENTS, _STEP_SEGMENTS):
             self._tell(name, told)
             self._world.wait_for(self._id(name), _has_done(told))
-        for told in range(count - _LAST_SEGMENTS, count + 1):
+        for told in range(max(1, count - _LAST_SEGMENTS), count + 1):
             self._tell(name, told)
             if told < count:
                 time.sleep(SEGMENT_S)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import imageio_ffmpeg
 
@@ -36,6 +37,15 @@ class Stream:
     @property
     def size_bytes(self) -> int:
         return sum(path.stat().st_size for path in self.segments)
+
+    def facts(self) -> dict[str, Any]:
+        """For ``Result.input``."""
+        return {
+            "title": self.title,
+            "seconds": self.seconds,
+            "segments": len(self.segments),
+            "bytes": self.size_bytes,
+        }
 
 
 def ffmpeg() -> str:

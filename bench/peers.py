@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from bench.media import ffmpeg
+from bench.run import Contender
 from pipeline.follow import absolute
 from pipeline.media.playlist import MediaPlaylist
 from pipeline.model import Part, Segment
@@ -126,6 +127,22 @@ def stream_copy_upload(place: Place, movers: Movers, name: str) -> None:
         _upload(place, movers, made, f"{name}.mp4")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def scripts(place: Place, movers: Movers) -> tuple[Contender, Contender]:
+    """What people write who copy a stream into an MP4."""
+    return (
+        Contender(
+            name="concat",
+            title="(a) download, ffmpeg concat to faststart MP4, upload",
+            run=lambda name: download_concat_upload(place, movers, name),
+        ),
+        Contender(
+            name="stream",
+            title="(b) ffmpeg from presigned playlist to faststart MP4, upload",
+            run=lambda name: stream_copy_upload(place, movers, name),
+        ),
+    )
 
 
 def encode_upload(

@@ -42,12 +42,7 @@ def run(options: Options, say: Callable[[str], object]) -> Result:
         title=f"{length_in_words(stream.seconds)} of ended stream in S3 to one MP4 in S3",
         unit="s from announcement to MP4",
         facts=facts,
-        input={
-            "title": stream.title,
-            "seconds": stream.seconds,
-            "segments": len(stream.segments),
-            "bytes": stream.size_bytes,
-        },
+        input=stream.facts(),
         titles=titles,
         samples=tuple(samples),
         subject=OURS,
@@ -70,14 +65,5 @@ def _contenders(
             title="(c) limit: the same bytes read and written, nothing else",
             run=lambda name: peers.bare_transfer(place, movers, name),
         ),
-        Contender(
-            name="concat",
-            title="(a) download, ffmpeg concat to faststart MP4, upload",
-            run=lambda name: peers.download_concat_upload(place, movers, name),
-        ),
-        Contender(
-            name="stream",
-            title="(b) ffmpeg from presigned playlist to faststart MP4, upload",
-            run=lambda name: peers.stream_copy_upload(place, movers, name),
-        ),
+        *peers.scripts(place, movers),
     ]
