@@ -57,6 +57,12 @@ def _scale(options: Options, say: Say) -> Tabled:
     return scale.run(options, say)
 
 
+def _intake(options: Options, say: Say) -> Tabled:
+    from bench import intake
+
+    return intake.run(options, say)
+
+
 CONTENTS = ("natural", "synthetic")
 CASES = {
     case.name: case
@@ -98,6 +104,14 @@ CASES = {
             peers="the ideal: all work by the number of workers; list scheduling",
             lengths_s=(80,),
             run=_scale,
+        ),
+        Case(
+            name="intake",
+            measures="tasks that become durable by webhook and through Kafka; 100 live streams at "
+            "once",
+            peers="nobody",
+            lengths_s=(60,),
+            run=_intake,
         ),
     )
 }

@@ -6,10 +6,6 @@ the state in which a stream of that length leaves a service that has kept up.
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import PurePosixPath
-
-import m3u8
 
 from bench import peers
 from bench.curve import Curve, Point, length_in_words
@@ -17,6 +13,7 @@ from bench.facts import machine_facts
 from bench.media import PLAIN, SEGMENT_S, Stream, make_stream
 from bench.result import Options, Result
 from bench.run import Contender, take_turns
+from bench.told import Told
 from bench.world import World, running
 from pipeline.model import Recording
 
@@ -108,48 +105,30 @@ def _contenders(
 
 
 class _Live:
-    """A stream whose segments are there and whose playlist tells of them bit by bit."""
+    """A stream that has been recorded when it ends."""
 
     def __init__(self, world: World, place: peers.Place, stream: Stream) -> None:
-        self._world, self._place = world, place
-        listed = m3u8.loads((stream.folder / "stream.m3u8").read_text())
-        self._name = stream.folder.name
-        self._entries = [f"#EXTINF:{s.duration:.6f},\n{s.uri}" for s in listed.segments]
+        self._world, self._name = world, stream.folder.name
+        self._told = Told(world, place, stream)
 
     def begin(self, name: str) -> None:
         """Announce it, and have all of it recorded but what comes last."""
-        count = len(self._entries)
-        self._tell(name, 1)
-        self._world.announce("stream.started", self._id(name), self._place_of(name).hls_path)
+        count = self._told.segments
+        self._told.tell(name, 1)
+        self._world.announce("stream.started", self._id(name), self._told.place_of(name).hls_path)
         for told in range(_STEP_SEGMENTS, count - _LAST_SEGMENTS, _STEP_SEGMENTS):
-            self._tell(name, told)
+            self._told.tell(name, told)
             self._world.wait_for(self._id(name), _has_done(told))
         for told in range(max(1, count - _LAST_SEGMENTS), count + 1):
-            self._tell(name, told)
+            self._told.tell(name, told)
             if told < count:
                 time.sleep(SEGMENT_S)
 
     def end(self, name: str) -> Recording:
-        return self._world.record(self._id(name), self._place_of(name).hls_path)
-
-    def _tell(self, name: str, count: int) -> None:
-        lines = ["#EXTM3U", "#EXT-X-VERSION:3", f"#EXT-X-TARGETDURATION:{SEGMENT_S}"]
-        lines += self._entries[:count]
-        if count == len(self._entries):
-            lines.append("#EXT-X-ENDLIST")
-        key = self._place_of(name).playlist_key
-        text = "\n".join([*lines, ""])
-        self._world.store.put(
-            self._place.source_bucket, key, text.encode(), "application/vnd.apple.mpegurl"
-        )
+        return self._world.record(self._id(name), self._told.place_of(name).hls_path)
 
     def _id(self, name: str) -> str:
         return f"{self._name}-{name}"
-
-    def _place_of(self, name: str) -> peers.Place:
-        """Beside the segments."""
-        key = PurePosixPath(self._place.playlist_key).with_name(f"{name}.m3u8")
-        return replace(self._place, playlist_key=str(key))
 
 
 def _has_done(segments: int) -> Callable[[Recording], bool]:

@@ -115,6 +115,19 @@ PLAIN = Content(
 )
 
 
+LOW = Content(
+    name="h264-360p25-500k",
+    title="360p25 H.264 (500 kbit/s with sound), AAC 48 kHz stereo, MPEG-TS, 4 s segments",
+    width=640,
+    height=360,
+    rate=450_000,
+    pictures=f"{_PATTERN.format(640, 360)}[pictures]",
+    sound=_BEEPS,
+    sound_rate=64_000,
+    preset=("-preset", "superfast", "-b:v", "400k"),
+)
+
+
 def make_stream(content: Content, seconds: int, cache: Path) -> Stream:
     """Keyframes every 2 s and no others, B-frames, segments of 4 s."""
     folder = cache / f"{content.name}-{seconds}s"

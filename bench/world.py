@@ -37,8 +37,8 @@ _CALM_S = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """A running service. ``settings`` name its stores; ``pid`` is the root of its processes;
-    ``folder`` goes when it ends."""
+    """A running service. ``settings`` name its stores and brokers; ``pid`` is the root of its
+    processes; ``folder`` goes when it ends."""
 
     folder: Path
     http: str
@@ -70,22 +70,14 @@ class World:
         self.announce("stream.ended", stream_id, hls_path, profile)
         return _completed(self.wait_for(stream_id, lambda recording: recording.status.is_final))
 
+    @property
+    def webhook(self) -> str:
+        return f"{self.http}/webhook/stream"
+
     def announce(self, event: str, stream_id: str, hls_path: str, profile: str = "copy") -> None:
         """By webhook."""
-        answer = httpx.post(
-            f"{self.http}/webhook/stream",
-            json={
-                "event": event,
-                "stream_id": stream_id,
-                "stream_key": stream_id,
-                "user_id": "bench",
-                "timestamp": datetime.now(UTC).isoformat(),
-                "hls_path": hls_path,
-                "profile": profile,
-            },
-            timeout=30.0,
-        )
-        answer.raise_for_status()
+        body = webhook_body(event, stream_id, hls_path, profile)
+        httpx.post(self.webhook, json=body, timeout=30.0).raise_for_status()
 
     def wait_for(self, stream_id: str, is_reached: Callable[[Recording], bool]) -> Recording:
         """The latest recording, if it is of this stream, once it is as it should be."""
@@ -153,6 +145,20 @@ class World:
         self.store.ensure_bucket(settings.minio_bucket)
 
 
+def webhook_body(
+    event: str, stream_id: str, hls_path: str, profile: str = "copy"
+) -> dict[str, str]:
+    return {
+        "event": event,
+        "stream_id": stream_id,
+        "stream_key": stream_id,
+        "user_id": "bench",
+        "timestamp": datetime.now(UTC).isoformat(),
+        "hls_path": hls_path,
+        "profile": profile,
+    }
+
+
 def _completed(recording: Recording) -> Recording:
     if recording.status is not Status.COMPLETED or recording.gaps:
         raise WorkerLost(f"The recording failed: {recording.error or recording.gaps}")
@@ -207,6 +213,7 @@ def _world(endpoints: dict[str, Any], pid: int, folder: Path) -> World:
         minio_use_ssl=False,
         minio_access_key=endpoints["s3_access_key"],
         minio_secret_key=endpoints["s3_secret_key"],
+        kafka_brokers=endpoints["kafka"],
     )
     return World(
         folder=folder,

@@ -1,0 +1,319 @@
+"""``intake``: how fast tasks become durable, by webhook and through Kafka, and whether one machine
+keeps up with many live streams."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import asyncpg
+import numpy as np
+from aiokafka import AIOKafkaProducer
+
+from bench.facts import machine_facts
+from bench.media import LOW, SEGMENT_S, make_stream
+from bench.result import SCHEMA, Figures, Options
+from bench.tabled import Line
+from bench.told import Told
+from bench.watch import Usage, Watch
+from bench.world import World, running, webhook_body
+from pipeline.errors import WorkerLost
+from pipeline.model import Status
+
+WEBHOOKS_PER_S, WEBHOOK_S = 300, 10
+KAFKA_TASKS = 10_000
+STREAMS = 100
+_DONE_TIMEOUT_S = 120.0
+_LOOK_S = 0.05
+_WITHIN_MS = tuple(2**power for power in range(13))
+_NOTES = (
+    "webhook: requests are sent when they are due, whether or not those before are answered, and "
+    "timed from then; each announces another stream, which has no playlist yet",
+    "Kafka: from the first task produced to the last one in PostgreSQL; the service takes up the "
+    "recordings meanwhile",
+    "live: all streams begin at once, in real time, and end at once",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """In seconds."""
+
+    p50_s: float
+    p99_s: float
+    most_s: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> "Latency":
+        p50, p99, most = np.percentile(seconds, [50, 99, 100])
+        return cls(p50_s=float(p50), p99_s=float(p99), most_s=float(most))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Webhook:
+    """``refused``: requests that were not answered with 2xx; ``within``: which share of them was
+    answered in so many ms."""
+
+    per_s: float
+    requests: int
+    refused: int
+    latency: Latency
+    within: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kafka:
+    """``per_s``: tasks durable; ``produced_s``: how long the producer took."""
+
+    per_s: float
+    tasks: int
+    produced_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """``behind``: by how many seconds of media recordings were behind what was told, while the
+    streams went on; ``to_vod``: from the end; ``usage`` while they went on, ``seconds`` of it."""
+
+    streams: int
+    seconds: float
+    behind: Latency
+    to_vod: Latency
+    completed: int
+    gaps: int
+    usage: tuple[Usage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeResult:
+    """A ``Tabled`` outcome."""
+
+    facts: dict[str, Any]
+    webhook: Webhook
+    kafka: Kafka
+    live: Live
+    name: str = "intake"
+    title: str = "tasks that become durable, and live streams at once, on one machine"
+    notes: tuple[str, ...] = _NOTES
+
+    def about(self) -> str:
+        return (
+            f"{self.webhook.requests} webhooks at {WEBHOOKS_PER_S}/s, {self.kafka.tasks} tasks "
+            f"through Kafka, {self.live.streams} live streams of {self.live.seconds:.0f} s"
+        )
+
+    def figures(self) -> Sequence[Figures]:
+        hook, kafka, live = self.webhook, self.kafka, self.live
+        return (
+            Figures(
+                title="tasks durable in PostgreSQL",
+                heads=("by", "tasks", "a second", "p50 ms", "p99 ms", "longest ms", "refused"),
+                rows=(
+                    ("webhook", str(hook.requests), f"{hook.per_s:.0f}", *_ms(hook.latency),
+                     str(hook.refused)),
+                    ("Kafka", str(kafka.tasks), f"{kafka.per_s:.0f}", "", "", "", ""),
+                ),
+            ),
+            Figures(
+                title=f"{live.streams} live streams at once, for {live.seconds:.0f} s",
+                heads=("", "p50 s", "p99 s", "longest s"),
+                rows=(
+                    ("segments told and not yet seen", *_s(live.behind)),
+                    ("from the end to the MP4", *_s(live.to_vod)),
+                ),
+            ),
+            Figures(
+                title=f"processes while they go on; {live.completed} completed, {live.gaps} gaps",
+                heads=("kind", "processes", "share of a core", "peak PSS MiB"),
+                rows=tuple(
+                    (each.kind, str(each.processes), f"{100 * each.cpu_s / live.seconds:.1f} %",
+                     f"{each.peak_pss_bytes / 2**20:.0f}")
+                    for each in live.usage
+                ),
+            ),
+        )  # fmt: skip
+
+    @property
+    def axis(self) -> tuple[str, str]:
+        return "milliseconds", f"share of {WEBHOOKS_PER_S} webhooks a second that are answered"
+
+    def lines(self) -> Sequence[Line]:
+        return (Line(name="answered", points=self.webhook.within),)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, "bench": self.name, **asdict(self)}
+
+
+def run(options: Options, say: Callable[[str], object]) -> IntakeResult:
+    """Raises ``WorkerLost`` where tasks do not become durable."""
+    facts = machine_facts(options.folder)
+    stream = make_stream(LOW, options.length_s, options.folder / "media")
+    with running(options.folder) as world:
+        say(f"{STREAMS} live streams of {stream.seconds} s")
+        live = asyncio.run(_live(world, Told(world, world.publish(stream.folder, "live"), stream)))
+        say(f"{WEBHOOKS_PER_S} webhooks a second")
+        webhook = asyncio.run(_webhook(world))
+        say(f"{KAFKA_TASKS} tasks through Kafka")
+        kafka = asyncio.run(_kafka(world))
+    return IntakeResult(facts=facts, webhook=webhook, kafka=kafka, live=live)
+
+
+def _ms(latency: Latency) -> tuple[str, ...]:
+    return tuple(f"{1000 * seconds:.1f}" for seconds in asdict(latency).values())
+
+
+def _s(latency: Latency) -> tuple[str, ...]:
+    return tuple(f"{seconds:.2f}" for seconds in asdict(latency).values())
+
+
+# --- live streams ---------------------------------------------------------------------------------
+
+
+async def _live(world: World, told: Told) -> Live:
+    names = [f"live-{number:03d}" for number in range(STREAMS)]
+    connection = await asyncpg.connect(world.settings.database_dsn)
+    behind: list[float] = []
+    try:
+        async with aiohttp.ClientSession() as session:
+            for name in names:
+                await asyncio.to_thread(told.tell, name, 1)
+            with Watch([world.pid]) as watch:
+                begin = time.perf_counter()
+                await _announce(world, session, "stream.started", names, told)
+                for count in range(2, told.segments + 1):
+                    await _tell_all(names, told, count, begin)
+                    behind += await _behind(connection, count - 1)
+                seconds = time.perf_counter() - begin
+            ended = time.perf_counter()
+            await _announce(world, session, "stream.ended", names, told)
+            to_vod, gaps = await _completed(connection, ended)
+    finally:
+        await connection.close()
+    return Live(
+        streams=STREAMS,
+        seconds=seconds,
+        behind=Latency.of(behind),
+        to_vod=Latency.of(to_vod),
+        completed=len(to_vod),
+        gaps=gaps,
+        usage=watch.usage(),
+    )
+
+
+async def _tell_all(names: Sequence[str], told: Told, count: int, begin: float) -> None:
+    """Not all in the same moment: streams begin when they begin."""
+    for number, name in enumerate(names):
+        due = begin + (count - 1 + number / len(names)) * SEGMENT_S
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        await asyncio.to_thread(told.tell, name, count)
+
+
+async def _behind(connection: asyncpg.Connection, count: int) -> list[float]:
+    """Seconds of stream that were told one segment ago and are not seen yet, of each recording."""
+    rows = await connection.fetch(
+        "SELECT (progress->>'segments')::int AS seen FROM recordings WHERE stream_id LIKE 'live-%'"
+    )
+    return [max(0, count - row["seen"]) * SEGMENT_S for row in rows]
+
+
+async def _completed(connection: asyncpg.Connection, ended: float) -> tuple[list[float], int]:
+    """How long each took from the end, and how many gaps there are in all."""
+    took: dict[str, float] = {}
+    gaps = 0
+    while len(took) < STREAMS:
+        rows = await connection.fetch(
+            "SELECT stream_id, status::text, jsonb_array_length(gaps) AS gaps FROM recordings "
+            "WHERE stream_id LIKE 'live-%' AND status IN ('completed', 'failed')"
+        )
+        now = time.perf_counter() - ended
+        for row in rows:
+            if row["status"] != Status.COMPLETED.value:
+                raise WorkerLost(f"The recording of {row['stream_id']} failed")
+            if row["stream_id"] not in took:
+                took[row["stream_id"]] = now
+                gaps += row["gaps"]
+        if now > _DONE_TIMEOUT_S:
+            raise WorkerLost(f"Only {len(took)} of {STREAMS} were recorded in {now:.0f} s")
+        await asyncio.sleep(_LOOK_S)
+    return list(took.values()), gaps
+
+
+async def _announce(
+    world: World, session: aiohttp.ClientSession, event: str, names: Sequence[str], told: Told
+) -> None:
+    async def one(name: str) -> None:
+        body = webhook_body(event, name, told.place_of(name).hls_path)
+        async with session.post(world.webhook, json=body) as answer:
+            answer.raise_for_status()
+
+    await asyncio.gather(*map(one, names))
+
+
+# --- tasks ----------------------------------------------------------------------------------------
+
+
+async def _webhook(world: World) -> Webhook:
+    count = WEBHOOKS_PER_S * WEBHOOK_S
+    begin = time.perf_counter()
+
+    async def one(number: int) -> tuple[float, bool]:
+        due = begin + number / WEBHOOKS_PER_S
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        body = webhook_body("stream.started", f"hook-{number}", f"nowhere/{number}/stream.m3u8")
+        async with session.post(world.webhook, json=body) as answer:
+            await answer.read()
+            return time.perf_counter() - due, answer.ok
+
+    # As many connections as there are requests under way: none waits here for its turn.
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        answers = await asyncio.gather(*map(one, range(count)))
+    return Webhook(
+        per_s=count / (time.perf_counter() - begin),
+        requests=count,
+        refused=sum(not ok for _, ok in answers),
+        latency=Latency.of([seconds for seconds, _ in answers]),
+        within=tuple(
+            (ms, sum(1000 * seconds <= ms for seconds, _ in answers) / count) for ms in _WITHIN_MS
+        ),
+    )
+
+
+async def _kafka(world: World) -> Kafka:
+    connection = await asyncpg.connect(world.settings.database_dsn)
+    try:
+        begin = time.perf_counter()
+        await _produce(world)
+        produced_s = time.perf_counter() - begin
+        while await _arrived(connection) < KAFKA_TASKS:
+            if time.perf_counter() - begin > _DONE_TIMEOUT_S:
+                raise WorkerLost("Tasks were not durable in time")
+            await asyncio.sleep(_LOOK_S)
+        per_s = KAFKA_TASKS / (time.perf_counter() - begin)
+    finally:
+        await connection.close()
+    return Kafka(per_s=per_s, tasks=KAFKA_TASKS, produced_s=produced_s)
+
+
+async def _produce(world: World) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=list(world.settings.kafka_brokers), linger_ms=5)
+    await producer.start()
+    try:
+        for number in range(KAFKA_TASKS):
+            task = {"action": "start", "stream_id": f"task-{number}",
+                    "hls_path": f"nowhere/{number}/stream.m3u8",
+                    "timestamp": datetime.now(UTC).isoformat()}  # fmt: skip
+            await producer.send(world.settings.kafka_topic, json.dumps(task).encode())
+    finally:
+        await producer.stop()
+
+
+async def _arrived(connection: asyncpg.Connection) -> int:
+    count: int = await connection.fetchval(
+        "SELECT count(*) FROM tasks WHERE event->>'stream_id' LIKE 'task-%'"
+    )
+    return count
