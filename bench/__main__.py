@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,8 @@ class _Length(click.ParamType[int]):
 _OPTIONS: list[click.Parameter] = [
     click.Option(["--length", "lengths"], type=_Length(), multiple=True,
                  help="Length of stream; several draw a curve (live).  [default: remux 1h, "
-                      "live 5m 30m 1h 4h, transcode 2m, ladder 1m; scale: 80s of work for each "
-                      "worker]"),
+                      "live 5m 30m 1h 4h, transcode 2m, ladder 1m, long 1h 4h 12h, intake 1m; "
+                      "scale: 80s of work for each worker]"),
     click.Option(["--rounds"], type=click.IntRange(1, 100), default=3, show_default=True,
                  help="Runs of each contender that count."),
     click.Option(["--content"], type=click.Choice([*CONTENTS, "both"]), default="natural",
@@ -52,6 +53,9 @@ _OPTIONS: list[click.Parameter] = [
                  help="Write all figures, with the machine's facts."),
     click.Option(["--plot", "plot_path"], type=click.Path(path_type=Path), metavar="OUT.svg",
                  help="Draw them."),
+    click.Option(["--flame", "flame_path"], type=click.Path(path_type=Path), metavar="OUT.svg",
+                 help="Draw which Python code of vodray has the time (py-spy; all but scale). "
+                      "Slower: its figures are none."),
 ]  # fmt: skip
 _EPILOG = """\b
 Examples:
@@ -59,6 +63,7 @@ Examples:
   python -m bench remux --length 5m --rounds 5
   python -m bench remux --json remux.json --plot remux.svg
   python -m bench transcode --length 2m --content both
+  python -m bench remux --length 5m --rounds 1 --flame flame.svg
   python -m bench compare before.json after.json
 """
 
@@ -70,6 +75,7 @@ def _run(
     content: str,
     json_path: Path | None,
     plot_path: Path | None,
+    flame_path: Path | None,
 ) -> None:
     chosen = [
         (case, _options(case, lengths, rounds, each))
@@ -79,6 +85,7 @@ def _run(
     for case, options in chosen:
         # Several results do not go into one file.
         own = f"-{case.name}-{options.content}".rstrip("-") if len(chosen) > 1 else ""
+        options = replace(options, flame=_with(flame_path, own))
         _measure(case, options, _with(json_path, own), _with(plot_path, own))
 
 

@@ -57,6 +57,12 @@ def _scale(options: Options, say: Say) -> Tabled:
     return scale.run(options, say)
 
 
+def _long(options: Options, say: Say) -> Tabled:
+    from bench import long
+
+    return long.run(options, say)
+
+
 def _intake(options: Options, say: Say) -> Tabled:
     from bench import intake
 
@@ -96,6 +102,14 @@ CASES = {
             lengths_s=(60,),
             contents=CONTENTS,
             run=_ladder,
+        ),
+        Case(
+            name="long",
+            measures="what an hour of stream costs in short and in long recordings; memory of "
+            "each kind of process",
+            peers="the shortest recording",
+            lengths_s=(3600, 4 * 3600, 12 * 3600),
+            run=_long,
         ),
         Case(
             name="scale",

@@ -18,7 +18,8 @@ from bench.facts import machine_facts
 from bench.media import Content, Stream, high_rate, make_stream
 from bench.quality import Quality
 from bench.result import Figures, Options, Result
-from bench.run import Contender, Sample, Spread, measure, ratios, spread, take_turns
+from bench.run import Contender, Sample, measure, ratios, spread, take_turns
+from bench.stages import stage_table
 from bench.world import World, running
 from pipeline.errors import WorkerLost
 from pipeline.model import EncodedPictures, FirstLook, Form, Output, PictureForm, Recording
@@ -99,7 +100,12 @@ def run(task: Task, options: Options, say: Callable[[str], object]) -> Result:
             },
             "report_timings_s": ran.timings,
         },
-        tables=(_speed_table(ran, pictures), _quality_table(made), _joins_table(made)),
+        tables=(
+            _speed_table(ran, pictures),
+            _quality_table(made),
+            _joins_table(made),
+            stage_table(ran.timings),
+        ),
         notes=(f"the source has {pictures} pictures", *task.notes, *_NOTES),
     )
 
@@ -165,7 +171,7 @@ def _run(
         os.sync()
         time.sleep(_CALM_S)
 
-    with running(options.folder) as world:
+    with running(options.folder, flame=options.flame) as world:
         place, short = (world.publish(each.folder, each.folder.name) for each in streams)
         movers = peers.Movers()
         try:
@@ -326,15 +332,15 @@ def _speed_table(ran: _Ran, pictures: int) -> Figures:
     def row(of: str, *compared: str) -> tuple[str, ...]:
         return (
             of,
-            _shown(spread(ran.samples, of, lambda s: pictures / s.wall_s), 1),
-            _shown(spread(ran.samples, of, lambda s: 1000 * _encoders_s(s) / pictures), 2),
-            _shown(spread(ran.samples, of, lambda s: 1000 * _all_s(s) / pictures), 2),
+            f"{spread(ran.samples, of, lambda s: pictures / s.wall_s):.1f}",
+            str(spread(ran.samples, of, lambda s: 1000 * _encoders_s(s) / pictures)),
+            str(spread(ran.samples, of, lambda s: 1000 * _all_s(s) / pictures)),
             *compared,
         )
 
     alone_ms = f"{1000 * _encoders_s(ran.alone) / ran.alone_pictures:.2f}"
 
-    compared = (_shown(ratios(ran.samples, OURS, PEER, each), 3) for each in (_encoders_s, _all_s))
+    compared = (f"{ratios(ran.samples, OURS, PEER, each):.3f}" for each in (_encoders_s, _all_s))
     return Figures(
         title="pictures of the source a second, CPU ms for each",
         heads=("contender", "a second", "encoders", "all", "vodray's encoders", "vodray's all"),
@@ -344,10 +350,6 @@ def _speed_table(ran: _Ran, pictures: int) -> Figures:
             (f"ffmpeg, one thread, {_cores()} at once", "", alone_ms, alone_ms, "", ""),
         ),
     )
-
-
-def _shown(value: Spread, digits: int) -> str:
-    return f"{value.median:.{digits}f} ({value.min:.{digits}f}..{value.max:.{digits}f})"
 
 
 def _quality_table(made: Mapping[str, Mapping[str, Quality]]) -> Figures:

@@ -152,7 +152,7 @@ def run(options: Options, say: Callable[[str], object]) -> IntakeResult:
     """Raises ``WorkerLost`` where tasks do not become durable."""
     facts = machine_facts(options.folder)
     stream = make_stream(LOW, options.length_s, options.folder / "media")
-    with running(options.folder) as world:
+    with running(options.folder, flame=options.flame) as world:
         say(f"{STREAMS} live streams of {stream.seconds} s")
         live = asyncio.run(_live(world, Told(world, world.publish(stream.folder, "live"), stream)))
         say(f"{WEBHOOKS_PER_S} webhooks a second")

@@ -20,7 +20,6 @@ from pipeline.model import Recording
 OURS = "vodray"
 # Told one segment at a time, each when it would be there.
 _LAST_SEGMENTS = 5
-_STEP_SEGMENTS = 75
 _NOTES = (
     "a stream grows as fast as it is recorded, its last 20 s in real time; timed is from "
     "stream.ended, which is told when the last segment and #EXT-X-ENDLIST are there",
@@ -30,7 +29,7 @@ _NOTES = (
 
 def run(options: Options, say: Callable[[str], object]) -> Curve:
     """Raises ``WorkerLost`` where an MP4 does not come out or is too small."""
-    with running(options.folder) as world:
+    with running(options.folder, flame=options.flame) as world:
         movers = peers.Movers()
         try:
             peers.warm(movers)
@@ -114,12 +113,9 @@ class _Live:
     def begin(self, name: str) -> None:
         """Announce it, and have all of it recorded but what comes last."""
         count = self._told.segments
-        self._told.tell(name, 1)
-        self._world.announce("stream.started", self._id(name), self._told.place_of(name).hls_path)
-        for told in range(_STEP_SEGMENTS, count - _LAST_SEGMENTS, _STEP_SEGMENTS):
-            self._told.tell(name, told)
-            self._world.wait_for(self._id(name), _has_done(told))
-        for told in range(max(1, count - _LAST_SEGMENTS), count + 1):
+        in_time = max(1, count - _LAST_SEGMENTS)
+        self._told.have_recorded(name, self._id(name), in_time - 1 or 1)
+        for told in range(in_time, count + 1):
             self._told.tell(name, told)
             if told < count:
                 time.sleep(SEGMENT_S)
@@ -129,11 +125,3 @@ class _Live:
 
     def _id(self, name: str) -> str:
         return f"{self._name}-{name}"
-
-
-def _has_done(segments: int) -> Callable[[Recording], bool]:
-    def is_reached(recording: Recording) -> bool:
-        progress = recording.progress
-        return progress.segments >= segments and progress.chunks_done == progress.chunks_total
-
-    return is_reached

@@ -114,13 +114,13 @@ def _shares(outcome: Tabled) -> Figure:
     for line in outcome.lines():
         counts, shares = zip(*line.points, strict=True)
         style = "--" if line.is_bound else "-"
-        label = f"{line.name}: {shares[-1]:.1%} of ideal with {counts[-1]}"
+        label = f"{line.name}: {shares[-1]:.1%} of ideal with {counts[-1]:g}"
         axes.plot(
             counts, shares, style, color=next(colors), marker=None if line.is_bound else "o",
             linewidth=2, gid=line.name, label=label,
         )  # fmt: skip
     most = max(count for line in outcome.lines() for count, _ in line.points)
-    ticks = [2**power for power in range(most.bit_length())]
+    ticks = [2**power for power in range(max(1, int(most)).bit_length())]
     axes.set_xscale("log", base=2)
     axes.set_xticks(ticks, labels=[str(tick) for tick in ticks])
     axes.set(xlabel=across, ylim=(0, 1.1))

@@ -9,6 +9,7 @@ from bench.facts import machine_facts
 from bench.media import PLAIN, make_stream
 from bench.result import Options, Result
 from bench.run import Contender, take_turns
+from bench.stages import stage_table
 from bench.world import World, running
 from pipeline.model import Recording
 
@@ -20,7 +21,7 @@ def run(options: Options, say: Callable[[str], object]) -> Result:
     say(f"input: {options.length_s} s of stream")
     stream = make_stream(PLAIN, options.length_s, options.folder / "media")
     recordings: list[Recording] = []
-    with running(options.folder) as world:
+    with running(options.folder, flame=options.flame) as world:
         place = world.publish(stream.folder, "bench")
         movers = peers.Movers()
         try:
@@ -48,6 +49,7 @@ def run(options: Options, say: Callable[[str], object]) -> Result:
         subject=OURS,
         reference=LIMIT,
         extra={"report_timings_s": timings},
+        tables=(stage_table(timings),),
     )
 
 

@@ -75,7 +75,7 @@ def _lengths(curve: Curve) -> Table:
         samples = point.result.samples
         table.add_row(
             point.label,
-            *(_shown(spread(samples, name, lambda s: s.wall_s)) for name in first.titles),
+            *(str(spread(samples, name, lambda s: s.wall_s)) for name in first.titles),
             *(compared(ratios(samples, first.subject, peer)) for peer in first.peers),
         )
     for name, title in first.titles.items():
@@ -111,7 +111,7 @@ def _contenders(result: Result) -> Table:
         written = spread(result.samples, name, lambda s: s.own_written_bytes / 1e6)
         table.add_row(
             title,
-            _shown(spread(result.samples, name, lambda s: s.wall_s)),
+            str(spread(result.samples, name, lambda s: s.wall_s)),
             ""
             if name == result.subject
             else compared(ratios(result.samples, result.subject, name)),
@@ -165,10 +165,6 @@ def compared(ratio: Spread) -> str:
     return f"{1 / ratio.median:.2f} x faster ({1 / ratio.max:.2f}..{1 / ratio.min:.2f})"
 
 
-def _shown(value: Spread) -> str:
-    return f"{value.median:.2f} ({value.min:.2f}..{value.max:.2f})"
-
-
 def _rounds(result: Result) -> int:
     return len({sample.round for sample in result.samples})
 
@@ -181,8 +177,8 @@ def print_changes(changes: Sequence[Change], tolerance: float, console: Console)
     for change in changes:
         table.add_row(
             change.name,
-            _shown(change.before),
-            _shown(change.after),
+            str(change.before),
+            str(change.after),
             f"{change.factor:.2f} x",
             "worse" if change.is_worse(tolerance) else "",
         )

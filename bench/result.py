@@ -14,13 +14,14 @@ class Options:
     """``folder``: where inputs are cached and services keep their data.
 
     ``lengths_s`` of stream: one, unless the bench draws a curve; ``content``: what is in the
-    pictures, for benches that have a choice.
+    pictures, for benches that have a choice; ``flame``: where to draw which code has the time.
     """
 
     folder: Path
     lengths_s: tuple[int, ...]
     rounds: int
     content: str = ""
+    flame: Path | None = None
 
     @property
     def length_s(self) -> int:

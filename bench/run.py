@@ -60,6 +60,14 @@ class Spread:
         found = sorted(values)
         return cls(median=median(found), min=found[0], max=found[-1])
 
+    def __str__(self) -> str:
+        return format(self)
+
+    def __format__(self, spec: str) -> str:
+        """Two decimals unless ``spec`` wants others."""
+        spec = spec or ".2f"
+        return f"{self.median:{spec}} ({self.min:{spec}}..{self.max:{spec}})"
+
 
 def take_turns(
     contenders: Sequence[Contender],

@@ -13,7 +13,7 @@ class Line:
     but what can be reached at best."""
 
     name: str
-    points: Sequence[tuple[int, float]]
+    points: Sequence[tuple[float, float]]
     is_bound: bool = False
 
 

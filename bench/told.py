@@ -1,5 +1,6 @@
 """A stream whose segments are there and whose playlists tell of them bit by bit."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -8,6 +9,10 @@ import m3u8
 from bench.media import SEGMENT_S, Stream
 from bench.peers import Place
 from bench.world import World
+from pipeline.model import Recording
+
+# Five minutes at once: hours are recorded in minutes.
+_STEP_SEGMENTS = 75
 
 
 class Told:
@@ -34,6 +39,22 @@ class Told:
             self._place.source_bucket, key, text.encode(), "application/vnd.apple.mpegurl"
         )
 
+    def have_recorded(self, name: str, stream_id: str, count: int) -> None:
+        """Announce the stream and tell of ``count`` segments, as fast as they are recorded."""
+        self.tell(name, 1)
+        self._world.announce("stream.started", stream_id, self.place_of(name).hls_path)
+        for told in [*range(_STEP_SEGMENTS, count, _STEP_SEGMENTS), count]:
+            self.tell(name, told)
+            self._world.wait_for(stream_id, _has_done(told))
+
     def place_of(self, name: str) -> Place:
         key = PurePosixPath(self._place.playlist_key).with_name(f"{name}.m3u8")
         return replace(self._place, playlist_key=str(key))
+
+
+def _has_done(segments: int) -> Callable[[Recording], bool]:
+    def is_reached(recording: Recording) -> bool:
+        progress = recording.progress
+        return progress.segments >= segments and progress.chunks_done == progress.chunks_total
+
+    return is_reached

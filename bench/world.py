@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 from minio import Minio
 
+from bench.flame import flame_graph
 from bench.peers import Place
 from pipeline.errors import WorkerLost
 from pipeline.model import Recording, Status
@@ -166,9 +167,9 @@ def _completed(recording: Recording) -> Recording:
 
 
 @contextmanager
-def running(folder: Path, workers: int = 0) -> Iterator[World]:
+def running(folder: Path, workers: int = 0, flame: Path | None = None) -> Iterator[World]:
     """``vodray up`` with embedded services and their data below ``folder``, until the end of the
-    context. ``workers``: 0: one per core. Raises ``WorkerLost``."""
+    context. ``workers``: 0: one per core; ``flame``: where to draw what they do. Raises ``WorkerLost``."""
     folder.mkdir(parents=True, exist_ok=True)
     data_dir = Path(tempfile.mkdtemp(prefix="service-", dir=folder))
     log = data_dir / "up.log"
@@ -181,7 +182,9 @@ def running(folder: Path, workers: int = 0) -> Iterator[World]:
         )  # fmt: skip
     try:
         _wait_ready(process, log)
-        yield _world(json.loads((data_dir / "endpoints.json").read_text()), process.pid, data_dir)
+        with flame_graph(process.pid, flame):
+            endpoints = json.loads((data_dir / "endpoints.json").read_text())
+            yield _world(endpoints, process.pid, data_dir)
     finally:
         process.send_signal(signal.SIGTERM)
         try:

@@ -13,6 +13,7 @@ from pipeline.media.decrypt import check_key, decrypt
 from pipeline.media.sniff import Kind, Media, identify, is_mp4
 from pipeline.model import ByteRange, InitSection, Segment, SegmentKey
 from pipeline.settings import Settings
+from pipeline.stages import stage
 from pipeline.transfer import TransferLimits, fetch
 
 _KEY_LIMIT_BYTES = 64 * 1024
@@ -82,7 +83,10 @@ class Loader:
         if key is None:
             return identify(raw)
         try:
-            return identify(decrypt(raw, self._key(key), key.iv))
+            known = self._key(key)
+            with stage("decrypt"):
+                clear = decrypt(raw, known, key.iv)
+            return identify(clear)
         except MediaInvalid as error:
             raise MediaInvalid(f"decrypted, {error.message} (is its key the right one?)") from error
 

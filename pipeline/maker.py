@@ -34,6 +34,7 @@ from pipeline.runs import (
     restarts_behind,
     split,
 )
+from pipeline.stages import stage
 
 # A segment is rarely exactly as long as its playlist says.
 _NOTICED_S = 0.1
@@ -141,7 +142,8 @@ class Maker:
         if tables is not None:
             given, remedy = replace(given, lead=(tables.packets,)), "program tables from nearby"
         try:
-            made = remux(given)
+            with stage("demux"):
+                made = remux(given)
         except CannotCopy:
             return recode(self._with_neighbours(given, run)), ""
         except MediaInvalid:

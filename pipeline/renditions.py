@@ -22,6 +22,7 @@ from pipeline.media.vbv import buffer_use
 from pipeline.model import AS_IT_IS, ChunkSpec, EncodedPictures, Output
 from pipeline.neighbours import Neighbours, apart, is_pictures
 from pipeline.sounds import Beside, SoundEncoding
+from pipeline.stages import stage
 
 # A step of less than this from one piece to the next is rounding: the next goes on with it.
 _CONTINUES_S = Fraction(1, 20)
@@ -239,7 +240,8 @@ def _encoded_sounds(
     piece, found = pieces[at], []
     for body in piece.sounds:
         try:
-            found.append(encoding.encode(body, _beside(pieces, at), piece.channels))
+            with stage("sound"):
+                found.append(encoding.encode(body, _beside(pieces, at), piece.channels))
         except MediaInvalid as error:
             reason = f"its sound cannot be encoded: {error.message}"
             made.problems.append(_lost(piece, body, reason))

@@ -4,10 +4,9 @@ A chunk's bytes never leave the worker but for the object store. One bad segment
 what cannot be read is left out and named in the chunk's report.
 """
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -61,6 +60,7 @@ from pipeline.model import (
 )
 from pipeline.neighbours import Neighbours
 from pipeline.renditions import Rendered, render
+from pipeline.stages import counted, stage
 from pipeline.strip import Strip, draw_strip
 from pipeline.transfer import TransferLimits, fetch, store
 
@@ -153,29 +153,29 @@ def make_sheet(job: SheetJob, tools: Tools) -> int:
 
 def make_chunk(job: ChunkJob, tools: Tools) -> tuple[ChunkRecord, ...]:
     """Download, copy or encode, index, check and upload one chunk, for all outputs."""
-    timings = _Timings()
     loader = Loader(job.urls, job.source_limits, tools.threads)
-    with timings.of("download"):
-        loaded = load_chunk(job.chunk, loader)
-    with timings.of("waiting"), tools.gate:
-        with timings.of("media"):
-            made = make_fragments(
-                job.chunk,
-                loaded,
-                loader,
-                [place.output for place in job.places],
-                job.media_limits,
-                fills_gaps=job.fills_gaps,
-            )
-        with timings.of("tiles"):
-            strip = _draw_strip(job.chunk, made[0])
-    timings.seconds["waiting"] -= timings.seconds["media"] + timings.seconds["tiles"]
-    with timings.of("upload"):
-        storing = partial(_stored, limits=job.store_limits)
-        records = tuple(tools.threads.map(storing, made, job.places))
-        tiles = _store_strip(strip, job)
+    with counted() as stages:
+        with stage("download"):
+            loaded = load_chunk(job.chunk, loader)
+        with stage("waiting"), tools.gate:
+            # What belongs to no stage of its own is reading what has come out.
+            with stage("index"):
+                made = make_fragments(
+                    job.chunk,
+                    loaded,
+                    loader,
+                    [place.output for place in job.places],
+                    job.media_limits,
+                    fills_gaps=job.fills_gaps,
+                )
+            with stage("tiles"):
+                strip = _draw_strip(job.chunk, made[0])
+        with stage("upload"):
+            storing = partial(_stored, limits=job.store_limits)
+            records = tuple(tools.threads.map(storing, made, job.places))
+            tiles = _store_strip(strip, job)
     away = [entry.segment.sequence for own in loaded for entry in own if entry.may_return]
-    spent = {stage: round(seconds, 4) for stage, seconds in timings.seconds.items()}
+    spent = {name: round(seconds, 4) for name, seconds in stages.seconds.items()}
     told = {"unavailable": away, "tiles": tiles, "timings_s": spent}
     first, *others = records
     return (replace(first, report={**first.report, **told}), *others)
@@ -304,7 +304,8 @@ def make_fragments(
     here = {entry.segment: entry for own in loaded for entry in own}
 
     def read(segment: Segment) -> Loaded:
-        return here.get(segment) or loader.load([segment])[0]
+        with stage("download"):
+            return here.get(segment) or loader.load([segment])[0]
 
     made = [
         Maker(stretch, anchor_s=chunk.anchor_s, playlist=playlist, nearby=read, limits=limits).make(
@@ -344,21 +345,6 @@ def _report(chunk: ChunkSpec, made: Sequence[Made]) -> dict[str, Any]:
 def _short(report: Mapping[str, Any]) -> dict[str, Any]:
     """Of another output than the first, which tells of the source for all."""
     return {"chunk": report["chunk"], "border": {}}
-
-
-class _Timings:
-    """Seconds per stage of one chunk."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def of(self, stage: str) -> Iterator[None]:
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begin
 
 
 def _fetch(address: Address, limits: TransferLimits) -> bytes:

@@ -22,6 +22,7 @@ from pipeline.media.images import open_decoder, pixel_aspect
 from pipeline.media.interleave import Body
 from pipeline.media.limits import MediaLimits
 from pipeline.media.tables import sample_offsets
+from pipeline.stages import stage
 
 
 def _nothing() -> None:
@@ -151,7 +152,8 @@ def undecoded(body: Body, shown: Mapping[int, bool]) -> int:
 def _decode(decoder: VideoCodecContext, packet: "Packet[Any] | None") -> list[VideoFrame]:
     """Nothing for what is damaged: it costs no other picture."""
     try:
-        return decoder.decode(packet)
+        with stage("decode"):
+            return decoder.decode(packet)
     except av.error.FFmpegError:
         return []
 

@@ -15,6 +15,7 @@ from pipeline.media.pacing import Grid, OwnTimes, Shown
 from pipeline.media.remux import Remuxed, longest_step
 from pipeline.media.scale import Colours, Scaled
 from pipeline.model import EncodedPictures
+from pipeline.stages import stage
 
 # Encoders tell decode times that are several pictures behind: over a longer pause too far behind.
 _LONGEST_PAUSE_S = 5
@@ -99,7 +100,7 @@ class Lane:
     def _write(self, frame: VideoFrame | None) -> None:
         """None: all that the encoder still has."""
         assert self._encoding is not None
-        with self._encoding.working():
+        with stage("encode"), self._encoding.working():
             packets = self._encoder.encode(frame)
         for packet in packets:
             packet.stream = self._stream

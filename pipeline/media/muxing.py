@@ -7,6 +7,7 @@ import av
 from av.container import OutputContainer
 
 from pipeline.media.demux import BUFFER_BYTES
+from pipeline.stages import stage, timed
 
 _OPTIONS = {
     # One moof per GOP; moov written late so that FFmpeg has seen the AAC configuration; absolute
@@ -32,11 +33,12 @@ class Muxer:
         self.container: OutputContainer = av.open(
             self._buffer, "w", format="mp4", options=options, buffer_size=BUFFER_BYTES
         )
-        self.mux = self.container.mux_one
+        self.mux = timed("mux", self.container.mux_one)
 
     def close(self) -> memoryview:
         """All that was written, to be changed in place if need be."""
-        self.container.close()
+        with stage("mux"):
+            self.container.close()
         return self._buffer.getbuffer()
 
     def abandon(self) -> None:

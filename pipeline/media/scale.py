@@ -14,6 +14,7 @@ from pipeline.media.filters import Filters, PictureFilter, Shape
 from pipeline.media.images import make_scalable
 from pipeline.media.tone_map import HDR, table
 from pipeline.model import EncodedPictures
+from pipeline.stages import stage
 
 # As ITU-T H.273 numbers colours (tables 2 to 4): what all encoders take, and 2 for anything else.
 _PRIMARIES, _TRANSFERS, _MATRICES = range(1, 13), range(1, 19), range(1, 15)
@@ -84,7 +85,8 @@ class Scaled:
     def frame(self, output: int) -> VideoFrame:
         """As the output of that number has it. Raises ``MediaInvalid``."""
         if output not in self._framed:
-            self._framed[output] = self._rungs[output].around(self._content(output))
+            with stage("scale"):
+                self._framed[output] = self._rungs[output].around(self._content(output))
         return self._framed[output]
 
     def _content(self, output: int) -> VideoFrame:
