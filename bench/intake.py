@@ -24,9 +24,6 @@ from bench.world import World, running, webhook_body
 from pipeline.errors import WorkerLost
 from pipeline.model import Status
 
-WEBHOOKS_PER_S, WEBHOOK_S = 300, 10
-KAFKA_TASKS = 10_000
-STREAMS = 100
 _DONE_TIMEOUT_S = 120.0
 _LOOK_S = 0.05
 _WITHIN_MS = tuple(2**power for power in range(13))
@@ -37,6 +34,17 @@ _NOTES = (
     "recordings meanwhile",
     "live: all streams begin at once, in real time, and end at once",
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """``webhooks_per_s`` for ``webhook_s`` seconds; ``kafka_tasks`` as fast as they are taken;
+    ``streams`` at once."""
+
+    webhooks_per_s: int = 300
+    webhook_s: int = 10
+    kafka_tasks: int = 10_000
+    streams: int = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +63,10 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """``refused``: requests that were not answered with 2xx; ``within``: which share of them was
+    """``asked_per_s``: how often one was sent; ``refused``: requests that were not answered with 2xx; ``within``: which share of them was
     answered in so many ms."""
 
+    asked_per_s: int
     per_s: float
     requests: int
     refused: int
@@ -102,7 +111,7 @@ class IntakeResult:
 
     def about(self) -> str:
         return (
-            f"{self.webhook.requests} webhooks at {WEBHOOKS_PER_S}/s, {self.kafka.tasks} tasks "
+            f"{self.webhook.requests} webhooks at {self.webhook.asked_per_s}/s, {self.kafka.tasks} tasks "
             f"through Kafka, {self.live.streams} live streams of {self.live.seconds:.0f} s"
         )
 
@@ -139,7 +148,10 @@ class IntakeResult:
 
     @property
     def axis(self) -> tuple[str, str]:
-        return "milliseconds", f"share of {WEBHOOKS_PER_S} webhooks a second that are answered"
+        return (
+            "milliseconds",
+            f"share of {self.webhook.asked_per_s} webhooks a second that are answered",
+        )
 
     def lines(self) -> Sequence[Line]:
         return (Line(name="answered", points=self.webhook.within),)
@@ -148,17 +160,19 @@ class IntakeResult:
         return {"schema": SCHEMA, "bench": self.name, **asdict(self)}
 
 
-def run(options: Options, say: Callable[[str], object]) -> IntakeResult:
+def run(options: Options, say: Callable[[str], object], load: Load | None = None) -> IntakeResult:
     """Raises ``WorkerLost`` where tasks do not become durable."""
+    load = load or Load()
     facts = machine_facts(options.folder)
     stream = make_stream(LOW, options.length_s, options.folder / "media")
     with running(options.folder, flame=options.flame) as world:
-        say(f"{STREAMS} live streams of {stream.seconds} s")
-        live = asyncio.run(_live(world, Told(world, world.publish(stream.folder, "live"), stream)))
-        say(f"{WEBHOOKS_PER_S} webhooks a second")
-        webhook = asyncio.run(_webhook(world))
-        say(f"{KAFKA_TASKS} tasks through Kafka")
-        kafka = asyncio.run(_kafka(world))
+        say(f"{load.streams} live streams of {stream.seconds} s")
+        told = Told(world, world.publish(stream.folder, "live"), stream)
+        live = asyncio.run(_live(world, told, load.streams))
+        say(f"{load.webhooks_per_s} webhooks a second")
+        webhook = asyncio.run(_webhook(world, load))
+        say(f"{load.kafka_tasks} tasks through Kafka")
+        kafka = asyncio.run(_kafka(world, load.kafka_tasks))
     return IntakeResult(facts=facts, webhook=webhook, kafka=kafka, live=live)
 
 
@@ -173,8 +187,8 @@ def _s(latency: Latency) -> tuple[str, ...]:
 # --- live streams ---------------------------------------------------------------------------------
 
 
-async def _live(world: World, told: Told) -> Live:
-    names = [f"live-{number:03d}" for number in range(STREAMS)]
+async def _live(world: World, told: Told, streams: int) -> Live:
+    names = [f"live-{number:03d}" for number in range(streams)]
     connection = await asyncpg.connect(world.settings.database_dsn)
     behind: list[float] = []
     try:
@@ -190,11 +204,11 @@ async def _live(world: World, told: Told) -> Live:
                 seconds = time.perf_counter() - begin
             ended = time.perf_counter()
             await _announce(world, session, "stream.ended", names, told)
-            to_vod, gaps = await _completed(connection, ended)
+            to_vod, gaps = await _completed(connection, ended, streams)
     finally:
         await connection.close()
     return Live(
-        streams=STREAMS,
+        streams=streams,
         seconds=seconds,
         behind=Latency.of(behind),
         to_vod=Latency.of(to_vod),
@@ -220,11 +234,13 @@ async def _behind(connection: asyncpg.Connection, count: int) -> list[float]:
     return [max(0, count - row["seen"]) * SEGMENT_S for row in rows]
 
 
-async def _completed(connection: asyncpg.Connection, ended: float) -> tuple[list[float], int]:
+async def _completed(
+    connection: asyncpg.Connection, ended: float, streams: int
+) -> tuple[list[float], int]:
     """How long each took from the end, and how many gaps there are in all."""
     took: dict[str, float] = {}
     gaps = 0
-    while len(took) < STREAMS:
+    while len(took) < streams:
         rows = await connection.fetch(
             "SELECT stream_id, status::text, jsonb_array_length(gaps) AS gaps FROM recordings "
             "WHERE stream_id LIKE 'live-%' AND status IN ('completed', 'failed')"
@@ -237,7 +253,7 @@ async def _completed(connection: asyncpg.Connection, ended: float) -> tuple[list
                 took[row["stream_id"]] = now
                 gaps += row["gaps"]
         if now > _DONE_TIMEOUT_S:
-            raise WorkerLost(f"Only {len(took)} of {STREAMS} were recorded in {now:.0f} s")
+            raise WorkerLost(f"Only {len(took)} of {streams} were recorded in {now:.0f} s")
         await asyncio.sleep(_LOOK_S)
     return list(took.values()), gaps
 
@@ -256,12 +272,12 @@ async def _announce(
 # --- tasks ----------------------------------------------------------------------------------------
 
 
-async def _webhook(world: World) -> Webhook:
-    count = WEBHOOKS_PER_S * WEBHOOK_S
+async def _webhook(world: World, load: Load) -> Webhook:
+    count = load.webhooks_per_s * load.webhook_s
     begin = time.perf_counter()
 
     async def one(number: int) -> tuple[float, bool]:
-        due = begin + number / WEBHOOKS_PER_S
+        due = begin + number / load.webhooks_per_s
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
         body = webhook_body("stream.started", f"hook-{number}", f"nowhere/{number}/stream.m3u8")
         async with session.post(world.webhook, json=body) as answer:
@@ -273,6 +289,7 @@ async def _webhook(world: World) -> Webhook:
     async with aiohttp.ClientSession(connector=connector) as session:
         answers = await asyncio.gather(*map(one, range(count)))
     return Webhook(
+        asked_per_s=load.webhooks_per_s,
         per_s=count / (time.perf_counter() - begin),
         requests=count,
         refused=sum(not ok for _, ok in answers),
@@ -283,27 +300,27 @@ async def _webhook(world: World) -> Webhook:
     )
 
 
-async def _kafka(world: World) -> Kafka:
+async def _kafka(world: World, tasks: int) -> Kafka:
     connection = await asyncpg.connect(world.settings.database_dsn)
     try:
         begin = time.perf_counter()
-        await _produce(world)
+        await _produce(world, tasks)
         produced_s = time.perf_counter() - begin
-        while await _arrived(connection) < KAFKA_TASKS:
+        while await _arrived(connection) < tasks:
             if time.perf_counter() - begin > _DONE_TIMEOUT_S:
                 raise WorkerLost("Tasks were not durable in time")
             await asyncio.sleep(_LOOK_S)
-        per_s = KAFKA_TASKS / (time.perf_counter() - begin)
+        per_s = tasks / (time.perf_counter() - begin)
     finally:
         await connection.close()
-    return Kafka(per_s=per_s, tasks=KAFKA_TASKS, produced_s=produced_s)
+    return Kafka(per_s=per_s, tasks=tasks, produced_s=produced_s)
 
 
-async def _produce(world: World) -> None:
+async def _produce(world: World, tasks: int) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=list(world.settings.kafka_brokers), linger_ms=5)
     await producer.start()
     try:
-        for number in range(KAFKA_TASKS):
+        for number in range(tasks):
             task = {"action": "start", "stream_id": f"task-{number}",
                     "hls_path": f"nowhere/{number}/stream.m3u8",
                     "timestamp": datetime.now(UTC).isoformat()}  # fmt: skip

@@ -169,7 +169,8 @@ def _completed(recording: Recording) -> Recording:
 @contextmanager
 def running(folder: Path, workers: int = 0, flame: Path | None = None) -> Iterator[World]:
     """``vodray up`` with embedded services and their data below ``folder``, until the end of the
-    context. ``workers``: 0: one per core; ``flame``: where to draw what they do. Raises ``WorkerLost``."""
+    context. ``workers``: 0: one per core; ``flame``: where to draw what they do. Raises
+    ``WorkerLost``."""
     folder.mkdir(parents=True, exist_ok=True)
     data_dir = Path(tempfile.mkdtemp(prefix="service-", dir=folder))
     log = data_dir / "up.log"
