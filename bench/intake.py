@@ -63,8 +63,8 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """``asked_per_s``: how often one was sent; ``refused``: requests that were not answered with 2xx; ``within``: which share of them was
-    answered in so many ms."""
+    """``asked_per_s``: how often one was sent; ``refused``: those that were not answered with 2xx;
+    ``within``: which share was answered in so many ms."""
 
     asked_per_s: int
     per_s: float
@@ -111,8 +111,8 @@ class IntakeResult:
 
     def about(self) -> str:
         return (
-            f"{self.webhook.requests} webhooks at {self.webhook.asked_per_s}/s, {self.kafka.tasks} tasks "
-            f"through Kafka, {self.live.streams} live streams of {self.live.seconds:.0f} s"
+            f"{self.webhook.requests} webhooks at {self.webhook.asked_per_s}/s, "
+            f"{self.kafka.tasks} tasks through Kafka, {self.live.streams} live streams of {self.live.seconds:.0f} s"
         )
 
     def figures(self) -> Sequence[Figures]:
