@@ -110,9 +110,10 @@ class IntakeResult:
     notes: tuple[str, ...] = _NOTES
 
     def about(self) -> str:
+        hook, live = self.webhook, self.live
         return (
-            f"{self.webhook.requests} webhooks at {self.webhook.asked_per_s}/s, "
-            f"{self.kafka.tasks} tasks through Kafka, {self.live.streams} live streams of {self.live.seconds:.0f} s"
+            f"{hook.requests} webhooks at {hook.asked_per_s}/s, {self.kafka.tasks} tasks through "
+            f"Kafka, {live.streams} live streams of {live.seconds:.0f} s"
         )
 
     def figures(self) -> Sequence[Figures]:
