@@ -125,6 +125,7 @@ class Recording:
     while only an end was told; ``started_at`` is then the time of that end.
     ``object_name`` is the ``{name}`` of its objects once it holds one for itself.
     ``fingerprint`` identifies the source's content (playlist start and first segment).
+    ``deleted_at``: nobody sees it from then on.
     """
 
     id: UUID
@@ -155,6 +156,7 @@ class Recording:
     gaps: tuple[Gap, ...] = ()
     renditions: tuple[Rendition, ...] = ()
     error: str | None = None
+    deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
