@@ -7,11 +7,26 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.middleware.cors import CORSMiddleware
 
+from pipeline.settings import Settings
 from serve_app import problems
+from serve_app.access.guard import Guard
+from serve_app.access.headers import SecurityHeaders
+from serve_app.access.limits import RateLimit
 from serve_app.feed import Feed
 from serve_app.live_view import LiveViews
-from serve_app.routes import events, health, live, recordings, webhook
+from serve_app.routes import (
+    events,
+    files,
+    health,
+    live,
+    recordings,
+    session,
+    videos,
+    webhook,
+)
+from serve_app.served import Served
 from serve_app.services import Services
 from serve_app.version import version
 
@@ -41,22 +56,42 @@ def create_api(services: Services) -> FastAPI:
     app.state.services = services
     app.state.feed = Feed(services.catalog)
     app.state.live = LiveViews(services.catalog)
+    app.state.guard = Guard(services.settings, services.platform)
+    app.state.served = Served(services.platform)
     health.install_checks(app, services)
     problems.install(app)
-    for module in (health, recordings, live, webhook, events):
+    _install_access(app, services.settings)
+    for module in (health, recordings, files, live, webhook, events, videos, session):
         app.include_router(module.router)
     return app
 
 
+def _install_access(app: FastAPI, settings: Settings) -> None:
+    """What is added last comes first: all answers have the headers, also those of the limit."""
+    app.add_middleware(RateLimit, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Range", "If-None-Match", "If-Range"],
+            expose_headers=["Accept-Ranges", "Content-Range", "ETag", "Retry-After", "X-Error-Id"],
+            max_age=600,
+        )
+    app.add_middleware(SecurityHeaders)
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    feeding = asyncio.create_task(app.state.feed.run())
+    tasks = [asyncio.create_task(each.run()) for each in (app.state.feed, app.state.served)]
     try:
         yield
     finally:
-        feeding.cancel()
-        with suppress(asyncio.CancelledError):
-            await feeding
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await app.state.served.flush()
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -15,6 +15,7 @@ from pipeline.staging import staged_key
 from pipeline.stores.catalog import Accepted
 from pipeline.stores.connect import make_catalog
 from pipeline.stores.objects_s3 import S3Store
+from pipeline.stores.platform_postgres import PostgresPlatform
 from serve_app.api import create_api
 from serve_app.services import Services
 
@@ -63,6 +64,9 @@ class RecordingService:
                 check_workers=self._client.check_workers,
                 check_store=self._check_store,
                 address=self._address,
+                platform=PostgresPlatform(self._catalog.database),
+                objects=self._store,
+                poke=self._client.poke,
             )
         )
 

@@ -71,6 +71,9 @@ class MemoryCatalog:
     # --- tasks ---------------------------------------------------------------------------------
     async def accept(self, event: StreamEvent) -> Accepted:
         event = folds.checked(event, datetime.now(UTC))
+        for task in self._tasks.values():
+            if event.request_id is not None and task.event.request_id == event.request_id:
+                return task.accepted
         return self._settle(len(self._tasks) + 1, event, resolve)
 
     async def undecided(self) -> tuple[tuple[int, StreamEvent], ...]:

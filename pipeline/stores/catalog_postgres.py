@@ -80,6 +80,10 @@ class PostgresCatalog:
         self._profile = profile
         self._inbox = Together(self._accept_all, shared=CatalogUnavailable)
 
+    @property
+    def database(self) -> Database:
+        return self._database
+
     async def open(self) -> None:
         await self._database.open(migrate)
 
@@ -100,19 +104,20 @@ class PostgresCatalog:
     async def _accept_all(self, events: Sequence[StreamEvent]) -> Sequence[Accepted]:
         """In one transaction, in their order."""
         # The same in every try: a lost COMMIT must not accept twice.
-        requests = [uuid4() for _ in events]
+        requests = [event.request_id or uuid4() for event in events]
 
         async def work(connection: asyncpg.Connection) -> Sequence[Accepted]:
             await connection.execute(SQL["lock_keys"], _lock_keys(events))
             dumped = [EVENT.dump(event) for event in events]
             tasks = await connection.fetch(SQL["add_tasks"], requests, dumped)
-            if not tasks:
-                tasks = await connection.fetch(SQL["tasks_of_requests"], requests)
-                accepted = {task["request_id"]: _accepted(task) for task in tasks}
-                return [accepted[request] for request in requests]
-            added = {task["request_id"]: task for task in tasks}
-            new = [(added[r], event) for r, event in zip(requests, events, strict=True)]
-            return await self._settle(connection, new, resolve)
+            asked = dict(zip(requests, events, strict=True))
+            await self._settle(
+                connection, [(task, asked[task["request_id"]]) for task in tasks], resolve
+            )
+            # Also of those that had been accepted before.
+            tasks = await connection.fetch(SQL["tasks_of_requests"], requests)
+            accepted = {task["request_id"]: _accepted(task) for task in tasks}
+            return [accepted[request] for request in requests]
 
         return await self._database.transact(work)
 
@@ -143,6 +148,8 @@ class PostgresCatalog:
         decide: Callable[..., Decision],
     ) -> Sequence[Accepted]:
         """Decide one after the other, and carry it out. The events' keys are locked."""
+        if not tasks:
+            return ()
         ids = [event.stream_id for _, event in tasks]
         keys = [event.stream_key for _, event in tasks]
         rows = await connection.fetch(SQL["known_recordings"], ids, keys, _KNOWN)

@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import uvicorn
@@ -15,6 +16,9 @@ from pipeline.model import EndReason, EventKind, Gap, Origin, Recording, StreamE
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Accepted, Completion
 from pipeline.stores.catalog_memory import MemoryCatalog
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.objects_memory import MemoryStore
+from pipeline.stores.platform_memory import MemoryPlatform
 from serve_app.api import create_api
 from serve_app.services import Services
 
@@ -38,10 +42,16 @@ class Product:
     check_workers: Callable[[], Awaitable[None]] = well
     check_store: Callable[[], Awaitable[None]] = well
     events: list[StreamEvent] = field(default_factory=list)
+    platform: MemoryPlatform = field(default_factory=MemoryPlatform)
+    objects: ObjectStore = field(default_factory=MemoryStore)
+    poked: list[UUID] = field(default_factory=list)
 
     async def submit(self, event: StreamEvent) -> Accepted:
         self.events.append(event)
         return await self.catalog.accept(event)
+
+    async def poke(self, recordings: Collection[UUID]) -> None:
+        self.poked += recordings
 
     def app(self) -> Any:
         return create_api(
@@ -52,6 +62,9 @@ class Product:
                 check_workers=self.check_workers,
                 check_store=self.check_store,
                 address=lambda ref: f"http://store/{ref}",
+                platform=self.platform,
+                objects=self.objects,
+                poke=self.poke,
             )
         )
 

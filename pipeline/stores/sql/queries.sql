@@ -237,3 +237,38 @@ WHERE change.published_at IS NULL ORDER BY change.id LIMIT $1
 
 -- mark_published:
 UPDATE state_changes SET published_at = clock_timestamp() WHERE id = ANY($1::bigint[])
+
+-- add_video:
+INSERT INTO videos (id, recording_id, user_id, title, description, category, visibility)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (recording_id) DO UPDATE SET recording_id = EXCLUDED.recording_id
+RETURNING *
+
+-- video:
+SELECT * FROM videos WHERE id = $1
+
+-- change_video:
+UPDATE videos SET
+    title = coalesce($2, title),
+    description = coalesce($3, description),
+    category = coalesce($4, category),
+    visibility = coalesce($5, visibility),
+    updated_at = clock_timestamp()
+WHERE id = $1 RETURNING *
+
+-- delete_video:
+DELETE FROM videos WHERE id = $1
+
+-- count_served:
+UPDATE videos SET views = views + $2, bytes_served = bytes_served + $3 WHERE recording_id = $1
+
+-- revoke:
+WITH expired AS (DELETE FROM revoked_tokens WHERE expires_at < clock_timestamp())
+INSERT INTO revoked_tokens (token_hash, expires_at) VALUES ($1, $2)
+ON CONFLICT (token_hash) DO NOTHING
+
+-- revoked:
+SELECT 1 FROM revoked_tokens WHERE token_hash = $1
+
+-- note_change:
+INSERT INTO audit (actor, address, action, subject, details) VALUES ($1, $2, $3, $4, $5)

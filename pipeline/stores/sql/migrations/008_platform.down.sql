@@ -1,3 +1,7 @@
+DROP TABLE audit;
+DROP TABLE revoked_tokens;
+DROP TABLE videos;
+
 DELETE FROM recordings WHERE deleted_at IS NOT NULL;
 
 DROP INDEX recordings_to_remove;
