@@ -36,7 +36,9 @@ class Api(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            _drop_default_422(super().openapi())
+            document = super().openapi()
+            _drop_default_422(document)
+            _name_tokens(document)
         return super().openapi()
 
 
@@ -96,6 +98,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _operation_id(route: APIRoute) -> str:
     return route.name
+
+
+def _name_tokens(document: dict[str, Any]) -> None:
+    """Tokens are asked for where access control is on, and only there."""
+    document["components"]["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    }
+    for path in document["paths"].values():
+        for operation in path.values():
+            if "403" in operation["responses"]:
+                operation["security"] = [{"token": []}, {}]
 
 
 def _drop_default_422(document: dict[str, Any]) -> None:

@@ -34,13 +34,14 @@ class Caller:
 
     @property
     def owner(self) -> str | None:
-        """Whose recordings they are limited to; None: nobody's."""
-        return None if Scope.ADMIN in self.scopes else (self.user_id or "")
+        """Whose recordings they are limited to; None: nobody's, as for services, whose tokens name
+        no user."""
+        return None if Scope.ADMIN in self.scopes else self.user_id
 
     @property
     def name(self) -> str:
         """For the audit."""
-        return self.user_id or ("admin" if self.is_known else "anonymous")
+        return self.user_id or ("service" if self.is_known else "anonymous")
 
 
 ANYBODY = Caller(scopes=frozenset(Scope))

@@ -78,7 +78,11 @@ class Tokens:
             raise Refused("The token is for another audience") from error
         except (jwt.InvalidTokenError, TypeError, ValueError) as error:
             raise Refused("Invalid token") from error
-        return _caller(claims)
+        caller = _caller(claims)
+        if caller.user_id is None and algorithm != OURS:
+            # It would be taken for one of a service.
+            raise Refused("The token names no user")
+        return caller
 
     async def _key_for(self, header: Mapping[str, Any]) -> tuple[Any, str]:
         algorithm = header.get("alg")

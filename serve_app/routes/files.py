@@ -71,10 +71,10 @@ async def get_url(
     )
 
 
-@router.api_route(
-    "/recordings/{id}/stream", methods=["GET", "HEAD"], responses=_MEDIA, response_class=Response,
-    name="stream_recording",
-)  # fmt: skip
+@router.head(
+    "/recordings/{id}/stream", responses=_MEDIA, response_class=Response, name="describe_stream"
+)
+@router.get("/recordings/{id}/stream", responses=_MEDIA, response_class=Response)
 async def stream(recording: SeenRecording, services: FromServices, request: Request) -> Response:
     """The MP4 itself, also in parts (RFC 9110 section 14)."""
     bucket, key = _main(recording)

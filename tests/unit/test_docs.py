@@ -89,8 +89,6 @@ def test_the_readme_explains_every_variable() -> None:
 def test_variables_are_said_to_have_no_effect_exactly_if_nothing_uses_them() -> None:
     idle = (ROOT / ".env.example").read_text("utf-8").partition("without effect yet")[2]
     said = set(re.findall(r"^#([A-Z][A-Z0-9_]*)=", idle, re.MULTILINE))
-    # Read only to refuse them, or to say at start that they do nothing.
-    said -= {"AUTH_SECRET", "AUTH_JWKS_URL"}
     used = {
         node.attr.upper()
         for package in ("pipeline", "actors", "serve_app")
