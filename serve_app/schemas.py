@@ -312,6 +312,14 @@ class StreamWebhook(BaseModel):
         )
 
 
+def body_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Of a body that a route reads by itself, for the OpenAPI document, which has what it refers
+    to."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return schema
+
+
 def _utc(instant: datetime | None) -> datetime | None:
     return None if instant is None else instant.astimezone(UTC)
 

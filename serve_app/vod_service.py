@@ -35,14 +35,14 @@ async def import_video(
     except httpx.HTTPError as error:
         raise VodServiceFailed(f"The VOD service does not answer: {error}") from error
     try:
-        told = answer.json()
+        said = answer.json()
     except ValueError:
-        told = {}
-    if answer.is_success and isinstance(told.get("video"), dict):
-        video: dict[str, Any] = told["video"]
+        said = None
+    told: dict[str, Any] = said if isinstance(said, dict) else {}
+    video = told.get("video")
+    if answer.is_success and isinstance(video, dict):
         return video
-    reason = told.get("error") if isinstance(told, dict) else None
-    shown = str(reason or answer.text[:_MAX_ERROR] or "nothing")
+    shown = str(told.get("error") or answer.text[:_MAX_ERROR] or "nothing")
     raise VodServiceFailed(
         f"The VOD service answers {answer.status_code}: {shown}", "", answer.status_code
     )

@@ -45,7 +45,7 @@ _MEDIA: Responses = {
 }
 _PLAYLIST: Responses = {
     200: {"content": {_PLAYLIST_TYPE: {"schema": {"type": "string"}}}},
-    **guarded(404),
+    **guarded(400, 404),
 }
 _IMAGE: Responses = {
     200: {"content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}}},
@@ -142,7 +142,11 @@ async def get_storyboard(recording: SeenRecording, services: FromServices) -> Re
     return Response(data, media_type="text/vtt", headers={"Cache-Control": "private, max-age=300"})
 
 
-@router.get("/recordings/{id}/storyboard-{number}.jpg", responses=_IMAGE, response_class=Response)
+@router.get(
+    "/recordings/{id}/storyboard-{number}.jpg",
+    responses=_IMAGE | guarded(400),
+    response_class=Response,
+)
 async def get_storyboard_sheet(
     recording: SeenRecording,
     number: Annotated[str, PathParameter(pattern=r"^\d{1,6}$")],

@@ -24,6 +24,7 @@ from serve_app.schemas import (
     VideoChange,
     VideoImport,
     VideoPage,
+    body_schema,
 )
 from serve_app.services import Services
 from serve_app.vod_service import import_video
@@ -81,7 +82,7 @@ Import = Annotated[VideoImport, Depends(_import)]
 _IMPORT_BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": VideoImport.model_json_schema()}},
+        "content": {"application/json": {"schema": body_schema(VideoImport)}},
     }
 }
 

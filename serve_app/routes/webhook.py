@@ -15,7 +15,7 @@ from pipeline.profiles import find_profile
 from serve_app.access.signature import SIGNATURE_HEADER, check_signature
 from serve_app.problems import documented, explain
 from serve_app.routes.common import FromServices
-from serve_app.schemas import StreamWebhook, WebhookAnswer
+from serve_app.schemas import StreamWebhook, WebhookAnswer, body_schema
 
 MAX_BODY_BYTES = 64 * 1024
 
@@ -27,7 +27,7 @@ _log = structlog.get_logger(__name__)
 _BODY_SCHEMA = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": StreamWebhook.model_json_schema()}},
+        "content": {"application/json": {"schema": body_schema(StreamWebhook)}},
     },
     "parameters": [
         {

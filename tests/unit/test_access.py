@@ -415,3 +415,63 @@ async def test_a_signed_webhook_that_is_caught_does_nothing_more() -> None:
     tasks = {(await product.catalog.accept(event)).task_id for event in product.events}
     assert len(tasks) == 1
     await asyncio.sleep(0)
+
+
+# --- an external VOD service ----------------------------------------------------------------------
+
+
+async def test_an_external_vod_service_makes_the_video() -> None:
+    told: list[tuple[str, dict[str, str], Any]] = []
+    video_id = "7d0f5b0e-2f3b-4a55-9a0e-0d8a7c1c2b11"
+
+    def answer(path: str, headers: dict[str, str], body: Any) -> tuple[int, Any]:
+        told.append((path, headers, body))
+        return 201, {"video": {"id": video_id, "title": body["title"], "own": 1}}
+
+    with json_server(answer) as url:
+        async with guarded(vod_service_url=f"{url}/vod/") as (product, client):
+            recording = await product.complete(await product.record("s"))
+            mine = token("read", "write")
+            body = {"recording_id": str(recording.id), "title": "A talk", "visibility": "public"}
+            made = await client.post("/import-recording", json=body, headers=bearer(mine))
+            assert made.status_code == 201
+            assert made.json() == {"video": {"id": video_id, "title": "A talk", "own": 1}}
+            shown = await product.catalog.get(recording.id)
+            assert str(shown.video_id) == video_id
+    ((path, headers, sent),) = told
+    assert (path, headers["authorization"]) == ("/vod/import-recording", f"Bearer {mine}")
+    assert sent["file_path"] == "recordings/s.mp4"
+    assert (sent["duration"], sent["file_size"], sent["user_id"]) == (1860, 524288000, "u1")
+
+
+@pytest.mark.parametrize(
+    ("status_code", "body", "answered", "reason"),
+    [
+        (403, {"error": "quota"}, 403, "The VOD service answers 403: quota"),
+        (500, b"<html>", 502, "The VOD service answers 500: <html>"),
+        (200, [1], 502, "The VOD service answers 200"),
+        (201, {"video": 1}, 502, "The VOD service answers 201"),
+    ],
+)
+async def test_what_an_external_vod_service_refuses(
+    status_code: int, body: Any, answered: int, reason: str
+) -> None:
+    with json_server(lambda *_: (status_code, body)) as url:
+        product = Product(settings={"vod_service_url": url})
+        recording = await product.complete(await product.record("s"))
+        async with in_process(product) as client:
+            wanted = {"recording_id": str(recording.id), "title": "A talk"}
+            found = await client.post("/import-recording", json=wanted)
+    assert found.status_code == answered
+    assert found.json()["error"].startswith(reason)
+    assert (await product.catalog.get(recording.id)).video_id is None
+
+
+async def test_an_external_vod_service_that_is_away() -> None:
+    product = Product(settings={"vod_service_url": "http://127.0.0.1:9"})
+    recording = await product.complete(await product.record("s"))
+    async with in_process(product) as client:
+        wanted = {"recording_id": str(recording.id), "title": "A talk"}
+        found = await client.post("/import-recording", json=wanted)
+    assert found.status_code == 502
+    assert "does not answer" in found.json()["error"]

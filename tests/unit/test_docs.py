@@ -21,7 +21,7 @@ PAGES_OF_FASTAPI = {"/openapi.json", "/docs"}
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FOLDER = re.compile(r"^### `([\w/]+/)`\n(.*?)(?=^#)", re.MULTILINE | re.DOTALL)
-_ROUTE = re.compile(r"`(GET|POST|PATCH|PUT|DELETE) (/[^` ]*)`")
+_ROUTE = re.compile(r"`(GET|HEAD|POST|PATCH|PUT|DELETE) (/[^` ]*)`")
 
 
 def relative(path: Path) -> str:
