@@ -9,9 +9,10 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
 from serve_app import problems
+from serve_app.chunk_maps import ChunkMaps
 from serve_app.feed import Feed
 from serve_app.live_view import LiveViews
-from serve_app.routes import events, health, live, recordings, webhook
+from serve_app.routes import chunks, events, health, live, page, recordings, webhook
 from serve_app.services import Services
 from serve_app.version import version
 
@@ -41,9 +42,10 @@ def create_api(services: Services) -> FastAPI:
     app.state.services = services
     app.state.feed = Feed(services.catalog)
     app.state.live = LiveViews(services.catalog)
+    app.state.chunks = ChunkMaps(services.catalog, services.activity)
     health.install_checks(app, services)
     problems.install(app)
-    for module in (health, recordings, live, webhook, events):
+    for module in (health, recordings, live, webhook, events, chunks, page):
         app.include_router(module.router)
     return app
 

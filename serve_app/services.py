@@ -2,7 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from uuid import UUID
 
+from pipeline.activity import Activity
 from pipeline.model import StreamEvent
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Accepted, Catalog
@@ -16,6 +18,8 @@ class Services:
     raises ``CatalogUnavailable``. ``check_workers`` and ``check_store`` raise a ``VodrayError``
     that says what is wrong; they may take longer than a caller wants to wait. ``address`` turns a
     segment's reference into a URL that whoever has it may read for a while.
+    ``activity`` tells what the workers do, of one recording or of all; it never fails and answers
+    soon, if need be with nothing. ``dashboard_url`` is that of Ray.
     """
 
     settings: Settings
@@ -24,3 +28,5 @@ class Services:
     check_workers: Callable[[], Awaitable[None]]
     check_store: Callable[[], Awaitable[None]]
     address: Callable[[str], str]
+    activity: Callable[[UUID | None], Awaitable[Activity]]
+    dashboard_url: str | None = None

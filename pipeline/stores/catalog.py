@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from pipeline.chunk_map import ChunkOutcome, ChunkOutline
 from pipeline.model import (
     ChunkRecord,
     ChunkSpec,
@@ -189,6 +190,12 @@ class Catalog(Protocol):
 
     async def finished(self, recording_id: UUID) -> tuple[ChunkRecord, ...]:
         """Of all outputs, by chunk."""
+
+    async def outlines(self, recording_id: UUID, first: int = 0) -> tuple[ChunkOutline, ...]:
+        """Planned chunks from that number on, in order."""
+
+    async def outcomes(self, recording_id: UUID, first: int = 0) -> tuple[ChunkOutcome, ...]:
+        """Finished chunks from that number on, in order."""
 
     async def settleable(self) -> tuple[Recording, ...]:
         """Final recordings that have a ledger and can no longer be resumed: failed, or completed

@@ -2,15 +2,17 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import uvicorn
 
+from pipeline.activity import Activity
 from pipeline.model import EndReason, EventKind, Gap, Origin, Recording, StreamEvent
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Accepted, Completion
@@ -23,6 +25,10 @@ STARTED = datetime(2025, 10, 5, 18, 0, tzinfo=UTC)
 
 async def well() -> None:
     """A check of a part that is well."""
+
+
+async def nothing_at_work(_: UUID | None) -> Activity:
+    return Activity()
 
 
 def memory_catalog() -> MemoryCatalog:
@@ -38,6 +44,7 @@ class Product:
     check_workers: Callable[[], Awaitable[None]] = well
     check_store: Callable[[], Awaitable[None]] = well
     events: list[StreamEvent] = field(default_factory=list)
+    activity: Callable[[UUID | None], Awaitable[Activity]] = nothing_at_work
 
     async def submit(self, event: StreamEvent) -> Accepted:
         self.events.append(event)
@@ -52,6 +59,7 @@ class Product:
                 check_workers=self.check_workers,
                 check_store=self.check_store,
                 address=lambda ref: f"http://store/{ref}",
+                activity=self.activity,
             )
         )
 
@@ -70,7 +78,9 @@ class Product:
         assert accepted.recording_id is not None
         return await self.catalog.get(accepted.recording_id)
 
-    async def complete(self, recording: Recording, *gaps: Gap) -> Recording:
+    async def complete(
+        self, recording: Recording, *gaps: Gap, report: Mapping[str, Any] | None = None
+    ) -> Recording:
         ended_at = recording.started_at + timedelta(minutes=31)
         await self.catalog.mark_ended(recording.id, ended_at, EndReason.ENDLIST)
         await self.catalog.mark_processing(recording.id)
@@ -83,7 +93,7 @@ class Product:
                 completed_at=ended_at,
                 gaps=gaps,
             ),
-            {"frames_in": 46500, "frames_out": 46500},
+            {"frames_in": 46500, "frames_out": 46500, **(report or {})},
         )
 
 
