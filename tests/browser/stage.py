@@ -76,9 +76,9 @@ async def stage(*, chunks: int = 96, done: int = 61, **settings: Any) -> AsyncIt
         await _completed(product, title, now - timedelta(hours=20 * n + 5))
         for n, title in enumerate(reversed(_TALKS))
     ]
-    failed = await _begin(product, "studio-b", now - timedelta(hours=3), "Studio B, take 1")
+    failed = await begin(product, "studio-b", now - timedelta(hours=3), "Studio B, take 1")
     failed = await product.catalog.fail(failed.id, "studio-b/stream.m3u8 is not there")
-    live = await _begin(product, "main-stage", now - timedelta(minutes=74), "Main stage, day 2")
+    live = await begin(product, "main-stage", now - timedelta(minutes=74), "Main stage, day 2")
     await _fill(product, live, chunks, done, at_work)
     async with served(product) as (_, url):
         yield Stage(
@@ -87,7 +87,7 @@ async def stage(*, chunks: int = 96, done: int = 61, **settings: Any) -> AsyncIt
         )  # fmt: skip
 
 
-async def _begin(product: Product, stream: str, at: datetime, title: str) -> Recording:
+async def begin(product: Product, stream: str, at: datetime, title: str) -> Recording:
     accepted = await product.catalog.accept(
         StreamEvent(
             kind=EventKind.STARTED,
@@ -109,7 +109,7 @@ async def _begin(product: Product, stream: str, at: datetime, title: str) -> Rec
 
 async def _completed(product: Product, title: str, at: datetime) -> Recording:
     stream = title.lower().replace(" ", "-").replace(",", "").replace(":", "")
-    recording = await _begin(product, stream, at, title)
+    recording = await begin(product, stream, at, title)
     length_s = 1200 + 137 * (len(title) % 23)
     await product.catalog.mark_ended(
         recording.id, at + timedelta(seconds=length_s), EndReason.ENDLIST
@@ -166,7 +166,8 @@ def _report(length_s: int) -> dict[str, Any]:
         },
         "chunks": [
             {
-                "chunk": n, "start_s": 20.0 * n, "media_s": 20.0, "bytes_out": 12_400_000 + 9001 * n,
+                "chunk": n, "start_s": 20.0 * n, "media_s": 20.0,
+                "bytes_out": 12_400_000 + 9001 * n,
                 "lost": [missing] if n == int(count * 0.27) else [],
                 "remedies": [{"remedy": "mended"}] if n % 31 == 7 else [],
                 "timings_s": {"download": 0.2, "demux": 0.1, "mux": 0.13, "upload": 0.18},

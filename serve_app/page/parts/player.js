@@ -11,16 +11,24 @@ export function Player({ recording, seeker }) {
   const video = useRef(null);
   const box = useRef(null);
   const source = useRef(null);
+  const kept = useRef(null);
   const [state, setState] = useState({ at: 0, length: 0, isPaused: true, isMuted: false });
   const [levels, setLevels] = useState([]);
   const [error, setError] = useState("");
   const isLive = !isFinal(recording);
 
   useEffect(() => {
-    source.current = new Source(video.current, recording, isLive, { setLevels, setError });
+    const own = (source.current = new Source(video.current, recording, isLive, { setLevels, setError }));
     setError("");
     setLevels([]);
-    return () => source.current.close();
+    /* A stream that ends while one looks goes on as a recording, at the same place. */
+    const { at, isPlaying } = kept.current ?? {};
+    if (kept.current) own.open(at).then(() => isPlaying && video.current?.play().catch(() => {}));
+    return () => {
+      const { currentTime, paused } = video.current ?? {};
+      kept.current = own.opening ? { at: currentTime, isPlaying: !paused } : null;
+      own.close();
+    };
   }, [recording.id, isLive, recording.completed_at]);
 
   function look() {

@@ -145,8 +145,9 @@ function withNews({ items, next, isLoading }, recording, q, status) {
   const fits = !status || recording.status === status;
   const at = items.findIndex((each) => each.id === recording.id);
   if (at >= 0) return fits ? items.with(at, recording) : items.toSpliced(at, 1);
-  const last = items[items.length - 1];
-  const isOlder = next && last && recording.started_at < last.started_at;
+  const [newest, last] = [items[0], items[items.length - 1]];
+  const isOlder = next && last && (recording.started_at < last.started_at
+    || (isFinal(recording) && recording.started_at < newest.started_at));
   if (!fits || isOlder || (isLoading && !items.length) || !isFound(recording, q)) return items;
   const before = items.findIndex((each) => each.started_at <= recording.started_at);
   return items.toSpliced(before < 0 ? items.length : before, 0, recording);
