@@ -65,7 +65,7 @@ class Client:
                         recording_id and str(recording_id)
                     )
                     return activity
-        except (WorkerLost, TimeoutError) as error:
+        except (WorkerLost, TimeoutError, ray.exceptions.RayError) as error:
             log.info("activity_unknown", error=str(error))
             return Activity()
 

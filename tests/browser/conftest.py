@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Page, async_playwright
 
-from tests.e2e.conftest import broadcast, clips, heavy, world
+from tests.e2e.conftest import broadcast, clips, heavy
 
-__all__ = ["broadcast", "clips", "heavy", "world"]
+__all__ = ["broadcast", "clips", "heavy"]
 
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),

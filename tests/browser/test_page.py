@@ -5,8 +5,8 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from pipeline.model import Progress
 from tests.browser.conftest import FLAGS, chromium
 from tests.browser.stage import Pictures, Stage, answer_json, begin, stage
 from tests.e2e.conftest import NewBroadcast
+from tests.e2e.service import Service
 from tests.e2e.world import World
 from tests.local_pool import Result, record
 from tests.media import Form, make_hls
@@ -30,6 +31,15 @@ AXE = (Path(__file__).parent / "vendor/axe-core/axe.min.js").read_text("utf-8")
 WIDE = {"width": 1280, "height": 820}
 PHONE = {"width": 360, "height": 740}
 NewPage = Callable[..., AbstractAsyncContextManager[Page]]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A service for which a stream that is shown slowly has not ended."""
+    service = Service(tmp_path_factory.mktemp("service"), STALL_TIMEOUT="90s")
+    with closing(World(service.start())) as world:
+        yield world
+    service.stop()
 
 
 @pytest.fixture
@@ -122,8 +132,8 @@ async def test_a_live_recording_from_its_first_segment_to_its_report(
         live.tell("ended")
         await expect(page.locator(".head .status")).to_have_text("Completed", timeout=60_000)
         report = world.report(live.finished()[0])
-        await expect(squares(page)).to_have_count(len(report["chunks"]))
-        assert await squares(page, "done").count() == len(report["chunks"]) > before
+        await expect(squares(page, "done")).to_have_count(len(report["chunks"]))
+        assert await squares(page).count() == len(report["chunks"]) > before
         frames = f"{report['frames_in']:,} / {report['frames_out']:,}"
         await expect(page.locator(".card", has_text="Verified")).to_contain_text(frames)
         await until(page, f"Math.abs(document.querySelector('video').currentTime - {at}) < 0.3")

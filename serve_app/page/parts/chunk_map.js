@@ -19,12 +19,17 @@ export function ChunkMap({ recording, onSeek }) {
   const [chunks, setChunks] = useState(new Map());
   const [at, setAt] = useState(null);
   const [error, setError] = useState("");
-  const status = useRef(recording);
-  status.current = recording;
+  const isOver = useRef(false);
+  isOver.current = isFinal(recording);
+  const [isWatching, watch] = useState(!isOver.current);
 
   useEffect(() => {
-    squares.current = new Squares(own.current);
-    setChunks(new Map());
+    /* It goes on: its stream is back. */
+    if (!isFinal(recording)) watch(true);
+  }, [isFinal(recording)]);
+
+  useEffect(() => {
+    squares.current ??= new Squares(own.current);
     const take = (changed) => {
       squares.current.update(changed);
       setChunks((before) => {
@@ -34,12 +39,16 @@ export function ChunkMap({ recording, onSeek }) {
       });
     };
     const path = `/recordings/${recording.id}/chunks`;
-    if (isFinal(recording)) {
+    if (!isWatching) {
       get(path).then(take, (e) => setError(e.message));
       return undefined;
     }
-    return subscribe(`${path}/events`, { chunks: take }, () => isFinal(status.current));
-  }, [recording.id, isFinal(recording)]);
+    /* The last state comes before the end of the events, whatever is heard of the recording. */
+    return subscribe(`${path}/events`, { chunks: take }, () => {
+      if (isOver.current) watch(false);
+      return isOver.current;
+    });
+  }, [recording.id, isWatching]);
 
   const shown = at === null ? null : chunks.get(at);
   const counts = countBy(chunks.values());
@@ -66,7 +75,6 @@ export function ChunkMap({ recording, onSeek }) {
 class Squares {
   constructor(parent) {
     this.parent = parent;
-    parent.textContent = "";
     this.of = new Map();
   }
 
