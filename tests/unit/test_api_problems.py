@@ -103,6 +103,12 @@ async def test_openapi_promises_only_what_is_served() -> None:
         ("/webhook/stream", "post"): {"200", "400", "401", "413", "500", "503"},
         ("/events", "get"): {"200", "500", "503"},
         ("/recordings/{id}/events", "get"): {"200", "404", "500", "503"},
+        ("/recordings/{id}/chunks", "get"): {"200", "404", "500", "503"},
+        ("/recordings/{id}/chunks/events", "get"): {"200", "404", "500", "503"},
+        ("/workers", "get"): {"200", "500"},
+        ("/", "get"): {"200", "304", "500"},
+        ("/ui/config.json", "get"): {"200", "500"},
+        ("/ui/{path}", "get"): {"200", "304", "404", "500"},
     }
     operations = [op for path in document["paths"].values() for op in path.values()]
     names = [op["operationId"] for op in operations]
