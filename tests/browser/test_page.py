@@ -3,6 +3,7 @@ needs no media over a service in memory."""
 
 import asyncio
 import json
+import platform
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -140,6 +141,8 @@ async def test_a_live_recording_from_its_first_segment_to_its_report(
         await until(page, "document.querySelector('video').duration > 47")
         await squares(page).last.hover()
         await expect(page.locator(".details")).to_contain_text("worker:")
+        await squares(page).first.click()
+        await until(page, "document.querySelector('video').currentTime < 0.5")
         await page.get_by_role("link", name="All recordings").click()
         await expect(row.locator(".status")).to_have_text("Completed")
         assert await page.evaluate("document.body.dataset.loaded") == "once"
@@ -156,6 +159,7 @@ async def test_the_workers_of_the_real_service(world: World, new_page: NewPage) 
     async with new_page() as page:
         await go(page, world.endpoints["http"], "#/workers")
         await expect(page.locator("tbody tr")).to_have_count(2)
+        await expect(page.locator("tbody tr").first).to_contain_text(platform.node())
         await expect(page.locator(".verdict")).to_have_text("PostgreSQL, S3 and workers answer.")
         dashboard = page.locator("main").get_by_role("link", name="Ray dashboard")
         assert await dashboard.get_attribute("href") == world.endpoints["ray_dashboard"]
@@ -371,6 +375,21 @@ async def test_rename_and_delete(new_page: NewPage) -> None:
         await expect(page.get_by_role("status")).to_have_text("First keynote is deleted")
     assert [method for method, _ in sent] == ["PATCH", "DELETE"]
     assert sent[0][1] == {"title": "First keynote"}
+
+
+async def test_a_link_to_the_file(new_page: NewPage) -> None:
+    async with stage() as on, new_page() as page:
+        told = {"url": f"{on.url}/ui/icon.svg?signed", "expires_at": "2026-01-01T00:00:00Z"}
+        await answer_json(page, "**/url", told)
+        await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await go(page, on, f"#/recordings/{on.done.id}")
+        async with page.expect_popup() as popup:
+            await page.get_by_role("button", name="Download").click()
+        assert (await popup.value).url == told["url"]
+        await (await popup.value).close()
+        await page.get_by_role("button", name="Copy link").click()
+        await expect(page.get_by_role("status")).to_contain_text("The link is copied")
+        assert await page.evaluate("navigator.clipboard.readText()") == told["url"]
 
 
 async def test_what_the_service_refuses_is_told(new_page: NewPage) -> None:

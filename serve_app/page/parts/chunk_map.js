@@ -150,6 +150,13 @@ function move(event, parent, chunks, onSeek) {
 
 /** Of the square that one points at; always there, so that nothing moves. */
 function Details({ chunk }) {
+  const isTicking = Boolean(chunk) && chunk.since !== null;
+  const [, tick] = useState(0);
+  useEffect(() => {
+    if (!isTicking) return undefined;
+    const timer = setInterval(() => tick(Date.now()), 1000);
+    return () => clearInterval(timer);
+  }, [isTicking]);
   if (!chunk) return html`<p class="details faint">Point at a chunk, or go there with the arrow keys.</p>`;
   const stages = Object.entries(chunk.stages).sort((a, b) => b[1] - a[1]).slice(0, 4);
   const facts = [
