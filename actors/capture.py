@@ -120,6 +120,7 @@ class Capture:
                 dropped=start.dropped,
             ),
         )
+        self._on_news()
         self._playlists = (
             FollowedPlaylist(0, start, is_back=self._is_back),
             *(

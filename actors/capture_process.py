@@ -20,7 +20,7 @@ import structlog
 from actors import names
 from actors.capture import Capture
 from actors.depot import Depot
-from actors.loops import backoff, pause
+from actors.loops import backoff, pause, rest
 from actors.recording import sources_of
 from pipeline import logs
 from pipeline.errors import RecordingNotFound, VodrayError
@@ -86,6 +86,7 @@ class CaptureProcess:
             await asyncio.sleep(pause_s)
         is_swept = False
         while True:
+            began = time.monotonic()
             try:
                 if not is_swept:
                     await self._sweep()
@@ -95,6 +96,7 @@ class CaptureProcess:
                         self._start(recording)
             except Exception as error:  # noqa: BLE001 - nobody else would start it again
                 log.warning("capture_failed", error=str(error))
+            await rest(time.monotonic() - began)
             await pause(self._poked, _EVERY_S)
             self._poked.clear()
 

@@ -6,6 +6,7 @@ from uuid import UUID
 from pipeline.errors import Conflict, SourceUnavailable
 from pipeline.model import Opened, Recording, Segment, by_playlist
 from pipeline.stores.catalog import Catalog
+from pipeline.stores.folds import refuse_final
 
 # Somebody says when there is news: this is for when that is lost.
 _LOOK_EVERY_S = 5.0
@@ -27,12 +28,14 @@ class Captured:
 
     async def read(self) -> list[list[Segment]]:
         """What is new, by playlist. Raises ``SourceUnavailable`` if there is nothing at all and
-        never will be."""
+        never will be, ``Conflict`` if the recording is final."""
         # In this order: what was complete when it was asked is read whole.
         recording = await self._catalog.get(self._id)
         state = await self._catalog.source_state(self._id)
         findings = await self._catalog.findings(self._id, self._read)
         self._read += len(findings)
+        # Cancelled, say: nobody needs what comes next.
+        refuse_final(recording)
         self.recording = recording
         self.is_complete = state is not None and state.is_final_for(recording)
         if state is not None and state.opened is not None:

@@ -5,6 +5,7 @@ Nobody above this module names an actor.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -34,6 +35,7 @@ from pipeline.stores.objects import ObjectStore
 _CALL_TIMEOUT_S = 10.0
 _PROGRESS_EVERY_S = 0.2
 _ACTIVITY_TIMEOUT_S = 2.0
+_POKE_EVERY_S = 0.05
 
 log = structlog.get_logger()
 
@@ -41,12 +43,25 @@ log = structlog.get_logger()
 class Client:
     """What the HTTP service asks of the actors. Needs a Ray that ``start`` was called on."""
 
+    def __init__(self) -> None:
+        self._news: set[UUID] = set()
+        self._telling: asyncio.Task[None] | None = None
+        self._told_at = 0.0
+
     async def poke(self, recordings: Collection[UUID] = ()) -> None:
         """Say that there is news, maybe about recordings that run. Never fails: they look by
-        themselves as well."""
+        themselves as well. What comes close upon the other is said together."""
+        self._news.update(recordings)
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.get_running_loop().create_task(self._tell())
+
+    async def _tell(self) -> None:
+        await asyncio.sleep(max(0.0, self._told_at + _POKE_EVERY_S - time.monotonic()))
+        self._told_at = time.monotonic()
+        news, self._news = list(self._news), set()
         for name in (names.CAPTURE, names.RECONCILER):
             try:
-                _actor(name).poke.remote(recordings)
+                _actor(name).poke.remote(news)
             except WorkerLost as error:
                 log.warning("poke_failed", error=str(error))
 

@@ -22,7 +22,7 @@ from pipeline.settings import Settings
 from pipeline.source import Presentation, SoundSource, Source, fingerprint, open_presentation
 from pipeline.stores.catalog import Catalog
 
-_LOOK_EVERY_S = 1.0
+_LOOK_EVERY_S, _LONGEST_PAUSE_S = 1.0, 5.0
 _NOTHING_MORE = MediaPlaylist(segments=(), target_duration_s=0.0, ended=True)
 
 Sources = Callable[[Recording], Iterable[Source]]
@@ -142,7 +142,10 @@ class SourceFinder:
                     problem = _more_telling(problem, error)
             if time.monotonic() - begin >= self._patience_s(recording):
                 raise problem or SourceMissing("Nothing says where the playlist is")
-            await self._wait(min(_LOOK_EVERY_S, self._settings.monitor_interval.total_seconds()))
+            waited_s = time.monotonic() - begin
+            # What has not come for long is not expected the next moment: thousands may be missing.
+            pause_s = min(max(_LOOK_EVERY_S, waited_s / 8), _LONGEST_PAUSE_S)
+            await self._wait(min(pause_s, self._settings.monitor_interval.total_seconds()))
 
     def _patience_s(self, recording: Recording) -> float:
         """``STALL_TIMEOUT``, or less for a stream that has ended."""

@@ -12,6 +12,7 @@ MAX_DELAY_S = 5.0
 # A session that lived this long was a success: the next failure is a new one.
 STEADY_S = 30.0
 CLOSE_S = 2.0
+_REST, _SHORT_S = 4.0, 0.05
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,12 @@ async def pause(wake: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return wake.is_set()
     return True
+
+
+async def rest(worked_s: float) -> None:
+    """Behind work that looks at everything whenever there is news: where that is much, and news
+    come one upon the other, others need the processor too."""
+    await asyncio.sleep(min(_REST * max(0.0, worked_s - _SHORT_S), MAX_DELAY_S))
 
 
 def is_cancelled() -> bool:

@@ -17,7 +17,7 @@ import structlog
 
 from actors import names
 from actors.faults import actor_errors
-from actors.loops import pause
+from actors.loops import pause, rest
 from actors.recording import sources_of
 from actors.stream_status import StreamStatus
 from actors.supervisors import Supervisors
@@ -83,10 +83,12 @@ class Reconciler:
             status = StreamStatus(self._settings, self._catalog, self._pass_on)
             self._asking = asyncio.get_running_loop().create_task(status.run())
         while True:
+            began = time.monotonic()
             try:
                 await self._reconcile()
             except Exception as error:  # noqa: BLE001 - nobody else would start it again
                 log.warning("reconcile_failed", error=str(error))
+            await rest(time.monotonic() - began)
             await pause(self._poked, _EVERY_S)
             self._poked.clear()
 
@@ -100,6 +102,8 @@ class Reconciler:
         for recording_id in recordings:
             if recording_id in self._running:
                 self._running[recording_id].handle.wake.remote(recording_id)
+            else:
+                self._poked.set()
 
     async def _pass_on(self, recordings: Collection[UUID]) -> None:
         """News of our own, to the capture as well."""
@@ -118,7 +122,7 @@ class Reconciler:
     async def _reconcile(self) -> None:
         for task_id, event in await self._catalog.undecided():
             await self._decide(task_id, event)
-        for recording in await self._catalog.unfinished():
+        for recording in await self._catalog.to_supervise():
             waits = self._not_before.get(recording.id, 0.0) > time.monotonic()
             if recording.id not in self._running and not waits and self._has_room(recording):
                 self._start(recording)
@@ -141,6 +145,7 @@ class Reconciler:
         if now >= self._settle_at:
             self._settle_at = now + _SETTLE_EVERY_S
             await self._sweeper.settle()
+            await self._sweeper.remove_deleted()
         if now >= self._orphans_at:
             self._orphans_at = now + _ORPHANS_EVERY_S
             await self._sweeper.remove_orphans()

@@ -104,6 +104,10 @@ class Supervisor:
                 # Another supervisor may well finish what is begun.
                 if recording.status is not Status.FAILED:
                     raise error
+                # Cancelled while it was at work.
+                await self._remove_objects(recording)
+                await self._catalog.forget_ledger(self._id)
+                return recording
             return await self._give_up(str(error))
         log.error("unexpected_error", recording=str(self._id), exc_info=error)
         if not last_try:
@@ -155,6 +159,8 @@ class Supervisor:
             )
         except Conflict:
             recording = await self._catalog.get(self._id)
+            if recording.status is Status.FAILED:
+                raise
             if recording.status.is_final:
                 return recording
             log.info("stream_is_back", recording=str(self._id))
@@ -312,11 +318,14 @@ class Supervisor:
             # What this one missed, another supervisor has finished with.
             return recording
         log.error("recording_failed", recording=str(self._id), error=error)
-        uploads = await self._catalog.uploads(self._id)
-        await asyncio.to_thread(remove_everything, self._results, self._bucket, recording, uploads)
+        await self._remove_objects(recording)
         failed = await self._catalog.fail(self._id, error)
         await self._catalog.forget_ledger(self._id)
         return failed
+
+    async def _remove_objects(self, recording: Recording) -> None:
+        uploads = await self._catalog.uploads(self._id)
+        await asyncio.to_thread(remove_everything, self._results, self._bucket, recording, uploads)
 
     async def _wait(self, seconds: float) -> None:
         await pause(self._woken, seconds)

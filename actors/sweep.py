@@ -10,7 +10,9 @@ from uuid import UUID
 
 import structlog
 
+from actors.claim import remove_everything, remove_results
 from pipeline.errors import RecordingNotFound
+from pipeline.model import Recording, Status
 from pipeline.staging import PREFIX, clear, staging_prefix
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
@@ -27,10 +29,25 @@ class Sweeper:
     async def settle(self) -> None:
         """Forget the ledgers that nobody will need any more."""
         for recording in await self._catalog.settleable():
-            prefix = staging_prefix(recording.id)
-            await asyncio.to_thread(clear, self._results, self._bucket, prefix)
+            if recording.status is Status.FAILED:
+                await self._remove_everything(recording)
+            else:
+                prefix = staging_prefix(recording.id)
+                await asyncio.to_thread(clear, self._results, self._bucket, prefix)
             await self._catalog.forget_ledger(recording.id)
             log.info("recording_settled", recording=str(recording.id))
+
+    async def remove_deleted(self) -> None:
+        """Delete the objects of recordings that are deleted."""
+        for recording in await self._catalog.to_remove():
+            await self._remove_everything(recording)
+            await asyncio.to_thread(remove_results, self._results, self._bucket, recording)
+            await self._catalog.mark_removed(recording.id)
+            log.info("recording_removed", recording=str(recording.id))
+
+    async def _remove_everything(self, recording: Recording) -> None:
+        uploads = await self._catalog.uploads(recording.id)
+        await asyncio.to_thread(remove_everything, self._results, self._bucket, recording, uploads)
 
     async def remove_orphans(self) -> None:
         """Delete what is staged for recordings that will not go on, or that nobody knows."""

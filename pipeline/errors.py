@@ -7,6 +7,7 @@
     │   └── SchemaTooNew      a newer release has migrated this database
     ├── InvalidTask           a webhook or message that is no task
     ├── RecordingNotFound
+    ├── VideoNotFound
     ├── Conflict              the recording's state does not allow it
     ├── Cancelled
     ├── SourceError           the stream's own playlist or media
@@ -24,6 +25,8 @@
     ├── EncoderMissing        this machine cannot make what a profile names
     ├── CatalogUnavailable    (retry) PostgreSQL is away
     ├── BrokerUnavailable     (retry) Kafka is away
+    ├── AuthUnavailable       (retry) the auth service's keys cannot be had
+    ├── VodServiceFailed      the external VOD service refuses, fails or does not answer
     ├── ServiceFailed         an embedded service did not start
     ├── WorkerLost            (retry) a process of ours died
     ├── JobIsPoison           whatever worker does this job dies of it
@@ -98,6 +101,10 @@ class RecordingNotFound(VodrayError):
     fault = Fault.CALLER
 
 
+class VideoNotFound(VodrayError):
+    fault = Fault.CALLER
+
+
 class Conflict(VodrayError):
     fault = Fault.CALLER
 
@@ -168,6 +175,22 @@ class CatalogUnavailable(VodrayError):
 class BrokerUnavailable(VodrayError):
     retry = True
     fault = Fault.SERVER
+
+
+class AuthUnavailable(VodrayError):
+    retry = True
+    fault = Fault.SERVER
+
+
+class VodServiceFailed(VodrayError):
+    """``status``: what it answered, 0: nothing."""
+
+    fault = Fault.SERVER
+
+    def __init__(self, message: str, remedy: str = "", status: int = 0) -> None:
+        super().__init__(message, remedy)
+        self.args = (message, remedy, status)
+        self.status = status
 
 
 class ServiceFailed(VodrayError):

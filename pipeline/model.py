@@ -56,7 +56,8 @@ class StreamEvent:
 
     ``occurred_at`` is the sender's clock. ``started_at`` is the broadcast's own start where the
     sender names it. ``hls_path`` overrides where the playlist is: ``bucket/key``, a key in
-    ``MINIO_HLS_BUCKET``, or an ``http(s)`` URL of an allowed host.
+    ``MINIO_HLS_BUCKET``, or an ``http(s)`` URL of an allowed host. ``request_id``: of the message;
+    one that is sent again, by whomever, is not accepted again.
     """
 
     kind: EventKind
@@ -68,6 +69,7 @@ class StreamEvent:
     started_at: datetime | None = None
     hls_path: str | None = None
     profile: str | None = None
+    request_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +127,7 @@ class Recording:
     while only an end was told; ``started_at`` is then the time of that end.
     ``object_name`` is the ``{name}`` of its objects once it holds one for itself.
     ``fingerprint`` identifies the source's content (playlist start and first segment).
+    ``deleted_at``: nobody sees it from then on.
     """
 
     id: UUID
@@ -155,6 +158,7 @@ class Recording:
     gaps: tuple[Gap, ...] = ()
     renditions: tuple[Rendition, ...] = ()
     error: str | None = None
+    deleted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

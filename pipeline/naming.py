@@ -1,12 +1,15 @@
 """Names of results in the bucket, from the ``OBJECT_NAME`` template (contract sections 3 and 6)."""
 
 import re
+from collections.abc import Collection
 from datetime import UTC
 
 from pipeline.model import Output, Recording
 
 # Of the main output's object, by profile.
 MAIN_SUFFIXES = (".mp4", ".m4a")
+# Beside those of renditions: see ``presentation`` and ``storyboard``.
+_FIXED_STEM = re.compile(r"master|poster|audio-\d+|storyboard(-\d+)?")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=@+-]")
 
 
@@ -33,6 +36,12 @@ def object_key(name: str, output: Output, number: int) -> str:
     if number == 0:
         return name + output.name_suffix
     return f"{name}/{output.rendition}{output.name_suffix}"
+
+
+def is_file_of(name: str, renditions: Collection[str]) -> bool:
+    """Whether a file below a recording's name is one of those that are made of it."""
+    stem = name.partition(".")[0]
+    return "/" not in name and (stem in renditions or _FIXED_STEM.fullmatch(stem) is not None)
 
 
 def _safe(text: str) -> str:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
@@ -142,6 +143,9 @@ class Settings(BaseSettings):
     auth_issuer: str | None = None
     auth_audience: str | None = None
     allowed_source_hosts: CommaList = ()
+    cors_origins: CommaList = ()
+    trusted_proxies: CommaList = ()
+    rate_limit: int = Field(1000, ge=0, le=1_000_000)
 
     max_playlist_bytes: Size = Field(MAX_PLAYLIST_BYTES, ge=2**10, le=2**30)
     max_playlist_segments: int = Field(MAX_SEGMENTS, ge=1, le=10_000_000)
@@ -197,6 +201,33 @@ class Settings(BaseSettings):
             urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname
         ):
             raise ValueError("must be an http:// or https:// URL")
+        return value
+
+    @field_validator("auth_secret")
+    @classmethod
+    def _must_be_long(cls, value: SecretStr | None) -> SecretStr | None:
+        # RFC 7518 section 3.2: as long as what HS256 puts out.
+        if value is not None and len(value.get_secret_value().encode()) < 32:
+            raise ValueError("must be at least 32 bytes long, such as `openssl rand -hex 32` makes")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _must_be_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            parts = urlsplit(origin)
+            if (
+                parts.scheme not in ("http", "https")
+                or origin != f"{parts.scheme}://{parts.netloc}"
+            ):
+                raise ValueError(f"{origin[:80]!r} is no origin such as https://www.example.com")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _must_be_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ip_network(network)
         return value
 
     @field_validator("database_url")

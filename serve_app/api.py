@@ -7,12 +7,29 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.middleware.cors import CORSMiddleware
 
+from pipeline.settings import Settings
 from serve_app import problems
+from serve_app.access.guard import Guard
+from serve_app.access.headers import SecurityHeaders
+from serve_app.access.limits import RateLimit
 from serve_app.chunk_maps import ChunkMaps
 from serve_app.feed import Feed
 from serve_app.live_view import LiveViews
-from serve_app.routes import chunks, events, health, live, page, recordings, webhook
+from serve_app.routes import (
+    chunks,
+    events,
+    files,
+    health,
+    live,
+    page,
+    recordings,
+    session,
+    videos,
+    webhook,
+)
+from serve_app.served import Served
 from serve_app.services import Services
 from serve_app.version import version
 
@@ -22,7 +39,9 @@ class Api(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
-            _drop_default_422(super().openapi())
+            document = super().openapi()
+            _drop_default_422(document)
+            _name_tokens(document)
         return super().openapi()
 
 
@@ -43,26 +62,57 @@ def create_api(services: Services) -> FastAPI:
     app.state.feed = Feed(services.catalog)
     app.state.live = LiveViews(services.catalog)
     app.state.chunks = ChunkMaps(services.catalog, services.activity)
+    app.state.guard = Guard(services.settings, services.platform)
+    app.state.served = Served(services.platform)
     health.install_checks(app, services)
     problems.install(app)
-    for module in (health, recordings, live, webhook, events, chunks, page):
+    _install_access(app, services.settings)
+    for module in (health, recordings, files, live, webhook, events, videos, session, chunks, page):
         app.include_router(module.router)
     return app
 
 
+def _install_access(app: FastAPI, settings: Settings) -> None:
+    """What is added last comes first: all answers have the headers, also those of the limit."""
+    app.add_middleware(RateLimit, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Range", "If-None-Match", "If-Range"],
+            expose_headers=["Accept-Ranges", "Content-Range", "ETag", "Retry-After", "X-Error-Id"],
+            max_age=600,
+        )
+    app.add_middleware(SecurityHeaders)
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    feeding = asyncio.create_task(app.state.feed.run())
+    tasks = [asyncio.create_task(each.run()) for each in (app.state.feed, app.state.served)]
     try:
         yield
     finally:
-        feeding.cancel()
-        with suppress(asyncio.CancelledError):
-            await feeding
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await app.state.served.flush()
 
 
 def _operation_id(route: APIRoute) -> str:
     return route.name
+
+
+def _name_tokens(document: dict[str, Any]) -> None:
+    """Tokens are asked for where access control is on, and only there."""
+    document["components"]["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    }
+    for path in document["paths"].values():
+        for operation in path.values():
+            if "403" in operation["responses"]:
+                operation["security"] = [{"token": []}, {}]
 
 
 def _drop_default_422(document: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from pipeline.staging import staged_key
 from pipeline.stores.catalog import Accepted
 from pipeline.stores.connect import make_catalog
 from pipeline.stores.objects_s3 import S3Store
+from pipeline.stores.platform_postgres import PostgresPlatform
 from serve_app.api import create_api
 from serve_app.services import Services
 
@@ -65,6 +66,9 @@ class RecordingService:
                 address=self._address,
                 activity=self._client.activity,
                 dashboard_url=self._dashboard_url,
+                platform=PostgresPlatform(self._catalog.database),
+                objects=self._store,
+                poke=self._client.poke,
             )
         )
 

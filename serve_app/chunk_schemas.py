@@ -56,16 +56,16 @@ class ChunkList(RootModel[list[Chunk]]):
 class WorkerJob(BaseModel):
     """What a worker does now."""
 
-    recording_id: str
+    recording_id: str | None = Field(description="Null for callers who see only their own")
     kind: str = Field(description="`look`, `chunk`, `fill`, `join`, `poster` or `sheet`")
     chunk: int | None = Field(description="Its number, where it is one")
     tries: int
     seconds: float = Field(description="How long it has been at it")
 
     @classmethod
-    def of(cls, job: InFlight) -> Self:
+    def of(cls, job: InFlight, *, is_named: bool) -> Self:
         return cls(
-            recording_id=job.recording,
+            recording_id=job.recording if is_named else None,
             kind=job.kind,
             chunk=job.chunk,
             tries=job.tries,
@@ -84,11 +84,13 @@ class Worker(BaseModel):
     bytes: int
 
     @classmethod
-    def of(cls, worker: WorkerActivity, jobs: Iterable[InFlight]) -> Self:
+    def of(cls, worker: WorkerActivity, jobs: Iterable[InFlight], *, are_named: bool) -> Self:
         return cls(
             name=worker.name,
             node=worker.node,
-            jobs=[WorkerJob.of(job) for job in jobs if job.worker == worker.number],
+            jobs=[
+                WorkerJob.of(job, is_named=are_named) for job in jobs if job.worker == worker.number
+            ],
             chunks=worker.chunks,
             seconds=worker.media_s,
             bytes=worker.size_bytes,
@@ -112,10 +114,12 @@ class Workers(BaseModel):
     recent: Recent
 
     @classmethod
-    def of(cls, activity: Activity) -> Self:
+    def of(cls, activity: Activity, *, are_named: bool) -> Self:
         recent = activity.recent
         return cls(
-            workers=[Worker.of(worker, activity.jobs) for worker in activity.workers],
+            workers=[
+                Worker.of(worker, activity.jobs, are_named=are_named) for worker in activity.workers
+            ],
             waiting=activity.waiting,
             recent=Recent(
                 window_seconds=recent.window_s,

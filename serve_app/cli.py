@@ -16,6 +16,9 @@ COMMANDS = {
     "verify": "Check an MP4 that vodray made.",
     "ls": "List recordings, newest first.",
     "status": "Show one recording; --follow waits until it is done.",
+    "retry": "Begin a failed recording anew.",
+    "cancel": "End a recording that goes on, and keep nothing of it.",
+    "token": "Mint an API token, or revoke one.",
 }
 
 _EPILOG = """\b

@@ -20,6 +20,8 @@ from pipeline import errors
 from serve_app.schemas import Problem
 
 RETRY_AFTER_S = 5
+# What the VOD service says of the caller's request and token is for the caller.
+_PASSED_ON = frozenset({401, 403, 404, 409, 422})
 ERROR_ID_HEADER = "X-Error-Id"
 
 _log = structlog.get_logger(__name__)
@@ -29,23 +31,36 @@ _OUR_SIDE: dict[type[errors.VodrayError], str] = {
     errors.StoreError: "Object store unavailable",
     errors.BrokerUnavailable: "Message broker unavailable",
     errors.WorkerLost: "Workers unavailable",
+    errors.AuthUnavailable: "Auth service unavailable",
 }
 _DESCRIPTIONS = {
     400: "The request cannot be meant; the message names what is wrong",
-    401: "The signature is missing or wrong",
+    401: "The token or the signature is missing or no good",
+    403: "The token is not good for this",
     404: "There is no such thing",
+    409: "The recording's state does not allow it",
+    412: "The object is another version than was asked for",
     413: "The body is too large",
+    416: "The range is not within the object",
+    422: "A field is missing or cannot be meant",
+    429: "Too many requests; `Retry-After` says when to try again",
     500: "Unexpected; `X-Error-Id` is in the log",
+    502: "The external VOD service refuses or fails; the message says how",
     503: "A part of the service is away; `Retry-After` says when to try again",
 }
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For a route's ``responses``: these errors, and 500, which any route can answer."""
+    """For a route's ``responses``: these errors, and those that any route can answer."""
     return {
         status: {"model": Problem, "description": _DESCRIPTIONS[status]}
-        for status in (*statuses, 500)
+        for status in (*statuses, 429, 500)
     }
+
+
+def guarded(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The same for a route that needs a token and the database."""
+    return documented(401, 403, 503, *statuses)
 
 
 def install(app: FastAPI) -> None:
@@ -107,6 +122,14 @@ async def _answer_vodray(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.VodrayError)
     if isinstance(error, errors.RecordingNotFound):
         return problem(404, "Recording not found")
+    if isinstance(error, errors.VideoNotFound):
+        return problem(404, "Video not found")
+    if isinstance(error, errors.ObjectMissing):
+        return problem(404, "There is no such file")
+    if isinstance(error, errors.VodServiceFailed):
+        _log.warning("vod service failed", path=request.url.path, reason=str(error))
+        is_theirs = error.status in _PASSED_ON
+        return problem(error.status if is_theirs else 502, str(error))
     if isinstance(error, errors.Conflict):
         return problem(409, str(error))
     if error.fault is errors.Fault.CALLER:

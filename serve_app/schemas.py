@@ -14,7 +14,13 @@ from pipeline import model
 from pipeline.errors import InvalidTask
 from pipeline.instants import parse_instant
 from pipeline.names import check_hls_path, check_label, check_stream_name
+from pipeline.stores import platform
+from pipeline.stores.platform import Visibility
+from serve_app.access.caller import Caller
 
+MAX_TITLE, MAX_DESCRIPTION, MAX_LABEL = 300, 10_000, 255
+# PostgreSQL holds none.
+_NO_NUL = r"^[^\x00]*$"
 _EVENT_KINDS = {
     "stream.started": model.EventKind.STARTED,
     "stream.ended": model.EventKind.ENDED,
@@ -78,10 +84,15 @@ class Recording(BaseModel):
     gaps: list[Gap]
     error: str | None
     renditions: list[Rendition]
+    stream_key: str | None = Field(
+        None,
+        description="Only for a token that may see it: its owner's and an admin's",
+        exclude_if=lambda key: key is None,
+    )
 
     @classmethod
-    def of(cls, recording: model.Recording) -> Self:
-        """The recording as anybody may see it: without its stream key."""
+    def of(cls, recording: model.Recording, caller: Caller) -> Self:
+        """The recording as the caller may see it: whoever has its stream key can send to it."""
         return cls(
             id=recording.id,
             stream_id=recording.stream_id,
@@ -102,7 +113,116 @@ class Recording(BaseModel):
                 Rendition.model_validate(each, from_attributes=True)
                 for each in recording.renditions
             ],
+            stream_key=recording.stream_key if caller.is_known else None,
         )
+
+
+class RecordingChange(BaseModel):
+    """What is not named stays; null and the empty text clear it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str | None = Field(None, max_length=MAX_TITLE, pattern=_NO_NUL)
+    user_id: str | None = Field(None, max_length=MAX_LABEL, pattern=_NO_NUL)
+
+
+class Address(BaseModel):
+    """``url`` reads without a token until then."""
+
+    url: str
+    expires_at: datetime
+
+
+class Video(BaseModel):
+    """An entry of the VOD catalogue."""
+
+    id: UUID
+    recording_id: UUID | None
+    user_id: str | None
+    title: str
+    description: str
+    category: str
+    visibility: Visibility
+    duration: int = Field(description="Whole seconds")
+    file_path: str | None = Field(description="bucket/key of the MP4")
+    file_size: int = Field(description="Bytes")
+    thumbnail_path: str | None
+    views: int
+    bytes_served: int = Field(description="Through this service; the object store counts its own")
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, video: platform.Video, recording: model.Recording | None) -> Self:
+        """``recording``: that it shows."""
+        return cls(
+            id=video.id,
+            recording_id=video.recording_id,
+            user_id=video.user_id,
+            title=video.title,
+            description=video.description,
+            category=video.category,
+            visibility=video.visibility,
+            duration=recording.duration if recording else 0,
+            file_path=recording.file_path if recording else None,
+            file_size=recording.file_size if recording else 0,
+            thumbnail_path=recording.thumbnail_path if recording else None,
+            views=video.views,
+            bytes_served=video.bytes_served,
+            created_at=video.created_at.astimezone(UTC),
+            updated_at=video.updated_at.astimezone(UTC),
+        )
+
+
+class OneVideo(BaseModel):
+    video: Video
+
+
+class ExternalVideo(BaseModel):
+    """As the external VOD service describes it."""
+
+    video: dict[str, Any]
+
+
+class VideoPage(BaseModel):
+    """``next_cursor`` is there only if there is a next page."""
+
+    videos: list[Video]
+    next_cursor: str | None = Field(None, exclude_if=lambda cursor: cursor is None)
+
+
+class VideoImport(BaseModel):
+    """A recording to show to viewers."""
+
+    recording_id: UUID
+    title: str = Field(min_length=1, max_length=MAX_TITLE, pattern=_NO_NUL)
+    description: str = Field("", max_length=MAX_DESCRIPTION, pattern=_NO_NUL)
+    category: str = Field("", max_length=MAX_LABEL, pattern=_NO_NUL)
+    visibility: Visibility = Visibility.PRIVATE
+
+
+class VideoChange(BaseModel):
+    """What is not named stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str | None = Field(None, min_length=1, max_length=MAX_TITLE, pattern=_NO_NUL)
+    description: str | None = Field(None, max_length=MAX_DESCRIPTION, pattern=_NO_NUL)
+    category: str | None = Field(None, max_length=MAX_LABEL, pattern=_NO_NUL)
+    visibility: Visibility | None = None
+
+
+class Session(BaseModel):
+    """``auth``: whether there is access control at all."""
+
+    auth: bool
+    user_id: str | None = None
+    scopes: list[str] = []
+    expires_at: datetime | None = None
+
+
+class TokenBody(BaseModel):
+    token: str = Field(min_length=1, max_length=8192)
 
 
 class OneRecording(BaseModel):
@@ -190,6 +310,14 @@ class StreamWebhook(BaseModel):
             profile=self.profile,
             origin=model.Origin.WEBHOOK,
         )
+
+
+def body_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Of a body that a route reads by itself, for the OpenAPI document, which has what it refers
+    to."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return schema
 
 
 def _utc(instant: datetime | None) -> datetime | None:

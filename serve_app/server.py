@@ -149,15 +149,16 @@ def _endpoints(
         kafka=",".join(settings.kafka_brokers) or None,
         ray_dashboard=dashboard,
         data_dir=str(data_dir.resolve()),
-        notes=(*services.notes, *_not_enforced(settings)),
+        notes=(*services.notes, *_open_doors(settings)),
     )
 
 
-def _not_enforced(settings: Settings) -> list[str]:
-    """What an operator may take for protection, and is none yet."""
-    if settings.auth_secret is None and settings.auth_jwks_url is None:
-        return []
-    return ["AUTH_SECRET and AUTH_JWKS_URL are not enforced yet: whoever reaches the port may read"]
+def _open_doors(settings: Settings) -> list[str]:
+    """What an operator may take for protected, and is not."""
+    is_guarded = settings.auth_secret is not None or settings.auth_jwks_url is not None
+    if is_guarded and settings.webhook_secret is None:
+        return ["WEBHOOK_SECRET is not set: whoever reaches the port may have streams recorded"]
+    return []
 
 
 def _write_private(path: Path, endpoints: Endpoints) -> None:

@@ -1,6 +1,6 @@
 """What the HTTP routes need of the rest of the product, handed to them as plain callables."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -8,6 +8,8 @@ from pipeline.activity import Activity
 from pipeline.model import StreamEvent
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Accepted, Catalog
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.platform import Platform
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +19,8 @@ class Services:
     ``submit`` writes an event down durably before it returns and tells those who act on it; it
     raises ``CatalogUnavailable``. ``check_workers`` and ``check_store`` raise a ``VodrayError``
     that says what is wrong; they may take longer than a caller wants to wait. ``address`` turns a
-    segment's reference into a URL that whoever has it may read for a while.
+    segment's reference into a URL that whoever has it may read for a while. ``objects`` has the
+    results; ``poke`` tells those who act on recordings that these have changed.
     ``activity`` tells what the workers do, of one recording or of all; it never fails and answers
     soon, if need be with nothing. ``dashboard_url`` is that of Ray.
     """
@@ -28,5 +31,8 @@ class Services:
     check_workers: Callable[[], Awaitable[None]]
     check_store: Callable[[], Awaitable[None]]
     address: Callable[[str], str]
+    platform: Platform
+    objects: ObjectStore
+    poke: Callable[[Collection[UUID]], Awaitable[None]]
     activity: Callable[[UUID | None], Awaitable[Activity]]
     dashboard_url: str | None = None

@@ -62,6 +62,36 @@ class StateChange:
     changed_at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which recordings a list is of: all of this has to hold, what is None or empty always does.
+
+    ``text`` is somewhere in the title, the stream's id or the recording's own, in any case;
+    ``since`` and ``until`` bound the start.
+    """
+
+    statuses: tuple[Status, ...] = ()
+    text: str | None = None
+    stream_id: str | None = None
+    user_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def holds(self, recording: Recording) -> bool:
+        searched = f"{recording.title or ''} {recording.stream_id} {recording.id}".lower()
+        return (
+            (not self.statuses or recording.status in self.statuses)
+            and (not self.text or self.text.lower() in searched)
+            and self.stream_id in (None, recording.stream_id)
+            and self.user_id in (None, recording.user_id)
+            and (self.since is None or recording.started_at >= self.since)
+            and (self.until is None or recording.started_at < self.until)
+        )
+
+
+EVERYTHING = Wanted()
+
+
 class Catalog(Protocol):
     """Recordings, the tasks that led to them, and the ledger of their chunks."""
 
@@ -94,12 +124,19 @@ class Catalog(Protocol):
     async def get(self, recording_id: UUID) -> Recording: ...
 
     async def list(
-        self, *, limit: int = 100, before: tuple[datetime, UUID] | None = None
+        self,
+        *,
+        limit: int = 100,
+        before: tuple[datetime, UUID] | None = None,
+        wanted: Wanted = EVERYTHING,
     ) -> tuple[Recording, ...]:
         """Newest first by ``(created_at, id)``; ``before`` is the last one of the page before."""
 
     async def unfinished(self) -> tuple[Recording, ...]:
         """Those with status ``recording`` or ``processing``, oldest first."""
+
+    async def to_supervise(self) -> tuple[Recording, ...]:
+        """Unfinished ones whose source was found, or will not be, oldest first."""
 
     async def set_source(self, recording_id: UUID, source: str, fingerprint: str | None) -> None:
         """Where the playlist was found. A fingerprint that is known stays when None is given."""
@@ -148,6 +185,32 @@ class Catalog(Protocol):
 
         One that was completed before its stream came back is so again, with the error beside it.
         """
+
+    # --- changes by people: the rest of the product learns of them as of any other --------------
+    async def describe(
+        self, recording_id: UUID, title: str | None, user_id: str | None
+    ) -> Recording:
+        """Set both."""
+
+    async def link_video(self, recording_id: UUID, video_id: UUID | None) -> Recording: ...
+
+    async def cancel(self, recording_id: UUID, reason: str) -> Recording:
+        """It fails for that reason. Raises ``Conflict`` for one that is completed or is being
+        published; one that has failed stays as it is."""
+
+    async def retry(self, recording_id: UUID) -> Recording:
+        """A failed one begins anew; others that are not completed go on. Raises ``Conflict`` for a
+        completed one, and as long as what is left of the failed one is not removed."""
+
+    async def delete(self, recording_id: UUID) -> None:
+        """Nobody sees it any more: from here on ``RecordingNotFound`` and in no list, but of
+        ``to_remove``. Raises ``Conflict`` unless it is final."""
+
+    async def to_remove(self) -> tuple[Recording, ...]:
+        """Deleted ones whose objects may still be there."""
+
+    async def mark_removed(self, recording_id: UUID) -> None:
+        """Its objects are gone."""
 
     async def report(self, recording_id: UUID) -> Mapping[str, Any] | None: ...
 

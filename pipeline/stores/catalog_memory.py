@@ -24,7 +24,7 @@ from pipeline.model import (
     Upload,
 )
 from pipeline.stores import folds
-from pipeline.stores.catalog import Accepted, Completion, StateChange
+from pipeline.stores.catalog import EVERYTHING, Accepted, Completion, StateChange, Wanted
 from pipeline.stores.catalog_changes import Readers
 from pipeline.tasks import Attach, Create, Decision, LookAtSource, Wait, is_same_stream, resolve
 
@@ -60,6 +60,7 @@ class MemoryCatalog:
         self._tasks: dict[int, _Task] = {}
         self._unpublished: dict[int, StateChange] = {}
         self._change_count = 0
+        self._to_remove: set[UUID] = set()
         self._readers = Readers()
 
     async def open(self) -> None: ...
@@ -72,6 +73,9 @@ class MemoryCatalog:
     # --- tasks ---------------------------------------------------------------------------------
     async def accept(self, event: StreamEvent) -> Accepted:
         event = folds.checked(event, datetime.now(UTC))
+        for task in self._tasks.values():
+            if event.request_id is not None and task.event.request_id == event.request_id:
+                return task.accepted
         return self._settle(len(self._tasks) + 1, event, resolve)
 
     async def undecided(self) -> tuple[tuple[int, StreamEvent], ...]:
@@ -116,15 +120,22 @@ class MemoryCatalog:
         return self._get(recording_id)
 
     async def list(
-        self, *, limit: int = 100, before: tuple[datetime, UUID] | None = None
+        self,
+        *,
+        limit: int = 100,
+        before: tuple[datetime, UUID] | None = None,
+        wanted: Wanted = EVERYTHING,
     ) -> tuple[Recording, ...]:
-        found = self._newest_first()
+        found = [r for r in self._newest_first() if wanted.holds(r) and not r.deleted_at]
         if before is not None:
             found = [r for r in found if (r.created_at, r.id) < before]
         return tuple(found[:limit])
 
     async def unfinished(self) -> tuple[Recording, ...]:
         return tuple(r for r in reversed(self._newest_first()) if not r.status.is_final)
+
+    async def to_supervise(self) -> tuple[Recording, ...]:
+        return tuple(r for r in await self.unfinished() if self._ledger(r.id).source)
 
     async def set_source(self, recording_id: UUID, source: str, fingerprint: str | None) -> None:
         self._change(recording_id, lambda r: folds.sourced(r, source, fingerprint))
@@ -174,6 +185,33 @@ class MemoryCatalog:
         self, recording_id: UUID, error: str, report: Mapping[str, Any] | None = None
     ) -> Recording:
         return self._change(recording_id, lambda r: folds.failed(r, error), report)
+
+    # --- changes by people ---------------------------------------------------------------------
+    async def describe(
+        self, recording_id: UUID, title: str | None, user_id: str | None
+    ) -> Recording:
+        return self._change(recording_id, lambda r: folds.described(r, title, user_id))
+
+    async def link_video(self, recording_id: UUID, video_id: UUID | None) -> Recording:
+        return self._change(recording_id, lambda r: folds.linked(r, video_id))
+
+    async def cancel(self, recording_id: UUID, reason: str) -> Recording:
+        return self._change(recording_id, lambda r: folds.cancelled(r, reason))
+
+    async def retry(self, recording_id: UUID) -> Recording:
+        has_ledger = self._ledger(recording_id) != _Ledger()
+        return self._change(recording_id, lambda r: folds.retried(r, has_ledger=has_ledger))
+
+    async def delete(self, recording_id: UUID) -> None:
+        self._change(recording_id, lambda r: folds.deleted(r, datetime.now(UTC)))
+        self._to_remove.add(recording_id)
+
+    async def to_remove(self) -> tuple[Recording, ...]:
+        return tuple(self._recordings[recording_id] for recording_id in self._to_remove)
+
+    async def mark_removed(self, recording_id: UUID) -> None:
+        self._to_remove.discard(recording_id)
+        self._ledgers[recording_id] = _Ledger()
 
     async def report(self, recording_id: UUID) -> Mapping[str, Any] | None:
         self._get(recording_id)
@@ -274,6 +312,7 @@ class MemoryCatalog:
             recording
             for recording in self._recordings.values()
             if recording.status.is_final
+            and recording.deleted_at is None
             and self._ledger(recording.id) != _Ledger()
             and (not recording.resumable or recording.updated_at < before)
         )
@@ -297,10 +336,10 @@ class MemoryCatalog:
             self._unpublished.pop(id_, None)
 
     def _get(self, recording_id: UUID) -> Recording:
-        try:
-            return self._recordings[recording_id]
-        except KeyError:
-            raise RecordingNotFound(f"There is no recording {recording_id}") from None
+        found = self._recordings.get(recording_id)
+        if found is None or found.deleted_at is not None:
+            raise RecordingNotFound(f"There is no recording {recording_id}")
+        return found
 
     def _save(self, before: Recording | None, after: Recording) -> Recording:
         if after == before:

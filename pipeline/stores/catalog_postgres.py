@@ -29,10 +29,11 @@ from pipeline.model import (
     Upload,
 )
 from pipeline.stores import folds
-from pipeline.stores.catalog import Accepted, Completion, StateChange
+from pipeline.stores.catalog import EVERYTHING, Accepted, Completion, StateChange, Wanted
 from pipeline.stores.catalog_json import CHUNK, EVENT, FOUND, OPENED, REPORT, storable
 from pipeline.stores.catalog_listener import ChangeListener
 from pipeline.stores.catalog_rows import (
+    COLUMNS,
     SQL,
     chunk_from,
     chunk_parameters,
@@ -43,6 +44,7 @@ from pipeline.stores.catalog_rows import (
     upload_parameters,
 )
 from pipeline.stores.database import PATIENCE_S, Database
+from pipeline.stores.listing import page_query
 from pipeline.stores.migrations import migrate
 from pipeline.stores.together import Together
 from pipeline.tasks import (
@@ -79,6 +81,10 @@ class PostgresCatalog:
         self._profile = profile
         self._inbox = Together(self._accept_all, shared=CatalogUnavailable)
 
+    @property
+    def database(self) -> Database:
+        return self._database
+
     async def open(self) -> None:
         await self._database.open(migrate)
 
@@ -99,19 +105,20 @@ class PostgresCatalog:
     async def _accept_all(self, events: Sequence[StreamEvent]) -> Sequence[Accepted]:
         """In one transaction, in their order."""
         # The same in every try: a lost COMMIT must not accept twice.
-        requests = [uuid4() for _ in events]
+        requests = [event.request_id or uuid4() for event in events]
 
         async def work(connection: asyncpg.Connection) -> Sequence[Accepted]:
             await connection.execute(SQL["lock_keys"], _lock_keys(events))
             dumped = [EVENT.dump(event) for event in events]
             tasks = await connection.fetch(SQL["add_tasks"], requests, dumped)
-            if not tasks:
-                tasks = await connection.fetch(SQL["tasks_of_requests"], requests)
-                accepted = {task["request_id"]: _accepted(task) for task in tasks}
-                return [accepted[request] for request in requests]
-            added = {task["request_id"]: task for task in tasks}
-            new = [(added[r], event) for r, event in zip(requests, events, strict=True)]
-            return await self._settle(connection, new, resolve)
+            asked = dict(zip(requests, events, strict=True))
+            await self._settle(
+                connection, [(task, asked[task["request_id"]]) for task in tasks], resolve
+            )
+            # Also of those that had been accepted before.
+            tasks = await connection.fetch(SQL["tasks_of_requests"], requests)
+            accepted = {task["request_id"]: _accepted(task) for task in tasks}
+            return [accepted[request] for request in requests]
 
         return await self._database.transact(work)
 
@@ -142,6 +149,8 @@ class PostgresCatalog:
         decide: Callable[..., Decision],
     ) -> Sequence[Accepted]:
         """Decide one after the other, and carry it out. The events' keys are locked."""
+        if not tasks:
+            return ()
         ids = [event.stream_id for _, event in tasks]
         keys = [event.stream_key for _, event in tasks]
         rows = await connection.fetch(SQL["known_recordings"], ids, keys, _KNOWN)
@@ -185,16 +194,21 @@ class PostgresCatalog:
         return recording_from(_only(rows, recording_id))
 
     async def list(
-        self, *, limit: int = 100, before: tuple[datetime, UUID] | None = None
+        self,
+        *,
+        limit: int = 100,
+        before: tuple[datetime, UUID] | None = None,
+        wanted: Wanted = EVERYTHING,
     ) -> tuple[Recording, ...]:
-        if before is None:
-            rows = await self._fetch("newest_recordings", limit)
-        else:
-            rows = await self._fetch("recordings_before", limit, *before)
+        statement, parameters = page_query(COLUMNS, wanted, before, limit)
+        rows = await self._database.run(lambda connection: connection.fetch(statement, *parameters))
         return tuple(map(recording_from, rows))
 
     async def unfinished(self) -> tuple[Recording, ...]:
         return tuple(map(recording_from, await self._fetch("unfinished_recordings")))
+
+    async def to_supervise(self) -> tuple[Recording, ...]:
+        return tuple(map(recording_from, await self._fetch("recordings_to_supervise")))
 
     async def set_source(self, recording_id: UUID, source: str, fingerprint: str | None) -> None:
         await self._change(recording_id, lambda r: folds.sourced(r, source, fingerprint))
@@ -240,6 +254,39 @@ class PostgresCatalog:
         self, recording_id: UUID, error: str, report: Mapping[str, Any] | None = None
     ) -> Recording:
         return await self._change(recording_id, lambda r: folds.failed(r, error), report)
+
+    # --- changes by people ---------------------------------------------------------------------
+    async def describe(
+        self, recording_id: UUID, title: str | None, user_id: str | None
+    ) -> Recording:
+        return await self._change(recording_id, lambda r: folds.described(r, title, user_id))
+
+    async def link_video(self, recording_id: UUID, video_id: UUID | None) -> Recording:
+        return await self._change(recording_id, lambda r: folds.linked(r, video_id))
+
+    async def cancel(self, recording_id: UUID, reason: str) -> Recording:
+        return await self._change(recording_id, lambda r: folds.cancelled(r, reason))
+
+    async def retry(self, recording_id: UUID) -> Recording:
+        async def work(connection: asyncpg.Connection) -> Recording:
+            before = await _locked(connection, recording_id)
+            has_ledger = await connection.fetchval(SQL["has_ledger"], recording_id)
+            return await _save(connection, before, folds.retried(before, has_ledger=has_ledger))
+
+        return await self._database.transact(work)
+
+    async def delete(self, recording_id: UUID) -> None:
+        await self._change(recording_id, lambda r: folds.deleted(r, datetime.now(UTC)))
+
+    async def to_remove(self) -> tuple[Recording, ...]:
+        return tuple(map(recording_from, await self._fetch("recordings_to_remove")))
+
+    async def mark_removed(self, recording_id: UUID) -> None:
+        async def work(connection: asyncpg.Connection) -> None:
+            await connection.execute(SQL["forget_ledger"], recording_id)
+            await connection.execute(SQL["mark_removed"], recording_id)
+
+        await self._database.transact(work)
 
     async def report(self, recording_id: UUID) -> Mapping[str, Any] | None:
         row = _only(await self._fetch("report", recording_id), recording_id)

@@ -29,13 +29,12 @@ _COLUMNS = (
     "id", "stream_id", "stream_key", "user_id", "title", "video_id", "file_path", "thumbnail_path",
     "duration", "file_size", "status", "started_at", "completed_at", "created_at", "profile",
     "source", "ended_at", "end_reason", "last_start_at", "object_name", "fingerprint", "progress",
-    "gaps", "renditions", "error", "publishing", "resumable",
+    "gaps", "renditions", "error", "publishing", "resumable", "deleted_at",
 )  # fmt: skip
 """In the order of the parameters of ``save_recording``."""
 
-SQL = load_queries(
-    recording=", ".join(f"recordings.{name}" for name in (*_COLUMNS, "updated_at")),
-)
+COLUMNS = ", ".join(f"recordings.{name}" for name in (*_COLUMNS, "updated_at"))
+SQL = load_queries(recording=COLUMNS)
 
 
 def recording_from(row: asyncpg.Record) -> Recording:

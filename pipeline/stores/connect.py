@@ -2,14 +2,13 @@
 
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings
-from pipeline.stores.catalog import Catalog
 from pipeline.stores.catalog_postgres import PostgresCatalog
 from pipeline.stores.database import PATIENCE_S
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.objects_s3 import S3Store
 
 
-def make_catalog(settings: Settings, patience_s: float = PATIENCE_S) -> Catalog:
+def make_catalog(settings: Settings, patience_s: float = PATIENCE_S) -> PostgresCatalog:
     """``patience_s``: how long its calls try to reach PostgreSQL."""
     if settings.database_dsn is None:
         raise SettingsError("No PostgreSQL is named", "Set DATABASE_URL or DB_HOST")

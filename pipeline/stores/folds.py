@@ -192,6 +192,43 @@ def failed(recording: Recording, error: str) -> Recording:
     return replace(recording, status=Status.FAILED, error=storable(error))
 
 
+def described(recording: Recording, title: str | None, user_id: str | None) -> Recording:
+    return replace(recording, title=title, user_id=user_id)
+
+
+def linked(recording: Recording, video_id: UUID | None) -> Recording:
+    return replace(recording, video_id=video_id)
+
+
+def cancelled(recording: Recording, reason: str) -> Recording:
+    if recording.publishing and not recording.status.is_final:
+        raise Conflict("The recording is being published: delete it once it is completed")
+    return failed(recording, reason)
+
+
+def retried(recording: Recording, *, has_ledger: bool) -> Recording:
+    if recording.status is Status.COMPLETED:
+        raise Conflict("The recording is completed")
+    if recording.status is not Status.FAILED:
+        return recording
+    if has_ledger:
+        raise Conflict("What is left of the recording is being removed: try again in a moment")
+    return replace(
+        recording,
+        status=Status.RECORDING,
+        error=None,
+        publishing=False,
+        duration=0,
+        progress=Progress(),
+    )
+
+
+def deleted(recording: Recording, now: datetime) -> Recording:
+    if not recording.status.is_final:
+        raise Conflict(f"The recording is {recording.status}: cancel it first")
+    return replace(recording, deleted_at=now, resumable=False)
+
+
 def settled(recording: Recording) -> Recording:
     """Its ledger is gone: nothing can be added any more."""
     require_final(recording)

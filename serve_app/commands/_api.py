@@ -1,11 +1,13 @@
 """The HTTP API as the thin commands use it, and how they print what it answers."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import click
 import httpx
@@ -13,6 +15,9 @@ import httpx
 from serve_app.commands._errors import Failure
 
 TIMEOUT_S = 10.0
+# What is left of a failed recording may have to be waited for.
+POST_TIMEOUT_S = 20.0
+TOKEN_VARIABLE = "VODRAY_TOKEN"  # noqa: S105 - its name
 # The server sends a heartbeat every 15 s.
 EVENTS_TIMEOUT_S = 45.0
 MAX_RECONNECTS = 5
@@ -47,13 +52,32 @@ class ApiClient:
 
     def __init__(self, url: str | None) -> None:
         self._url = (url or _local_url()).rstrip("/")
+        token = os.environ.get(TOKEN_VARIABLE)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def get(self, path: str, **params: str | int) -> Any:
         """The JSON body of a 200."""
         with self._failures():
-            answer = httpx.get(self._url + path, params=params, timeout=TIMEOUT_S)
+            answer = httpx.get(
+                self._url + path, params=params, headers=self._headers, timeout=TIMEOUT_S
+            )
             _check(answer)
             return answer.json()
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The JSON body of a success, None without one."""
+        with self._failures():
+            answer = httpx.post(
+                self._url + path, json=body, headers=self._headers, timeout=POST_TIMEOUT_S
+            )
+            _check(answer)
+            return answer.json() if answer.content else None
+
+    def act(self, recording_id: str, verb: str) -> Recording:
+        """The recording as it is then."""
+        answer = self.post(f"/recordings/{quote(recording_id, safe='')}/{verb}")
+        recording: Recording = answer["recording"]
+        return recording
 
     def recordings(self, limit: int) -> Iterator[Recording]:
         """The newest ``limit`` recordings, page by page."""
@@ -84,7 +108,9 @@ class ApiClient:
 
     def _events(self, path: str) -> Iterator[Recording]:
         timeout = httpx.Timeout(TIMEOUT_S, read=EVENTS_TIMEOUT_S)
-        with httpx.stream("GET", self._url + path, timeout=timeout) as answer:
+        with httpx.stream(
+            "GET", self._url + path, headers=self._headers, timeout=timeout
+        ) as answer:
             if answer.status_code != 200:
                 answer.read()
                 _check(answer)
@@ -116,7 +142,7 @@ def _local_url() -> str:
 
 
 def _check(answer: httpx.Response) -> None:
-    if answer.status_code == 200:
+    if answer.is_success:
         return
     try:
         reason = answer.json()["error"]
@@ -131,6 +157,13 @@ def on_terminal() -> bool:
 
 def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_changed(recording: Recording, as_json: bool) -> None:
+    if as_json:
+        print_json(recording)
+    else:
+        click.echo(f"{recording['id']}\t{recording['status']}")
 
 
 def plain(value: object) -> str:

@@ -17,10 +17,13 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from pipeline import model
-from pipeline.errors import CatalogUnavailable
+from pipeline.errors import CatalogUnavailable, RecordingNotFound
+from pipeline.stores.catalog import Wanted
+from serve_app.access.caller import Caller
+from serve_app.access.guard import Reader
 from serve_app.feed import Feed
-from serve_app.problems import RETRY_AFTER_S, documented
-from serve_app.routes.common import FromServices, RecordingId
+from serve_app.problems import RETRY_AFTER_S, guarded
+from serve_app.routes.common import FromServices, SeenRecording
 from serve_app.schemas import Recording
 
 HEARTBEAT_S = 15.0
@@ -68,43 +71,45 @@ _OK: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/events", response_class=Response, responses=_OK | documented(503))
-async def all_events(feed: FromFeed, services: FromServices) -> EventStream:
+@router.get("/events", response_class=Response, responses=_OK | guarded())
+async def all_events(feed: FromFeed, services: FromServices, caller: Reader) -> EventStream:
     """The newest and all unfinished recordings, then every change, without end."""
     catalog = services.catalog
 
     async def snapshot() -> Iterable[model.Recording]:
-        found = (*await catalog.list(limit=NEWEST), *await catalog.unfinished())
+        newest = await catalog.list(limit=NEWEST, wanted=Wanted(user_id=caller.owner))
+        found = (*newest, *await catalog.unfinished())
         by_id = {each.id: each for each in found}
         return sorted(by_id.values(), key=lambda each: each.created_at)
 
     await catalog.ping()
-    return EventStream(_frames(feed, snapshot, only=None))
+    return EventStream(_frames(feed, snapshot, caller, only=None))
 
 
-@router.get(
-    "/recordings/{id}/events", response_class=Response, responses=_OK | documented(404, 503)
-)
+@router.get("/recordings/{id}/events", response_class=Response, responses=_OK | guarded(404))
 async def recording_events(
-    recording_id: RecordingId, feed: FromFeed, services: FromServices
+    recording: SeenRecording, feed: FromFeed, services: FromServices, caller: Reader
 ) -> EventStream:
     """One recording's state, then every change; ends after the final state."""
 
     async def snapshot() -> Iterable[model.Recording]:
-        return (await services.catalog.get(recording_id),)
+        return (await services.catalog.get(recording.id),)
 
-    await snapshot()
-    return EventStream(_frames(feed, snapshot, only=recording_id))
+    return EventStream(_frames(feed, snapshot, caller, only=recording.id))
 
 
-async def _frames(feed: Feed, snapshot: Snapshot, *, only: UUID | None) -> AsyncGenerator[str]:
+async def _frames(
+    feed: Feed, snapshot: Snapshot, caller: Caller, *, only: UUID | None
+) -> AsyncGenerator[str]:
     sent = Sent()
     with feed.listen(only) as listener:
         yield f"retry: {RECONNECT_MS}\n\n"
         changed: Iterable[model.Recording] = await snapshot()
         while True:
             for recording in changed:
-                frame = _frame(recording)
+                if not caller.sees(recording):
+                    continue
+                frame = _frame(recording, caller)
                 if not sent.is_news(recording, frame):
                     continue
                 yield frame
@@ -122,7 +127,10 @@ async def _look_again(snapshot: Snapshot) -> Iterable[model.Recording]:
         return await snapshot()
     except CatalogUnavailable as error:
         _log.warning("no news of recordings", reason=str(error))
-        return ()
+    except RecordingNotFound:
+        # Deleted meanwhile: its client will learn that when it asks.
+        pass
+    return ()
 
 
 class Sent:
@@ -141,5 +149,5 @@ class Sent:
         return is_newer and frame != last
 
 
-def _frame(recording: model.Recording) -> str:
-    return f"event: recording\ndata: {Recording.of(recording).model_dump_json()}\n\n"
+def _frame(recording: model.Recording, caller: Caller) -> str:
+    return f"event: recording\ndata: {Recording.of(recording, caller).model_dump_json()}\n\n"

@@ -10,28 +10,28 @@ from starlette.responses import RedirectResponse, Response
 from pipeline.media import live_playlist
 from pipeline.model import Segment
 from serve_app.live_view import LiveView, LiveViews, NotLive
-from serve_app.problems import documented
-from serve_app.routes.common import FromServices, RecordingId
+from serve_app.problems import guarded
+from serve_app.routes.common import FromServices, SeenRecording
 from serve_app.services import Services
 
 _PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 _PLAYLIST = {
     200: {"content": {_PLAYLIST_TYPE: {}}, "description": "An HLS playlist (RFC 8216)"},
-    **documented(404, 503),
+    **guarded(404),
 }
-_MEDIA_PLAYLIST = _PLAYLIST | documented(400)
+_MEDIA_PLAYLIST = _PLAYLIST | guarded(400, 404)
 _ELSEWHERE = {
     307: {"description": "`Location` is where the object store has it, for an hour"},
-    **documented(400, 404, 503),
+    **guarded(400, 404),
 }
 Number = Annotated[int, Path(ge=0, le=2**31)]
 
 router = APIRouter(tags=["live"])
 
 
-async def _view(recording_id: RecordingId, request: Request) -> LiveView:
+async def _view(recording: SeenRecording, request: Request) -> LiveView:
     try:
-        return await cast("LiveViews", request.app.state.live).get(recording_id)
+        return await cast("LiveViews", request.app.state.live).get(recording.id)
     except NotLive as error:
         raise HTTPException(404, error.message) from error
 

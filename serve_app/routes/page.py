@@ -12,16 +12,7 @@ from serve_app.problems import documented
 from serve_app.routes.common import FromServices
 from serve_app.version import version
 
-# Media and images come from the object store, which is another origin.
-_POLICY = (
-    "default-src 'self'; img-src 'self' data: blob: *; media-src 'self' blob: *; "
-    "connect-src 'self' *; object-src 'none'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
 _HEADERS = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
     # Asked about each time, so that a new version is seen at once; answered with 304.
     "Cache-Control": "no-cache",
     "Vary": "Accept-Encoding",

@@ -1,6 +1,9 @@
 """Tasks that arrive by HTTP: somebody says that a stream started or ended."""
 
+import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
+from uuid import UUID, uuid5
 
 import structlog
 from fastapi import APIRouter, Request
@@ -9,21 +12,22 @@ from starlette.exceptions import HTTPException
 
 from pipeline.errors import InvalidTask
 from pipeline.profiles import find_profile
-from serve_app.auth import SIGNATURE_HEADER, check_signature
+from serve_app.access.signature import SIGNATURE_HEADER, check_signature
 from serve_app.problems import documented, explain
 from serve_app.routes.common import FromServices
-from serve_app.schemas import StreamWebhook, WebhookAnswer
+from serve_app.schemas import StreamWebhook, WebhookAnswer, body_schema
 
 MAX_BODY_BYTES = 64 * 1024
 
 router = APIRouter(tags=["tasks"])
+_SIGNED = UUID("5f0d0d3c-6a55-4d0e-9d1b-0a4c6d1f7c11")
 _log = structlog.get_logger(__name__)
 
 # The body is read by hand, since its signature covers the bytes and any content type is taken.
 _BODY_SCHEMA = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": StreamWebhook.model_json_schema()}},
+        "content": {"application/json": {"schema": body_schema(StreamWebhook)}},
     },
     "parameters": [
         {
@@ -50,7 +54,11 @@ async def receive_stream_event(request: Request, services: FromServices) -> Webh
     secret = services.settings.webhook_secret
     if secret is not None:
         check_signature(secret.get_secret_value(), body, request.headers.get(SIGNATURE_HEADER))
-    event = _parse(body).to_event(received_at=datetime.now(UTC))
+    told = _parse(body)
+    event = told.to_event(received_at=datetime.now(UTC))
+    if secret is not None and told.timestamp is not None:
+        # Whoever has caught a signed body can do no more with it than its sender, sending it again.
+        event = replace(event, request_id=uuid5(_SIGNED, hashlib.sha256(body).hexdigest()))
     if event.profile is not None:
         find_profile(event.profile, services.settings.profiles)
     accepted = await services.submit(event)

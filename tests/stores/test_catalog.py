@@ -37,7 +37,7 @@ from pipeline.model import (
     Stretch,
     Upload,
 )
-from pipeline.stores.catalog import Catalog, Completion
+from pipeline.stores.catalog import Catalog, Completion, Wanted
 from pipeline.stores.catalog_memory import MemoryCatalog
 from pipeline.stores.catalog_postgres import PostgresCatalog
 
@@ -750,3 +750,124 @@ async def test_a_completed_recording_goes_on_if_its_stream_is_back(catalog: Cata
     assert await catalog.settleable() == ()
     back = await catalog.accept(started(155))
     assert back.recording_id not in (None, id_)
+
+
+# --- changes by people ----------------------------------------------------------------------------
+
+
+async def listed(catalog: Catalog, **wanted: object) -> list[UUID]:
+    return [r.id for r in await catalog.list(wanted=Wanted(**wanted))]
+
+
+async def test_lists_are_of_what_is_wanted(catalog: Catalog) -> None:
+    first = await make(catalog, user_id="alice")
+    second = await make(catalog, user_id="bob")
+    await catalog.describe(first, "A Concert: 100% live_set", "alice")
+    await finish(catalog, second)
+    assert await listed(catalog) == [second, first]
+    assert await listed(catalog, user_id="alice") == [first]
+    assert await listed(catalog, statuses=(Status.COMPLETED,)) == [second]
+    assert await listed(catalog, statuses=(Status.COMPLETED, Status.RECORDING)) == [second, first]
+    assert await listed(catalog, text="CONCERT") == [first]
+    assert await listed(catalog, text=str(second)[:13]) == [second]
+    stream_id = (await catalog.get(second)).stream_id
+    assert await listed(catalog, stream_id=stream_id) == [second]
+    assert await listed(catalog, stream_id=stream_id[:8]) == []
+    assert await listed(catalog, since=at(0)) == [second, first]
+    assert await listed(catalog, until=at(0)) == []
+    # What means something to LIKE means itself.
+    assert await listed(catalog, text="100%") == [first]
+    assert await listed(catalog, text="0_") == []
+    assert await listed(catalog, text="live_set") == [first]
+    assert await listed(catalog, text="\\") == []
+
+
+async def test_pages_keep_to_what_is_wanted(catalog: Catalog) -> None:
+    made = [await make(catalog, user_id="alice" if n % 2 else "bob") for n in range(6)]
+    wanted = Wanted(user_id="alice")
+    (newest,) = await catalog.list(limit=1, wanted=wanted)
+    others = await catalog.list(before=(newest.created_at, newest.id), wanted=wanted)
+    assert [newest.id, *(r.id for r in others)] == [made[5], made[3], made[1]]
+
+
+async def test_a_deleted_recording_is_seen_by_nobody(catalog: Catalog) -> None:
+    recording_id = await make(catalog, stream_key="k")
+    with pytest.raises(Conflict, match="cancel it first"):
+        await catalog.delete(recording_id)
+    await catalog.add_uploads(recording_id, [upload("source", "k.mp4", "u")])
+    await finish(catalog, recording_id, "sha256:1")
+    stream_id = (await catalog.get(recording_id)).stream_id
+    await catalog.delete(recording_id)
+    for call in (catalog.get, catalog.report, catalog.delete, catalog.retry):
+        with pytest.raises(RecordingNotFound):
+            await call(recording_id)
+    assert await listed(catalog) == []
+    assert await catalog.settleable() == ()
+    assert [r.id for r in await catalog.to_remove()] == [recording_id]
+    await catalog.mark_removed(recording_id)
+    assert await catalog.to_remove() == ()
+    assert await catalog.uploads(recording_id) == ()
+    # Late word of its end makes no other one.
+    late = await catalog.accept(ended(100, stream_id=stream_id, stream_key="k"))
+    assert late.recording_id in (None, recording_id)
+    # A stream that is back is another broadcast.
+    later = await catalog.accept(started(1000, stream_id=stream_id, stream_key="k"))
+    if later.recording_id is None:
+        later = await catalog.decide(later.task_id, "sha256:2")
+    assert later.recording_id not in (None, recording_id)
+
+
+async def test_a_cancelled_recording_has_failed(catalog: Catalog) -> None:
+    recording_id = await make(catalog)
+    await catalog.open_source(recording_id, Opened(ref="live/k/stream.m3u8"))
+    cancelled = await catalog.cancel(recording_id, "Cancelled by alice")
+    assert (cancelled.status, cancelled.error) == (Status.FAILED, "Cancelled by alice")
+    assert (await catalog.cancel(recording_id, "again")).error == "Cancelled by alice"
+    assert await catalog.to_capture() == await catalog.to_supervise() == ()
+    assert [r.id for r in await catalog.settleable()] == [recording_id]
+    done = await make(catalog)
+    await finish(catalog, done)
+    with pytest.raises(Conflict, match="completed"):
+        await catalog.cancel(done, "too late")
+
+
+async def test_what_is_being_published_is_not_cancelled(catalog: Catalog) -> None:
+    recording_id = await make(catalog)
+    await catalog.mark_ended(recording_id, at(100), EndReason.ENDLIST)
+    await catalog.mark_processing(recording_id)
+    await catalog.mark_publishing(recording_id)
+    with pytest.raises(Conflict, match="being published"):
+        await catalog.cancel(recording_id, "too late")
+
+
+async def test_a_failed_recording_begins_anew(catalog: Catalog) -> None:
+    recording_id = await make(catalog)
+    assert (await catalog.retry(recording_id)).status is Status.RECORDING
+    await catalog.open_source(recording_id, Opened(ref="live/k/stream.m3u8"))
+    await catalog.report_progress(recording_id, 7, Progress(segments=3))
+    await catalog.fail(recording_id, "no")
+    with pytest.raises(Conflict, match="in a moment"):
+        await catalog.retry(recording_id)
+    await catalog.forget_ledger(recording_id)
+    again = await catalog.retry(recording_id)
+    assert (again.status, again.error, again.duration) == (Status.RECORDING, None, 0)
+    assert again.progress == Progress()
+    assert [r.id for r in await catalog.to_capture()] == [recording_id]
+    await finish(catalog, recording_id)
+    with pytest.raises(Conflict, match="completed"):
+        await catalog.retry(recording_id)
+
+
+async def test_who_has_no_source_yet_needs_no_supervisor(catalog: Catalog) -> None:
+    waits, opened, never = [await make(catalog) for _ in range(3)]
+    await catalog.open_source(opened, Opened(ref="live/k/stream.m3u8"))
+    await catalog.close_source(never, None, "nothing there")
+    assert [r.id for r in await catalog.unfinished()] == [waits, opened, never]
+    assert [r.id for r in await catalog.to_supervise()] == [opened, never]
+
+
+async def test_a_video_is_linked_and_unlinked(catalog: Catalog) -> None:
+    recording_id, video_id = await make(catalog), uuid4()
+    await finish(catalog, recording_id)
+    assert (await catalog.link_video(recording_id, video_id)).video_id == video_id
+    assert (await catalog.link_video(recording_id, None)).video_id is None

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,9 @@ from pipeline.model import EndReason, EventKind, Gap, Origin, Recording, StreamE
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Accepted, Completion
 from pipeline.stores.catalog_memory import MemoryCatalog
+from pipeline.stores.objects import ObjectStore
+from pipeline.stores.objects_memory import MemoryStore
+from pipeline.stores.platform_memory import MemoryPlatform
 from serve_app.api import create_api
 from serve_app.services import Services
 
@@ -44,11 +47,17 @@ class Product:
     check_workers: Callable[[], Awaitable[None]] = well
     check_store: Callable[[], Awaitable[None]] = well
     events: list[StreamEvent] = field(default_factory=list)
+    platform: MemoryPlatform = field(default_factory=MemoryPlatform)
+    objects: ObjectStore = field(default_factory=MemoryStore)
+    poked: list[UUID] = field(default_factory=list)
     activity: Callable[[UUID | None], Awaitable[Activity]] = nothing_at_work
 
     async def submit(self, event: StreamEvent) -> Accepted:
         self.events.append(event)
         return await self.catalog.accept(event)
+
+    async def poke(self, recordings: Collection[UUID]) -> None:
+        self.poked += recordings
 
     def app(self) -> Any:
         return create_api(
@@ -59,6 +68,9 @@ class Product:
                 check_workers=self.check_workers,
                 check_store=self.check_store,
                 address=lambda ref: f"http://store/{ref}",
+                platform=self.platform,
+                objects=self.objects,
+                poke=self.poke,
                 activity=self.activity,
             )
         )

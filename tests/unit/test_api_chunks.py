@@ -7,12 +7,16 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 
 from pipeline.activity import Activity, InFlight, Throughput, WorkerActivity
 from pipeline.errors import CatalogUnavailable
 from pipeline.model import ChunkRecord, ChunkSpec, Recording, Segment, Stretch
+from pipeline.settings import Settings
 from serve_app import chunk_maps
+from serve_app.access.caller import Scope
+from serve_app.access.tokens import mint
 from serve_app.page_files import page_files
 from tests.unit.api_server import Product, in_process, served
 from tests.unit.test_api_events import listening, until
@@ -266,3 +270,30 @@ def test_nothing_of_the_page_is_inline_or_elsewhere() -> None:
     )
     for name, text in files.items():
         assert "https://" not in text, name
+
+
+async def test_only_an_admin_is_told_whose_recordings_are_worked_on() -> None:
+    async def activity(_: UUID | None) -> Activity:
+        return at_work(InFlight(recording="r", kind="chunk", chunk=5, worker=0))
+
+    settings = {"auth_secret": "x" * 40}
+    product = Product(activity=activity, settings=settings)
+    recording = await with_chunks(product)
+    own = Settings(_env_file=None, **settings)
+
+    async def told(client: httpx.AsyncClient, path: str, user: str, *scopes: Scope) -> Any:
+        token = mint(own, scopes, user, 1.0)
+        return await client.get(path, headers={"Authorization": f"Bearer {token}"})
+
+    async with in_process(product) as client:
+        for user, scope, expected in (("u1", Scope.READ, None), ("u1", Scope.ADMIN, "r")):
+            workers = (await told(client, "/workers", user, scope)).json()["workers"]
+            assert workers[0]["jobs"][0]["recording_id"] == expected
+        for path in ("", "/events"):
+            chunks = f"/recordings/{recording.id}/chunks{path}"
+            assert (await client.get(chunks)).status_code == 401
+            assert (await told(client, chunks, "another", Scope.READ)).status_code == 404
+        assert (await told(client, f"/recordings/{recording.id}/chunks", "u1", Scope.READ)).json()
+        assert (await client.get("/workers")).status_code == 401
+        for path in ("/", "/ui/app.js", "/ui/config.json"):
+            assert (await client.get(path)).status_code == 200

@@ -21,7 +21,7 @@ PAGES_OF_FASTAPI = {"/openapi.json", "/docs"}
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _FOLDER = re.compile(r"^### `([\w/]+/)`\n(.*?)(?=^#)", re.MULTILINE | re.DOTALL)
-_ROUTE = re.compile(r"`(GET|POST|PATCH|PUT|DELETE) (/[^` ]*)`")
+_ROUTE = re.compile(r"`(GET|HEAD|POST|PATCH|PUT|DELETE) (/[^` ]*)`")
 
 
 def relative(path: Path) -> str:
@@ -89,8 +89,6 @@ def test_the_readme_explains_every_variable() -> None:
 def test_variables_are_said_to_have_no_effect_exactly_if_nothing_uses_them() -> None:
     idle = (ROOT / ".env.example").read_text("utf-8").partition("without effect yet")[2]
     said = set(re.findall(r"^#([A-Z][A-Z0-9_]*)=", idle, re.MULTILINE))
-    # Read only to refuse them, or to say at start that they do nothing.
-    said -= {"AUTH_SECRET", "AUTH_JWKS_URL"}
     used = {
         node.attr.upper()
         for package in ("pipeline", "actors", "serve_app")

@@ -43,20 +43,31 @@ SELECT {recording} FROM recordings WHERE id IN (
 ORDER BY created_at DESC, id DESC FOR NO KEY UPDATE
 
 -- recording:
-SELECT {recording} FROM recordings WHERE id = $1
+SELECT {recording} FROM recordings WHERE id = $1 AND deleted_at IS NULL
 
 -- recording_for_update:
-SELECT {recording} FROM recordings WHERE id = $1 FOR NO KEY UPDATE
+SELECT {recording} FROM recordings WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE
 
--- newest_recordings:
-SELECT {recording} FROM recordings ORDER BY created_at DESC, id DESC LIMIT $1
+-- recordings_to_remove:
+SELECT {recording} FROM recordings WHERE deleted_at IS NOT NULL AND NOT is_removed
+ORDER BY deleted_at, id
 
--- recordings_before:
-SELECT {recording} FROM recordings WHERE (created_at, id) < ($2, $3)
-ORDER BY created_at DESC, id DESC LIMIT $1
+-- mark_removed:
+UPDATE recordings SET is_removed = true WHERE id = $1 AND deleted_at IS NOT NULL
+
+-- has_ledger:
+SELECT EXISTS (SELECT FROM sources WHERE recording_id = $1)
+    OR EXISTS (SELECT FROM uploads WHERE recording_id = $1)
+    OR EXISTS (SELECT FROM findings WHERE recording_id = $1)
+    OR EXISTS (SELECT FROM chunks WHERE recording_id = $1)
 
 -- unfinished_recordings:
 SELECT {recording} FROM recordings WHERE status IN ('recording', 'processing')
+ORDER BY created_at, id
+
+-- recordings_to_supervise:
+SELECT {recording} FROM recordings JOIN sources ON recording_id = id
+WHERE status IN ('recording', 'processing')
 ORDER BY created_at, id
 
 -- changed_recordings:
@@ -67,10 +78,10 @@ INSERT INTO recordings (
     id, stream_id, stream_key, user_id, title, video_id, file_path, thumbnail_path, duration,
     file_size, status, started_at, completed_at, created_at, profile, source, ended_at, end_reason,
     last_start_at, object_name, fingerprint, progress, gaps, renditions, error,
-    publishing, resumable
+    publishing, resumable, deleted_at
 ) VALUES (
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-    $22, $23, $24, $25, $26, $27
+    $22, $23, $24, $25, $26, $27, $28
 )
 ON CONFLICT (id) DO UPDATE SET
     stream_key = EXCLUDED.stream_key,
@@ -96,7 +107,8 @@ ON CONFLICT (id) DO UPDATE SET
     renditions = EXCLUDED.renditions,
     error = EXCLUDED.error,
     publishing = EXCLUDED.publishing,
-    resumable = EXCLUDED.resumable
+    resumable = EXCLUDED.resumable,
+    deleted_at = EXCLUDED.deleted_at
 RETURNING updated_at
 
 -- is_repeat:
@@ -117,7 +129,8 @@ INSERT INTO reports (recording_id, report) VALUES ($1, $2)
 ON CONFLICT (recording_id) DO UPDATE SET report = EXCLUDED.report
 
 -- report:
-SELECT report FROM recordings LEFT JOIN reports ON recording_id = id WHERE id = $1
+SELECT report FROM recordings LEFT JOIN reports ON recording_id = id
+WHERE id = $1 AND deleted_at IS NULL
 
 -- recordings_to_capture:
 SELECT {recording} FROM recordings LEFT JOIN sources AS source ON source.recording_id = id
@@ -227,7 +240,7 @@ FROM chunk_results WHERE recording_id = $1 AND number >= $2 GROUP BY number ORDE
 -- settleable_recordings:
 SELECT {recording} FROM recordings
 WHERE id IN (SELECT recording_id FROM sources UNION SELECT recording_id FROM uploads)
-AND status IN ('completed', 'failed')
+AND status IN ('completed', 'failed') AND deleted_at IS NULL
 AND (NOT resumable OR recordings.updated_at < clock_timestamp() - $1::interval)
 
 -- forget_ledger:
@@ -243,3 +256,38 @@ WHERE change.published_at IS NULL ORDER BY change.id LIMIT $1
 
 -- mark_published:
 UPDATE state_changes SET published_at = clock_timestamp() WHERE id = ANY($1::bigint[])
+
+-- add_video:
+INSERT INTO videos (id, recording_id, user_id, title, description, category, visibility)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (recording_id) DO UPDATE SET recording_id = EXCLUDED.recording_id
+RETURNING *
+
+-- video:
+SELECT * FROM videos WHERE id = $1
+
+-- change_video:
+UPDATE videos SET
+    title = coalesce($2, title),
+    description = coalesce($3, description),
+    category = coalesce($4, category),
+    visibility = coalesce($5, visibility),
+    updated_at = clock_timestamp()
+WHERE id = $1 RETURNING *
+
+-- delete_video:
+DELETE FROM videos WHERE id = $1
+
+-- count_served:
+UPDATE videos SET views = views + $2, bytes_served = bytes_served + $3 WHERE recording_id = $1
+
+-- revoke:
+WITH expired AS (DELETE FROM revoked_tokens WHERE expires_at < clock_timestamp())
+INSERT INTO revoked_tokens (token_hash, expires_at) VALUES ($1, $2)
+ON CONFLICT (token_hash) DO NOTHING
+
+-- revoked:
+SELECT 1 FROM revoked_tokens WHERE token_hash = $1
+
+-- note_change:
+INSERT INTO audit (actor, address, action, subject, details) VALUES ($1, $2, $3, $4, $5)

@@ -3,7 +3,7 @@
 
 const HLS_JS = "/ui/vendor/hls.js/hls.min.js";
 const CONFIG = {
-  /* The page's policy allows no scripts from blobs. */
+  /* No scripts from blobs: the page needs none, so its policy need not allow any. */
   enableWorker: false,
   maxBufferLength: 20,
   backBufferLength: 30,

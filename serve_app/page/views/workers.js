@@ -48,8 +48,7 @@ function Worker({ worker }) {
   return html`<tr>
     <td>${worker.name.replace("vodray:", "")}<br /><span class="faint">${worker.node ?? ""}</span></td>
     <td>${worker.jobs.length ? worker.jobs.map((job) => html`<div>
-        <a href=${`#/recordings/${job.recording_id}`}>${KINDS[job.kind] ?? job.kind}${
-          job.chunk === null ? "" : ` ${job.chunk}`}</a>
+        <${Job} job=${job} />
         <span class="num faint"> ${seconds(job.seconds)}${
           job.tries > 1 ? `, try ${job.tries}` : ""}</span></div>`)
       : html`<span class="faint">idle</span>`}</td>
@@ -57,6 +56,12 @@ function Worker({ worker }) {
     <td class="num right">${duration(worker.seconds)}</td>
     <td class="num right">${bytes(worker.bytes)}</td>
   </tr>`;
+}
+
+/** Whose recording it is, only an admin is told. */
+function Job({ job }) {
+  const what = `${KINDS[job.kind] ?? job.kind}${job.chunk === null ? "" : ` ${job.chunk}`}`;
+  return job.recording_id ? html`<a href=${`#/recordings/${job.recording_id}`}>${what}</a>` : what;
 }
 
 function Tiles({ told }) {
