@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, Route, async_playwright, expect
 
 from pipeline.errors import RecordingNotFound
@@ -29,7 +30,8 @@ from tests.media import Form, make_hls
 from tests.range_server import served
 from tests.unit.api_server import STARTED
 
-pytestmark = pytest.mark.timeout(180)
+# All share one browser, and so its loop.
+pytestmark = [pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
 
 AXE = (Path(__file__).parent / "vendor/axe-core/axe.min.js").read_text("utf-8")
 WIDE = {"width": 1280, "height": 820}
@@ -46,7 +48,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     service.stop()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
@@ -357,6 +359,8 @@ async def test_cancel_and_retry(new_page: NewPage) -> None:
         await page.get_by_role("button", name="Stop and discard").click()
         await expect(page.locator(".head .status")).to_have_text("Failed")
         await expect(page.locator("main > .error")).to_contain_text("Cancelled by")
+        # As those do who were at work on it.
+        await on.product.catalog.forget_ledger(on.live.id)
         await page.get_by_role("button", name="Retry").click()
         await expect(page.locator(".head .status")).not_to_have_text("Failed", timeout=20_000)
 
