@@ -46,7 +46,7 @@ function App({ config }) {
         <a href="#/workers" aria-current=${section === "workers" ? "page" : null}>Workers</a>
       </nav>
       <div class="right">
-        ${session?.auth && html`<button class="quiet" onClick=${logOut}>Sign out${
+        ${session?.scopes?.length > 0 && html`<button class="quiet" onClick=${logOut}>Sign out${
           session.user_id ? html`<span class="wide"> ${session.user_id}</span>` : ""}</button>`}
         <button class="primary" onClick=${() => setRecording(true)}>Record</button>
       </div>

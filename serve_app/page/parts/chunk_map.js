@@ -63,7 +63,7 @@ export function ChunkMap({ recording, onSeek }) {
       onClick=${(event) => seekTo(chunks.get(indexOf(event)), onSeek)}></div>
     ${!chunks.size && !error && html`<p class="faint">${isFinal(recording)
       ? "Nothing is known of its chunks any more." : "No chunk is planned yet."}</p>`}
-    <${Details} chunk=${shown} />
+    ${chunks.size > 0 && html`<${Details} chunk=${shown} />`}
     <ul class="legend" aria-label="States">${STATES.map(([state, word]) => counts[state]
       ? html`<li key=${state}><i class="square" data-state=${state}></i>${word}
           <span class="num faint">${count(counts[state])}</span></li>` : "")}

@@ -11,7 +11,7 @@ export function Facts({ recording }) {
       <dt>Stream</dt><dd>${recording.stream_id}</dd>
       <dt>Started</dt><dd>${instant(recording.started_at)}</dd>
       ${recording.completed_at && html`<dt>Completed</dt><dd>${instant(recording.completed_at)}</dd>`}
-      <dt>Duration</dt><dd class="num">${duration(recording.duration)}</dd>
+      <dt>Duration</dt><dd class="num">${duration(recording.duration || null)}</dd>
       ${isFinal(recording)
         ? html`<dt>Size</dt><dd class="num">${bytes(recording.file_size)}</dd>`
         : html`<dt>Segments</dt><dd class="num">${count(progress.segments)}</dd>
@@ -32,8 +32,8 @@ export function Renditions({ recording }) {
       <thead><tr><th>Name</th><th>Picture</th><th class="right">Rate</th></tr></thead>
       <tbody>${recording.renditions.map((each) => html`<tr key=${each.name}>
         <td>${each.name}<br /><span class="path faint">${each.codecs}</span></td>
-        <td class="num">${each.height ? `${each.width}×${each.height}` : "–"}${
-          each.frame_rate ? `, ${Math.round(each.frame_rate * 100) / 100}/s` : ""}</td>
+        <td class="num">${each.height ? `${each.width}×${each.height}` : "–"}${each.frame_rate
+          ? html`<br /><span class="faint">${Math.round(each.frame_rate * 100) / 100}/s</span>` : ""}</td>
         <td class="num right">${bitRate(each.average_bandwidth)}</td></tr>`)}</tbody>
     </table></div>
   </section>`;
@@ -92,7 +92,8 @@ export function Report({ recording }) {
 export function Bars({ of }) {
   const all = sum(of.map(([, value]) => value)) || 1;
   return html`<ul class="bars">${of.map(([name, value]) => html`<li key=${name}>
-    <span>${name}</span><meter min="0" max="1" value=${value / all} aria-label=${name}></meter>
+    <span>${name}</span>
+    <span class="bar" aria-hidden="true"><i style=${{ width: `${(100 * value) / all}%` }}></i></span>
     <span class="num">${seconds(value)}</span></li>`)}</ul>`;
 }
 
