@@ -19,6 +19,7 @@ from pipeline.stores.catalog import Catalog
 MAX_WATCHERS = 256
 EVERY_S = 1.0
 _RECORDINGS = 64
+_KEPT_S = 10.0
 _OVER = (ChunkState.DONE, ChunkState.LOST)
 
 Ask = Callable[[UUID | None], Awaitable[Activity]]
@@ -53,26 +54,23 @@ class _Map:
         if report is not None:
             planned: Sequence[ChunkView] = chunk_map.from_report(report)
         else:
+            # The ledger of a failed recording is dropped, and begun anew by a retry.
+            is_old = time.monotonic() - self._looked_at > _KEPT_S
+            if is_old or self.is_final or recording.status.is_final:
+                self._known = []
             planned = await self._from_ledger()
         self.chunks = chunk_map.with_activity(planned, await self._ask(self._id))
         self.is_final = recording.status.is_final
 
     async def _from_ledger(self) -> Sequence[ChunkView]:
         new = await self._catalog.outlines(self._id, len(self._known))
-        if not new and self._known and not await self._is_there():
-            self._known = []
         self._known += map(chunk_map.from_outline, new)
-        open_ones = (n for n, chunk in enumerate(self._known) if chunk.state not in _OVER)
-        if (first := next(open_ones, None)) is not None:
-            for outcome in await self._catalog.outcomes(self._id, first):
-                if outcome.index < len(self._known):
-                    before = self._known[outcome.index]
-                    self._known[outcome.index] = chunk_map.finish(before, outcome)
+        are_open = [n for n, chunk in enumerate(self._known) if chunk.state not in _OVER]
+        if are_open:
+            for outcome in await self._catalog.outcomes(self._id, are_open):
+                before = self._known[outcome.index]
+                self._known[outcome.index] = chunk_map.finish(before, outcome)
         return self._known
-
-    async def _is_there(self) -> bool:
-        """The ledger of a failed recording is dropped."""
-        return bool(await self._catalog.outlines(self._id, len(self._known) - 1))
 
 
 class ChunkMaps:

@@ -5,7 +5,7 @@ Errors: ``CatalogUnavailable`` when it cannot be reached within its bound, ``Rec
 twice, it is as done once.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -257,8 +257,10 @@ class Catalog(Protocol):
     async def outlines(self, recording_id: UUID, first: int = 0) -> tuple[ChunkOutline, ...]:
         """Planned chunks from that number on, in order."""
 
-    async def outcomes(self, recording_id: UUID, first: int = 0) -> tuple[ChunkOutcome, ...]:
-        """Finished chunks from that number on, in order."""
+    async def outcomes(
+        self, recording_id: UUID, numbers: Collection[int]
+    ) -> tuple[ChunkOutcome, ...]:
+        """Those of these chunks that are finished, in order."""
 
     async def settleable(self) -> tuple[Recording, ...]:
         """Final recordings that have a ledger and can no longer be resumed: failed, or completed

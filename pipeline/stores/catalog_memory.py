@@ -1,6 +1,6 @@
 """``Catalog`` in memory, for tests and ``convert``: the same decisions and folds, gone at exit."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -298,12 +298,14 @@ class MemoryCatalog:
             if one.index >= first
         )
 
-    async def outcomes(self, recording_id: UUID, first: int = 0) -> tuple[ChunkOutcome, ...]:
+    async def outcomes(
+        self, recording_id: UUID, numbers: Collection[int]
+    ) -> tuple[ChunkOutcome, ...]:
         records = await self.finished(recording_id)
         return tuple(
             _outcome(index, list(of_one))
             for index, of_one in groupby(records, lambda record: record.index_number)
-            if index >= first
+            if index in numbers
         )
 
     async def settleable(self) -> tuple[Recording, ...]:

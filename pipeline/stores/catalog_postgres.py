@@ -5,7 +5,7 @@ the outbox and notifies, so that no change can forget to.
 """
 
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -368,8 +368,10 @@ class PostgresCatalog:
         rows = await self._fetch("chunk_outlines", recording_id, first)
         return tuple(ChunkOutline(**row) for row in rows)
 
-    async def outcomes(self, recording_id: UUID, first: int = 0) -> tuple[ChunkOutcome, ...]:
-        rows = await self._fetch("chunk_outcomes", recording_id, first)
+    async def outcomes(
+        self, recording_id: UUID, numbers: Collection[int]
+    ) -> tuple[ChunkOutcome, ...]:
+        rows = await self._fetch("chunk_outcomes", recording_id, list(numbers))
         return tuple(ChunkOutcome(**{**row, "report": REPORT.load(row["report"])}) for row in rows)
 
     async def settleable(self) -> tuple[Recording, ...]:

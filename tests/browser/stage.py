@@ -177,15 +177,19 @@ def _report(length_s: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def planned_chunk(index: int) -> ChunkSpec:
+    """Twenty seconds."""
+    segments = tuple(
+        Segment(sequence=5 * index + n, uri=f"{n}.ts", duration_s=4.0) for n in range(5)
+    )
+    return ChunkSpec(index=index, anchor_s=0, main=Stretch(segments=segments, start_s=20.0 * index))
+
+
 async def _fill(
     product: Product, live: Recording, planned: int, done: int, at_work: list[InFlight]
 ) -> None:
     for index in range(planned):
-        segments = tuple(
-            Segment(sequence=5 * index + n, uri=f"{n}.ts", duration_s=4.0) for n in range(5)
-        )
-        main = Stretch(segments=segments, start_s=20.0 * index)
-        await product.catalog.plan_chunk(live.id, ChunkSpec(index=index, anchor_s=0, main=main))
+        await product.catalog.plan_chunk(live.id, planned_chunk(index))
     working = [done - 3, done, done + 1, done + 2]
     finished = [n for n in range(done) if n not in working]
     await product.catalog.finish_chunks(live.id, [_record(n) for n in finished])

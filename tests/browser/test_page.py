@@ -21,7 +21,7 @@ from pipeline.settings import Settings
 from serve_app.access.caller import Scope
 from serve_app.access.tokens import mint
 from tests.browser.conftest import FLAGS, chromium
-from tests.browser.stage import Pictures, Stage, answer_json, begin, stage
+from tests.browser.stage import Pictures, Stage, answer_json, begin, planned_chunk, stage
 from tests.e2e.conftest import NewBroadcast
 from tests.e2e.service import Service
 from tests.e2e.world import World
@@ -361,8 +361,13 @@ async def test_cancel_and_retry(new_page: NewPage) -> None:
         await expect(page.locator("main > .error")).to_contain_text("Cancelled by")
         # As those do who were at work on it.
         await on.product.catalog.forget_ledger(on.live.id)
+        await asyncio.sleep(1)
+        await page.reload()
+        await expect(page.locator(".chunks")).to_contain_text("Nothing is known")
         await page.get_by_role("button", name="Retry").click()
         await expect(page.locator(".head .status")).not_to_have_text("Failed", timeout=20_000)
+        await on.product.catalog.plan_chunk(on.live.id, planned_chunk(0))
+        await expect(squares(page, "planned")).to_have_count(1)
 
 
 async def test_a_link_to_the_file(new_page: NewPage) -> None:

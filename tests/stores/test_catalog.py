@@ -506,13 +506,14 @@ async def test_the_ledger_in_short(catalog: Catalog) -> None:
         (index, 28.028, 4.004) for index in range(3)
     ]
     assert await catalog.outlines(recording_id, 2) == outlines[2:]
-    assert await catalog.outcomes(recording_id) == (
+    assert await catalog.outcomes(recording_id, [1, 0, 2]) == (
         ChunkOutcome(index=0, size_bytes=6_000_000, report={}),
         ChunkOutcome(
             index=1, size_bytes=12_000_000, report={"lost": [], "timings_s": {"mux": 0.5}}
         ),
     )
-    assert await catalog.outcomes(recording_id, 2) == ()
+    assert await catalog.outcomes(recording_id, [2]) == ()
+    assert len(await catalog.outcomes(recording_id, [0])) == 1
 
 
 async def test_what_is_written_again_replaces(catalog: Catalog) -> None:

@@ -138,8 +138,7 @@ async def test_events_tell_all_chunks_then_those_that_changed() -> None:
         await until(lambda: app.state.chunks.watchers == 0)
 
 
-async def test_many_who_watch_cost_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunk_maps, "EVERY_S", 0.3)
+async def test_many_who_watch_cost_one_look_and_nobody_costs_none() -> None:
     looks = 0
 
     async def activity(_: UUID | None) -> Activity:
@@ -149,20 +148,32 @@ async def test_many_who_watch_cost_one_look(monkeypatch: pytest.MonkeyPatch) -> 
 
     product = Product(activity=activity)
     recording = await with_chunks(product)
-    path = f"/recordings/{recording.id}/chunks/events"
-    async with served(product) as (app, url):
-        async with (
-            listening(f"{url}{path}") as first,
-            listening(f"{url}{path}") as second,
-            listening(f"{url}{path}") as third,
-        ):
-            for lines in (first, second, third):
-                assert len(await chunks_of(lines)) == 4
-            assert looks == 1
-        await until(lambda: app.state.chunks.watchers == 0)
-        before = looks
-        await after_a_look()
-        assert looks == before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chunk_maps, "EVERY_S", 60.0)
+        maps = chunk_maps.ChunkMaps(product.catalog, product.activity)
+        watching = [maps.watch(recording.id) for _ in range(3)]
+        first = await asyncio.gather(*map(anext, watching))
+        assert [len(chunks) for chunks in first] == [4, 4, 4]
+        assert (looks, maps.watchers) == (1, 3)
+    for each in watching:
+        await each.aclose()
+    await after_a_look()
+    assert (looks, maps.watchers) == (1, 0)
+
+
+async def test_a_retry_begins_a_new_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunk_maps, "_KEPT_S", 0.0)
+    product = Product()
+    recording = await with_chunks(product)
+    await product.catalog.finish_chunks(recording.id, [record(0)])
+    maps = chunk_maps.ChunkMaps(product.catalog, product.activity)
+    assert next(chunk.state for chunk in await maps.get(recording.id)) == "done"
+    await product.catalog.fail(recording.id, "gone")
+    await product.catalog.forget_ledger(recording.id)
+    await product.catalog.retry(recording.id)
+    await product.catalog.plan_chunk(recording.id, spec(0))
+    await after_a_look()
+    assert [chunk.state for chunk in await maps.get(recording.id)] == ["planned"]
 
 
 async def test_how_long_a_chunk_waits_is_no_change() -> None:

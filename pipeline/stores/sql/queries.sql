@@ -235,7 +235,8 @@ SELECT
     coalesce(
         (array_agg(report - 'tiles') FILTER (WHERE report ? 'lost'))[1], '{}'
     ) AS report
-FROM chunk_results WHERE recording_id = $1 AND number >= $2 GROUP BY number ORDER BY number
+FROM chunk_results WHERE recording_id = $1 AND number = ANY($2::integer[])
+GROUP BY number ORDER BY number
 
 -- settleable_recordings:
 SELECT {recording} FROM recordings

@@ -19,6 +19,7 @@ export function ChunkMap({ recording, onSeek }) {
   const [chunks, setChunks] = useState(new Map());
   const [at, setAt] = useState(null);
   const [error, setError] = useState("");
+  const [isLoaded, setLoaded] = useState(false);
   const isOver = useRef(false);
   isOver.current = isFinal(recording);
   const [isWatching, watch] = useState(!isOver.current);
@@ -30,10 +31,15 @@ export function ChunkMap({ recording, onSeek }) {
 
   useEffect(() => {
     squares.current ??= new Squares(own.current);
+    let isFirst = true;
     const take = (changed) => {
+      const isWhole = isFirst;
+      isFirst = false;
+      setLoaded(true);
+      if (isWhole) squares.current.keep(new Set(changed.map((chunk) => chunk.index)));
       squares.current.update(changed);
       setChunks((before) => {
-        const after = new Map(before);
+        const after = new Map(isWhole ? [] : before);
         changed.forEach((chunk) => after.set(chunk.index, { ...chunk, toldAt: Date.now() }));
         return after;
       });
@@ -61,7 +67,7 @@ export function ChunkMap({ recording, onSeek }) {
       onfocusin=${(event) => setAt(indexOf(event))} onfocusout=${() => setAt(null)}
       onMouseOver=${(event) => setAt(indexOf(event))} onMouseLeave=${() => setAt(null)}
       onClick=${(event) => seekTo(chunks.get(indexOf(event)), onSeek)}></div>
-    ${!chunks.size && !error && html`<p class="faint">${isFinal(recording)
+    ${!chunks.size && isLoaded && html`<p class="faint">${isFinal(recording)
       ? "Nothing is known of its chunks any more." : "No chunk is planned yet."}</p>`}
     ${chunks.size > 0 && html`<${Details} chunk=${shown} />`}
     <ul class="legend" aria-label="States">${STATES.map(([state, word]) => counts[state]
@@ -76,6 +82,15 @@ class Squares {
   constructor(parent) {
     this.parent = parent;
     this.of = new Map();
+  }
+
+  /** A recording that is tried again has other chunks. */
+  keep(indexes) {
+    for (const [index, square] of this.of) {
+      if (indexes.has(index)) continue;
+      square.remove();
+      this.of.delete(index);
+    }
   }
 
   update(changed) {
