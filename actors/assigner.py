@@ -11,6 +11,7 @@ from typing import Protocol
 
 import structlog
 
+from actors.board import Board, Entry
 from actors.fair_queue import FairQueue, Urgency
 from pipeline.errors import JobIsPoison, WorkerLost
 from pipeline.jobs import Answer, Job
@@ -40,6 +41,7 @@ class _Waiting:
     recording: str
     urgency: Urgency
     answer: "asyncio.Future[Answer]"
+    entry: Entry
     deaths: int = 0
 
     @property
@@ -49,10 +51,12 @@ class _Waiting:
 
 
 class Assigner:
-    """The queue of jobs in front of ``workers``. Belongs to one event loop."""
+    """The queue of jobs in front of ``workers``. Belongs to one event loop. ``board``: who has
+    which."""
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
+        self.board = Board()
         self._idle: Counter[int] = Counter()
         self._queue: FairQueue[_Waiting] = FairQueue()
         self._running: set[asyncio.Task[None]] = set()
@@ -70,10 +74,15 @@ class Assigner:
         when ``MAX_DEATHS`` workers died of it.
         """
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        waiting = _Waiting(job, recording, urgency, answer)
+        entry = self.board.queue(job, recording)
+        waiting = _Waiting(job, recording, urgency, answer, entry)
         self._queue.push(waiting, recording, urgency)
         self._assign()
-        return await answer
+        try:
+            return await answer
+        finally:
+            is_answered = not answer.cancelled() and answer.exception() is None
+            self.board.end(entry, answer.result() if is_answered else None)
 
     def _assign(self) -> None:
         while self._queue and self._idle:
@@ -86,6 +95,7 @@ class Assigner:
             if waiting.answer.cancelled():
                 continue
             self._idle[number] -= waiting.slots
+            self.board.begin(waiting.entry, number)
             task = asyncio.get_running_loop().create_task(self._run(waiting, number))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -109,6 +119,7 @@ class Assigner:
             "worker_died", recording=waiting.recording, deaths=waiting.deaths, error=str(error)
         )
         if waiting.deaths < MAX_DEATHS:
+            self.board.again(waiting.entry)
             self._queue.push(waiting, waiting.recording, waiting.urgency)
         else:
             _settle(waiting.answer, JobIsPoison(f"{MAX_DEATHS} workers died of it: {error}"))

@@ -23,6 +23,7 @@ from actors.faults import actor_errors
 from actors.kafka_service import KafkaActor
 from actors.reconciler import ReconcilerActor
 from actors.recording import pool_slots, submit_to_pool
+from pipeline.activity import Activity
 from pipeline.errors import WorkerLost
 from pipeline.model import EventKind, Origin, Recording, StreamEvent
 from pipeline.settings import Settings
@@ -33,6 +34,7 @@ from pipeline.stores.objects import ObjectStore
 
 _CALL_TIMEOUT_S = 10.0
 _PROGRESS_EVERY_S = 0.2
+_ACTIVITY_TIMEOUT_S = 2.0
 _POKE_EVERY_S = 0.05
 
 log = structlog.get_logger()
@@ -68,6 +70,19 @@ class Client:
         with actor_errors("the pool"):
             async with asyncio.timeout(_CALL_TIMEOUT_S):
                 await _actor(names.POOL).check.remote()
+
+    async def activity(self, recording_id: UUID | None = None) -> Activity:
+        """What the workers do, of one recording or of all; empty if the pool does not tell."""
+        try:
+            with actor_errors("the pool"):
+                async with asyncio.timeout(_ACTIVITY_TIMEOUT_S):
+                    activity: Activity = await _actor(names.POOL).activity.remote(
+                        recording_id and str(recording_id)
+                    )
+                    return activity
+        except (WorkerLost, TimeoutError, ray.exceptions.RayError) as error:
+            log.info("activity_unknown", error=str(error))
+            return Activity()
 
 
 def start(settings: Settings) -> None:

@@ -16,6 +16,7 @@ from actors import names, worker
 from actors.assigner import SLOTS, Assigner
 from actors.fair_queue import Urgency
 from actors.faults import LOST, actor_errors
+from pipeline.activity import Activity, WorkerActivity
 from pipeline.errors import WorkerLost
 from pipeline.jobs import Answer, Job
 
@@ -23,6 +24,7 @@ JOB_TIMEOUT_S = 900.0
 _PING_TIMEOUT_S = 20.0
 _PING_EVERY_S = 0.2
 _RESTART_TIMEOUT_S = 120.0
+_NODE_TIMEOUT_S = 0.5
 _RESIZE_EVERY_S = 5.0
 _RESIZE_RETRY_S = 0.2
 
@@ -56,6 +58,16 @@ class Pool:
                 return
         raise WorkerLost("No worker answers")
 
+    async def activity(self, recording: str | None = None) -> Activity:
+        """What the workers do, of one recording or of all."""
+        await self._workers.learn_nodes()
+        nodes = self._workers.nodes
+        workers = [
+            WorkerActivity(number=number, name=names.worker(number), node=nodes.get(number))
+            for number in sorted(self._workers.handles)
+        ]
+        return self._assigner.board.tell(workers, recording)
+
     async def _resize_for_ever(self) -> None:
         while True:
             try:
@@ -83,6 +95,7 @@ class _WorkerActors:
     def __init__(self, job_timeout_s: float) -> None:
         self._job_timeout_s = job_timeout_s
         self.handles: dict[int, Any] = {}
+        self.nodes: dict[int, str] = {}
 
     async def ask(self, number: int, job: Job) -> Answer:
         with actor_errors(f"worker {number}"):
@@ -97,6 +110,8 @@ class _WorkerActors:
             return answer
 
     async def wait_alive(self, number: int) -> None:
+        # It may come back on another.
+        self.nodes.pop(number, None)
         give_up = time.monotonic() + _RESTART_TIMEOUT_S
         while time.monotonic() < give_up:
             try:
@@ -106,6 +121,18 @@ class _WorkerActors:
                 return
             except (*LOST, TimeoutError):
                 await asyncio.sleep(_PING_EVERY_S)
+
+    async def learn_nodes(self) -> None:
+        """Ask those whose machine is not known; who does not answer at once is asked next time."""
+        unknown = [number for number in self.handles if number not in self.nodes]
+        answers = await asyncio.gather(*map(self._node, unknown))
+        self.nodes |= {n: node for n, node in zip(unknown, answers, strict=True) if node}
+
+    async def _node(self, number: int) -> str | None:
+        with contextlib.suppress(*LOST, TimeoutError):
+            ping = _as_future(self.handles[number].ping.remote())
+            return str(await asyncio.wait_for(ping, _NODE_TIMEOUT_S))
+        return None
 
 
 def _start_worker(number: int) -> Any:

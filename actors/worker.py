@@ -2,6 +2,7 @@
 the computing of the other. Holds no keys and no state between jobs."""
 
 import os
+import platform
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -43,8 +44,9 @@ class Worker:
             case SheetJob():
                 return steps.make_sheet(job, self._tools)
 
-    def ping(self) -> None:
-        """Answers while the process lives."""
+    def ping(self) -> str:
+        """Answers while the process lives: the name of its machine."""
+        return platform.node()
 
 
 def _step_back() -> None:

@@ -1,8 +1,9 @@
 """What a recording's report says, as JSON: what came in, what went out, what is missing, how long
 it took."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from pipeline.assemble import Assembly, Chunks, describe_tracks, sum_up_remedies
@@ -27,6 +28,7 @@ class MadeOutput:
 def build_report(outputs: Sequence[MadeOutput]) -> dict[str, Any]:
     """``outputs``: the main one, whose chunks tell of the source, first."""
     main = outputs[0]
+    places = _places(main.assembly)
     assembly, checks, records = main.assembly, main.checks, main.chunks.records
     return {
         "verified": True,
@@ -41,7 +43,7 @@ def build_report(outputs: Sequence[MadeOutput]) -> dict[str, Any]:
         "gaps": [describe_gap(gap) for gap in assembly.gaps],
         "dropped_streams": sorted({d for r in records for d in r.report["dropped_streams"]}),
         "remedies": sum_up_remedies(records),
-        "chunks": [_chunk(record, assembly) for record in records],
+        "chunks": [_chunk(record, assembly, places) for record in records],
         "renditions": [_rendition(output) for output in outputs],
         # Of each chunk that is not empty, in the object of each rendition: to go on from.
         "offsets": {o.rendition: dict(o.assembly.object_offset) for o in outputs},
@@ -49,11 +51,28 @@ def build_report(outputs: Sequence[MadeOutput]) -> dict[str, Any]:
     }
 
 
-def _chunk(record: ChunkRecord, assembly: Assembly) -> dict[str, Any]:
+def _chunk(
+    record: ChunkRecord, assembly: Assembly, places: Mapping[int, tuple[float, float]]
+) -> dict[str, Any]:
     told = {name: value for name, value in record.report.items() if name != "tiles"}
+    if (place := places.get(record.index_number)) is not None:
+        told["start_s"], told["media_s"] = place
     if record.size_bytes:
         told["offset"] = assembly.object_offset[record.index_number]
     return told
+
+
+def _places(assembly: Assembly) -> dict[int, tuple[float, float]]:
+    """By chunk that is not empty: where it begins on the recording's timeline, how long it is."""
+    ends: dict[int, tuple[float, float]] = {}
+    for p in assembly.placed:
+        start_s, end_s = ends.get(p.chunk, (inf, -inf))
+        ends[p.chunk] = min(start_s, p.start_s()), max(end_s, p.end_s())
+    begin_s = min((start_s for start_s, _ in ends.values()), default=0.0)
+    return {
+        chunk: (round(start_s - begin_s, 3), round(end_s - start_s, 3))
+        for chunk, (start_s, end_s) in ends.items()
+    }
 
 
 def _rendition(output: MadeOutput) -> dict[str, Any]:

@@ -121,6 +121,7 @@ class Settings(BaseSettings):
     port: int = Field(8083, ge=0, le=65535)
     stream_service_url: str | None = None
     vod_service_url: str | None = None
+    grafana_url: str | None = None
 
     monitor_interval: Duration = timedelta(seconds=10)
     segment_download_timeout: Duration = timedelta(seconds=30)
@@ -193,7 +194,7 @@ class Settings(BaseSettings):
             HostAndPort.parse(host)
         return value
 
-    @field_validator("stream_service_url", "vod_service_url", "auth_jwks_url")
+    @field_validator("stream_service_url", "vod_service_url", "auth_jwks_url", "grafana_url")
     @classmethod
     def _must_be_http(cls, value: str | None) -> str | None:
         if value is not None and (

@@ -14,13 +14,16 @@ from serve_app import problems
 from serve_app.access.guard import Guard
 from serve_app.access.headers import SecurityHeaders
 from serve_app.access.limits import RateLimit
+from serve_app.chunk_maps import ChunkMaps
 from serve_app.feed import Feed
 from serve_app.live_view import LiveViews
 from serve_app.routes import (
+    chunks,
     events,
     files,
     health,
     live,
+    page,
     recordings,
     session,
     videos,
@@ -58,12 +61,13 @@ def create_api(services: Services) -> FastAPI:
     app.state.services = services
     app.state.feed = Feed(services.catalog)
     app.state.live = LiveViews(services.catalog)
+    app.state.chunks = ChunkMaps(services.catalog, services.activity)
     app.state.guard = Guard(services.settings, services.platform)
     app.state.served = Served(services.platform)
     health.install_checks(app, services)
     problems.install(app)
     _install_access(app, services.settings)
-    for module in (health, recordings, files, live, webhook, events, videos, session):
+    for module in (health, recordings, files, live, webhook, events, videos, session, chunks, page):
         app.include_router(module.router)
     return app
 

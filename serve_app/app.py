@@ -35,9 +35,9 @@ _log = structlog.get_logger(__name__)
 class RecordingService:
     """One replica: the API over PostgreSQL, S3 and the actors."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, dashboard_url: str | None = None) -> None:
         configure(settings)
-        self._settings = settings
+        self._settings, self._dashboard_url = settings, dashboard_url
         self._catalog = make_catalog(settings)
         self._store = S3Store(
             _known(settings.minio_endpoint, "MINIO_ENDPOINT"),
@@ -64,6 +64,8 @@ class RecordingService:
                 check_workers=self._client.check_workers,
                 check_store=self._check_store,
                 address=self._address,
+                activity=self._client.activity,
+                dashboard_url=self._dashboard_url,
                 platform=PostgresPlatform(self._catalog.database),
                 objects=self._store,
                 poke=self._client.poke,
@@ -103,8 +105,9 @@ class RecordingService:
         return self._store.presign_get(bucket, key, expires_s=ADDRESS_LIFETIME_S)
 
 
-def build_app(settings: Settings) -> serve.Application:
-    """The application for ``serve.run``. PostgreSQL and S3 must be named."""
+def build_app(settings: Settings, dashboard_url: str | None = None) -> serve.Application:
+    """The application for ``serve.run``. PostgreSQL and S3 must be named. ``dashboard_url``: of
+    Ray, for the page."""
     _known(settings.database_dsn, "DATABASE_URL")
     _known(settings.minio_endpoint, "MINIO_ENDPOINT")
     log_form = form(settings)
@@ -119,7 +122,7 @@ def build_app(settings: Settings) -> serve.Application:
             "log_level": settings.log_level.upper(),
         },
     )(serve.ingress()(RecordingService))
-    return deployment.bind(settings.model_copy(update={"log_format": log_form}))
+    return deployment.bind(settings.model_copy(update={"log_format": log_form}), dashboard_url)
 
 
 def _known(value: str | None, variable: str) -> str:

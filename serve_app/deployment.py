@@ -35,7 +35,7 @@ def deployed(
         undo.callback(bounded, _STOP_S, _undeploy)
         serve.start(http_options=HTTPOptions(host=host, port=port))
         serve.run(
-            build_app(settings),
+            build_app(settings, dashboard_url()),
             name=_APP,
             route_prefix="/",
             logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),

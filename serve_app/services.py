@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from uuid import UUID
 
+from pipeline.activity import Activity
 from pipeline.model import StreamEvent
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Accepted, Catalog
@@ -20,6 +21,8 @@ class Services:
     that says what is wrong; they may take longer than a caller wants to wait. ``address`` turns a
     segment's reference into a URL that whoever has it may read for a while. ``objects`` has the
     results; ``poke`` tells those who act on recordings that these have changed.
+    ``activity`` tells what the workers do, of one recording or of all; it never fails and answers
+    soon, if need be with nothing. ``dashboard_url`` is that of Ray.
     """
 
     settings: Settings
@@ -31,3 +34,5 @@ class Services:
     platform: Platform
     objects: ObjectStore
     poke: Callable[[Collection[UUID]], Awaitable[None]]
+    activity: Callable[[UUID | None], Awaitable[Activity]]
+    dashboard_url: str | None = None

@@ -5,12 +5,13 @@ Errors: ``CatalogUnavailable`` when it cannot be reached within its bound, ``Rec
 twice, it is as done once.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from pipeline.chunk_map import ChunkOutcome, ChunkOutline
 from pipeline.model import (
     ChunkRecord,
     ChunkSpec,
@@ -252,6 +253,14 @@ class Catalog(Protocol):
 
     async def finished(self, recording_id: UUID) -> tuple[ChunkRecord, ...]:
         """Of all outputs, by chunk."""
+
+    async def outlines(self, recording_id: UUID, first: int = 0) -> tuple[ChunkOutline, ...]:
+        """Planned chunks from that number on, in order."""
+
+    async def outcomes(
+        self, recording_id: UUID, numbers: Collection[int]
+    ) -> tuple[ChunkOutcome, ...]:
+        """Those of these chunks that are finished, in order."""
 
     async def settleable(self) -> tuple[Recording, ...]:
         """Final recordings that have a ledger and can no longer be resumed: failed, or completed

@@ -1,12 +1,14 @@
 """``Catalog`` in memory, for tests and ``convert``: the same decisions and folds, gone at exit."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import groupby
 from typing import Any
 from uuid import UUID, uuid4
 
+from pipeline.chunk_map import ChunkOutcome, ChunkOutline
 from pipeline.errors import Conflict, RecordingNotFound
 from pipeline.model import (
     ChunkRecord,
@@ -289,6 +291,23 @@ class MemoryCatalog:
         finished = self._ledger(recording_id).finished
         return tuple(finished[key] for key in sorted(finished))
 
+    async def outlines(self, recording_id: UUID, first: int = 0) -> tuple[ChunkOutline, ...]:
+        return tuple(
+            ChunkOutline(index=one.index, start_s=one.main.start_s, media_s=one.main.duration_s)
+            for one in await self.planned(recording_id)
+            if one.index >= first
+        )
+
+    async def outcomes(
+        self, recording_id: UUID, numbers: Collection[int]
+    ) -> tuple[ChunkOutcome, ...]:
+        records = await self.finished(recording_id)
+        return tuple(
+            _outcome(index, list(of_one))
+            for index, of_one in groupby(records, lambda record: record.index_number)
+            if index in numbers
+        )
+
     async def settleable(self) -> tuple[Recording, ...]:
         before = datetime.now(UTC) - self._reconnect_window - folds.LATE
         return tuple(
@@ -349,3 +368,12 @@ class MemoryCatalog:
     def _open_ledger(self, recording_id: UUID) -> _Ledger:
         folds.refuse_final(self._get(recording_id))
         return self._ledgers[recording_id]
+
+
+def _outcome(index: int, records: Sequence[ChunkRecord]) -> ChunkOutcome:
+    main = next((record for record in records if "lost" in record.report), None)
+    return ChunkOutcome(
+        index=index,
+        size_bytes=sum(record.size_bytes for record in records),
+        report={k: v for k, v in main.report.items() if k != "tiles"} if main else {},
+    )

@@ -5,7 +5,7 @@ the outbox and notifies, so that no change can forget to.
 """
 
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
+from pipeline.chunk_map import ChunkOutcome, ChunkOutline
 from pipeline.errors import CatalogUnavailable, Conflict, RecordingNotFound
 from pipeline.model import (
     ChunkRecord,
@@ -362,6 +363,16 @@ class PostgresCatalog:
 
     async def finished(self, recording_id: UUID) -> tuple[ChunkRecord, ...]:
         return tuple(map(chunk_from, await self._fetch("finished_chunks", recording_id)))
+
+    async def outlines(self, recording_id: UUID, first: int = 0) -> tuple[ChunkOutline, ...]:
+        rows = await self._fetch("chunk_outlines", recording_id, first)
+        return tuple(ChunkOutline(**row) for row in rows)
+
+    async def outcomes(
+        self, recording_id: UUID, numbers: Collection[int]
+    ) -> tuple[ChunkOutcome, ...]:
+        rows = await self._fetch("chunk_outcomes", recording_id, list(numbers))
+        return tuple(ChunkOutcome(**{**row, "report": REPORT.load(row["report"])}) for row in rows)
 
     async def settleable(self) -> tuple[Recording, ...]:
         rows = await self._fetch("settleable_recordings", self._reconnect_window + folds.LATE)

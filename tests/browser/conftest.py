@@ -7,7 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 from playwright.async_api import Page, async_playwright
 
-_FLAGS = [
+from tests.e2e.conftest import broadcast, clips, heavy
+
+__all__ = ["broadcast", "clips", "heavy"]
+
+FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
     "--autoplay-policy=no-user-gesture-required",
@@ -15,7 +19,7 @@ _FLAGS = [
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-def _chromium() -> str:
+def chromium() -> str:
     named = os.environ.get("CHROMIUM")
     found = shutil.which(named) if named else next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
@@ -29,9 +33,9 @@ def _chromium() -> str:
 @pytest.fixture
 async def page() -> AsyncIterator[Page]:
     """An empty page of a browser that was just started, with a profile of its own."""
-    path = _chromium()
+    path = chromium()
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, headless=True, args=_FLAGS)
+        browser = await playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
         page = await browser.new_page()
         page.set_default_timeout(30_000)
         yield page

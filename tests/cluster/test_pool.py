@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import platform
 import queue
 import signal
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import ray
@@ -16,7 +18,8 @@ import ray
 from actors import client, names
 from actors.fair_queue import Urgency
 from actors.recording import submit_to_pool
-from pipeline.errors import JobIsPoison, MediaInvalid
+from pipeline.activity import Activity
+from pipeline.errors import JobIsPoison, MediaInvalid, VodrayError
 from pipeline.jobs import LookJob
 from pipeline.model import Segment
 from pipeline.transfer import TransferLimits
@@ -121,3 +124,26 @@ async def test_a_job_that_takes_too_long_is_given_up(origin: str) -> None:
             await submit(f"{origin}/poison", "a")
         with pytest.raises(MediaInvalid):
             await asyncio.wait_for(submit(f"{origin}/other", "b"), 60)
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("_local_ray")
+async def test_who_has_what_is_told_and_nothing_once_the_pool_is_gone(origin: str) -> None:
+    recording = uuid4()
+    async with client.workers_only(quick_settings(), 1):
+        hanging = submit(f"{origin}/poison", str(recording))
+        await next_asked()
+        told = await client.Client().activity(recording)
+        assert [(job.kind, job.worker, job.tries) for job in told.jobs] == [("look", 0, 1)]
+        assert [(each.name, each.node) for each in told.workers] == [
+            (names.worker(0), platform.node())
+        ]
+        await kill_worker()
+        await next_asked()
+        assert [job.tries for job in (await client.Client().activity(recording)).jobs] == [2]
+        assert (await client.Client().activity(uuid4())).jobs == ()
+        assert len((await client.Client().activity()).jobs) == 1
+        Origin.over.set()
+        with pytest.raises(VodrayError):
+            await asyncio.wait_for(hanging, 60)
+    assert await client.Client().activity() == Activity()

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from pipeline.chunk_map import ChunkOutcome
 from pipeline.errors import Conflict, InvalidTask, RecordingNotFound
 from pipeline.model import (
     ByteRange,
@@ -490,6 +491,29 @@ async def test_the_ledger_gives_back_what_it_was_given(catalog: Catalog) -> None
         *sorted([done(1), done(1, rendition="720p")], key=lambda record: record.rendition),
         done(2),
     )
+
+
+async def test_the_ledger_in_short(catalog: Catalog) -> None:
+    recording_id = await make(catalog)
+    for index in range(3):
+        await catalog.plan_chunk(recording_id, chunk(index))
+    main = replace(done(1), report={"lost": [], "tiles": [1], "timings_s": {"mux": 0.5}})
+    await catalog.finish_chunks(recording_id, [done(1, rendition="720p"), main])
+    await catalog.finish_chunks(recording_id, [done(0)])
+
+    outlines = await catalog.outlines(recording_id)
+    assert [(each.index, each.start_s, each.media_s) for each in outlines] == [
+        (index, 28.028, 4.004) for index in range(3)
+    ]
+    assert await catalog.outlines(recording_id, 2) == outlines[2:]
+    assert await catalog.outcomes(recording_id, [1, 0, 2]) == (
+        ChunkOutcome(index=0, size_bytes=6_000_000, report={}),
+        ChunkOutcome(
+            index=1, size_bytes=12_000_000, report={"lost": [], "timings_s": {"mux": 0.5}}
+        ),
+    )
+    assert await catalog.outcomes(recording_id, [2]) == ()
+    assert len(await catalog.outcomes(recording_id, [0])) == 1
 
 
 async def test_what_is_written_again_replaces(catalog: Catalog) -> None:

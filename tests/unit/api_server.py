@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,6 +12,7 @@ from uuid import UUID
 import httpx
 import uvicorn
 
+from pipeline.activity import Activity
 from pipeline.model import EndReason, EventKind, Gap, Origin, Recording, StreamEvent
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Accepted, Completion
@@ -27,6 +28,10 @@ STARTED = datetime(2025, 10, 5, 18, 0, tzinfo=UTC)
 
 async def well() -> None:
     """A check of a part that is well."""
+
+
+async def nothing_at_work(_: UUID | None) -> Activity:
+    return Activity()
 
 
 def memory_catalog() -> MemoryCatalog:
@@ -45,6 +50,7 @@ class Product:
     platform: MemoryPlatform = field(default_factory=MemoryPlatform)
     objects: ObjectStore = field(default_factory=MemoryStore)
     poked: list[UUID] = field(default_factory=list)
+    activity: Callable[[UUID | None], Awaitable[Activity]] = nothing_at_work
 
     async def submit(self, event: StreamEvent) -> Accepted:
         self.events.append(event)
@@ -65,6 +71,7 @@ class Product:
                 platform=self.platform,
                 objects=self.objects,
                 poke=self.poke,
+                activity=self.activity,
             )
         )
 
@@ -83,7 +90,9 @@ class Product:
         assert accepted.recording_id is not None
         return await self.catalog.get(accepted.recording_id)
 
-    async def complete(self, recording: Recording, *gaps: Gap) -> Recording:
+    async def complete(
+        self, recording: Recording, *gaps: Gap, report: Mapping[str, Any] | None = None
+    ) -> Recording:
         ended_at = recording.started_at + timedelta(minutes=31)
         await self.catalog.mark_ended(recording.id, ended_at, EndReason.ENDLIST)
         await self.catalog.mark_processing(recording.id)
@@ -96,7 +105,7 @@ class Product:
                 completed_at=ended_at,
                 gaps=gaps,
             ),
-            {"frames_in": 46500, "frames_out": 46500},
+            {"frames_in": 46500, "frames_out": 46500, **(report or {})},
         )
 
 

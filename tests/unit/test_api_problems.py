@@ -136,6 +136,12 @@ async def test_openapi_promises_only_what_is_served() -> None:
         ("/session", "post"): {"200", "400", "401", *ALWAYS, "503"},
         ("/session", "delete"): {"204", *ALWAYS},
         ("/tokens/revoke", "post"): {"204", "400", "401", "403", *ALWAYS, "503"},
+        ("/recordings/{id}/chunks", "get"): {"200", "404", *GUARDED},
+        ("/recordings/{id}/chunks/events", "get"): {"200", "404", *GUARDED},
+        ("/workers", "get"): {"200", *GUARDED},
+        ("/", "get"): {"200", "304", *ALWAYS},
+        ("/ui/config.json", "get"): {"200", *ALWAYS},
+        ("/ui/{path}", "get"): {"200", "304", "404", *ALWAYS},
     }
     operations = [op for path in document["paths"].values() for op in path.values()]
     names = [op["operationId"] for op in operations]

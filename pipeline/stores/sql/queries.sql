@@ -218,6 +218,26 @@ SELECT
     sample_index, report
 FROM chunk_results WHERE recording_id = $1 ORDER BY number, rendition
 
+-- chunk_outlines:
+SELECT
+    number AS index,
+    (spec #>> '{main,start_s}')::double precision AS start_s,
+    (
+        SELECT coalesce(sum((segment ->> 'duration_s')::double precision), 0)
+        FROM jsonb_array_elements(spec #> '{main,segments}') AS segment
+    ) AS media_s
+FROM chunks WHERE recording_id = $1 AND number >= $2 ORDER BY number
+
+-- chunk_outcomes:
+SELECT
+    number AS index,
+    sum(size_bytes)::bigint AS size_bytes,
+    coalesce(
+        (array_agg(report - 'tiles') FILTER (WHERE report ? 'lost'))[1], '{}'
+    ) AS report
+FROM chunk_results WHERE recording_id = $1 AND number = ANY($2::integer[])
+GROUP BY number ORDER BY number
+
 -- settleable_recordings:
 SELECT {recording} FROM recordings
 WHERE id IN (SELECT recording_id FROM sources UNION SELECT recording_id FROM uploads)
