@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from serve_app import problems
 from serve_app.feed import Feed
 from serve_app.live_view import LiveViews
-from serve_app.routes import events, health, live, recordings, webhook
+from serve_app.routes import events, health, live, recordings, streams, webhook
 from serve_app.services import Services
 from serve_app.version import version
 
@@ -43,7 +43,7 @@ def create_api(services: Services) -> FastAPI:
     app.state.live = LiveViews(services.catalog)
     health.install_checks(app, services)
     problems.install(app)
-    for module in (health, recordings, live, webhook, events):
+    for module in (health, recordings, live, webhook, events, streams):
         app.include_router(module.router)
     return app
 

@@ -63,6 +63,7 @@ class RecordingService:
                 check_workers=self._client.check_workers,
                 check_store=self._check_store,
                 address=self._address,
+                ingest=self._client,
             )
         )
 

@@ -34,8 +34,10 @@ _DESCRIPTIONS = {
     400: "The request cannot be meant; the message names what is wrong",
     401: "The signature is missing or wrong",
     404: "There is no such thing",
+    409: "The state of the thing does not allow it",
     413: "The body is too large",
     500: "Unexpected; `X-Error-Id` is in the log",
+    501: "This part of the service is not installed; the message says how it becomes so",
     503: "A part of the service is away; `Retry-After` says when to try again",
 }
 
@@ -109,6 +111,12 @@ async def _answer_vodray(request: Request, error: Exception) -> JSONResponse:
         return problem(404, "Recording not found")
     if isinstance(error, errors.Conflict):
         return problem(409, str(error))
+    if isinstance(error, errors.StreamNotFound):
+        return problem(404, str(error))
+    if isinstance(error, errors.NotInstalled):
+        return problem(501, str(error))
+    if isinstance(error, errors.IngestFull):
+        return problem(503, str(error), {"Retry-After": str(RETRY_AFTER_S)})
     if error.fault is errors.Fault.CALLER:
         _log.info("refused", path=request.url.path, reason=str(error))
         return problem(400, str(error))

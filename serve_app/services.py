@@ -2,10 +2,23 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
+from pipeline.ingest.state import Notice
+from pipeline.ingest.view import View
 from pipeline.model import StreamEvent
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Accepted, Catalog
+
+
+class Ingest(Protocol):
+    """Streams that are published to us: see ``actors.client.Client``."""
+
+    async def ingest_notify(self, notice: Notice) -> View: ...
+
+    async def ingest_status(self) -> tuple[View, ...]: ...
+
+    async def ingest_cleanup(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +28,8 @@ class Services:
     ``submit`` writes an event down durably before it returns and tells those who act on it; it
     raises ``CatalogUnavailable``. ``check_workers`` and ``check_store`` raise a ``VodrayError``
     that says what is wrong; they may take longer than a caller wants to wait. ``address`` turns a
-    segment's reference into a URL that whoever has it may read for a while.
+    segment's reference into a URL that whoever has it may read for a while. ``ingest``: None
+    where nothing takes streams in.
     """
 
     settings: Settings
@@ -24,3 +38,4 @@ class Services:
     check_workers: Callable[[], Awaitable[None]]
     check_store: Callable[[], Awaitable[None]]
     address: Callable[[str], str]
+    ingest: Ingest | None = None

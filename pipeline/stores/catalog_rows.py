@@ -33,7 +33,14 @@ _COLUMNS = (
 )  # fmt: skip
 """In the order of the parameters of ``save_recording``."""
 
+_INGEST = (
+    "stream_id", "stream_key", "secret", "port", "asked_at", "user_id", "title", "phase",
+    "broadcast", "runs", "started_at", "resumed_at", "last_at", "is_start_told", "protocol",
+)  # fmt: skip
+"""In the order of the fields of ``Ingest``."""
+
 SQL = load_queries(
+    ingest=", ".join(_INGEST),
     recording=", ".join(f"recordings.{name}" for name in (*_COLUMNS, "updated_at")),
 )
 
