@@ -29,7 +29,7 @@ _LOOK_S = 12.0
 _FINISH_S = 5.0
 _RATE_OVER_S = 8.0
 
-# The publisher's next bytes, none once there are no more. Being cancelled loses nothing.
+# The publisher's next bytes, none once there are no more.
 Read = Callable[[], Awaitable[bytes]]
 
 log = structlog.get_logger()
@@ -94,11 +94,12 @@ class Session:
         max_pixels: int,
         on_cut: Callable[[Cut], None],
     ) -> None:
-        self._who, self._run, self._form, self._folder = who, run, form, folder
+        self._who, self._number, self._form, self._folder = who, run, form, folder
         self._max_segment_bytes, self._max_pixels = max_segment_bytes, max_pixels
         self._on_cut, self._seen = on_cut, set[int]()
         self._began_at = datetime.now(UTC)
         self._closing = asyncio.Event()
+        self._reading: asyncio.Future[bytes] | None = None
         self._heard_at = time.monotonic()
         self.meter = Meter()
 
@@ -114,8 +115,14 @@ class Session:
     async def run(self, publisher: Read) -> None:
         """Until there is no more or FFmpeg ends; what was cut until then is told. Raises
         ``MediaInvalid`` for what is no use."""
+        try:
+            await self._run(partial(self._next, publisher))
+        finally:
+            if self._reading is not None:
+                self._reading.cancel()
+
+    async def _run(self, read: Read) -> None:
         head = bytearray()
-        read = partial(self._next, publisher)
         found = await self._look(read, head)
         log.info("ingest_found", stream=self._who, form=self._form, found=str(found))
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -123,7 +130,7 @@ class Session:
             commands.ffmpeg_path(),
             self._form,
             found,
-            local.pattern(self._folder, self._run),
+            local.pattern(self._folder, self._number),
             self._max_pixels,
         )
         cutter = await spawn(argv, max_file_bytes=self._max_segment_bytes)
@@ -143,17 +150,20 @@ class Session:
             for task in (told, said):
                 task.cancel()
             self._take_rest()
-            log.info("ingest_session_over", stream=self._who, run=self._run, ffmpeg=status)
+            log.info("ingest_session_over", stream=self._who, run=self._number, ffmpeg=status)
 
     async def _next(self, publisher: Read) -> bytes:
-        reading = asyncio.ensure_future(publisher())
+        """Being cancelled loses nothing: what is being read is there for the next call."""
+        reading = self._reading = self._reading or asyncio.ensure_future(publisher())
         closing = asyncio.ensure_future(self._closing.wait())
         try:
             await asyncio.wait({reading, closing}, return_when=asyncio.FIRST_COMPLETED)
-            data = reading.result() if reading.done() else b""
         finally:
-            reading.cancel()
             closing.cancel()
+        if not reading.done():
+            return b""
+        self._reading = None
+        data = reading.result()
         if data:
             self._heard_at = time.monotonic()
             self.meter.add(len(data))
@@ -214,14 +224,16 @@ class Session:
                 self._take(name, float(begin), float(ended))
 
     def _take(self, name: str, begin_s: float, end_s: float) -> None:
-        file = next((f for f in local.found(self._folder, self._run) if f.path.name == name), None)
+        file = next(
+            (f for f in local.found(self._folder, self._number) if f.path.name == name), None
+        )
         if file is not None and file.number not in self._seen:
             began_at = self._began_at + timedelta(seconds=begin_s)
             self._tell(file, max(end_s - begin_s, 0.001), began_at)
 
     def _take_rest(self) -> None:
         """What FFmpeg did not finish, since it was killed."""
-        for file in local.found(self._folder, self._run):
+        for file in local.found(self._folder, self._number):
             if file.number not in self._seen and (cut := recovered(file)):
                 self._seen.add(file.number)
                 self._on_cut(cut)
