@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -157,7 +158,8 @@ class Session:
         reading = self._reading = self._reading or asyncio.ensure_future(publisher())
         closing = asyncio.ensure_future(self._closing.wait())
         try:
-            await asyncio.wait({reading, closing}, return_when=asyncio.FIRST_COMPLETED)
+            waited: set[asyncio.Future[Any]] = {reading, closing}
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         finally:
             closing.cancel()
         if not reading.done():

@@ -207,7 +207,8 @@ class Server:
         return []
 
     def _obey(self, command: list[Any]) -> list[Event]:
-        name, number, _, wanted, *_ = (*command, None, None, None, None)
+        padded: list[Any] = [*command, None, None, None, None]
+        name, number, wanted = padded[0], padded[1], padded[3]
         match name:
             case "connect":
                 self._answer_connect(number)

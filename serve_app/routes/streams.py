@@ -3,10 +3,12 @@
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
+from pydantic import ValidationError
 
-from pipeline.errors import NotInstalled
-from serve_app.problems import documented
+from pipeline.errors import InvalidTask, NotInstalled
+from serve_app.problems import documented, explain
+from serve_app.routes.body import read_body
 from serve_app.routes.common import FromServices
 from serve_app.services import Ingest
 from serve_app.stream_schemas import CleanupAnswer, OneStream, Stream, StreamList, StreamNotice
@@ -36,16 +38,32 @@ async def _ingest(services: FromServices) -> Ingest:
     return services.ingest
 
 
+async def _notice(request: Request) -> StreamNotice:
+    try:
+        return StreamNotice.model_validate_json(await read_body(request))
+    except ValidationError as error:
+        raise InvalidTask(explain(error.errors(include_url=False, include_input=False))) from error
+
+
 FromIngest = Annotated[Ingest, Depends(_ingest)]
 MayPublish = Annotated[bool, Depends(may_publish)]
+FromBody = Annotated[StreamNotice, Depends(_notice)]
+# The body is read by hand, since what is too large must not be read at all.
+_BODY_SCHEMA = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": StreamNotice.model_json_schema()}},
+    }
+}
 
 
 @router.post(
     "/stream/notify",
     dependencies=[Depends(may_write)],
-    responses=documented(400, 404, 409, 501, 503),
+    responses=documented(400, 404, 409, 413, 501, 503),
+    openapi_extra=_BODY_SCHEMA,
 )
-async def notify_stream(notice: StreamNotice, ingest: FromIngest) -> OneStream:
+async def notify_stream(notice: FromBody, ingest: FromIngest) -> OneStream:
     """`waiting`: listen for the stream's publisher, and say where. `live`: it is on, as far as the
     caller knows; changes nothing. `stopped`: it is over, also while it is published.
 

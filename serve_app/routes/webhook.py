@@ -5,16 +5,14 @@ from datetime import UTC, datetime
 import structlog
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
-from starlette.exceptions import HTTPException
 
 from pipeline.errors import InvalidTask
 from pipeline.profiles import find_profile
 from serve_app.auth import SIGNATURE_HEADER, check_signature
 from serve_app.problems import documented, explain
+from serve_app.routes.body import read_body
 from serve_app.routes.common import FromServices
 from serve_app.schemas import StreamWebhook, WebhookAnswer
-
-MAX_BODY_BYTES = 64 * 1024
 
 router = APIRouter(tags=["tasks"])
 _log = structlog.get_logger(__name__)
@@ -46,7 +44,7 @@ async def receive_stream_event(request: Request, services: FromServices) -> Webh
 
     An event may be sent again, late, or out of order: one broadcast gives one recording.
     """
-    body = await _read_body(request)
+    body = await read_body(request)
     secret = services.settings.webhook_secret
     if secret is not None:
         check_signature(secret.get_secret_value(), body, request.headers.get(SIGNATURE_HEADER))
@@ -62,15 +60,6 @@ async def receive_stream_event(request: Request, services: FromServices) -> Webh
         outcome=accepted.outcome,
     )
     return WebhookAnswer()
-
-
-async def _read_body(request: Request) -> bytes:
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"Body is larger than {MAX_BODY_BYTES} bytes")
-    return bytes(body)
 
 
 def _parse(body: bytes) -> StreamWebhook:

@@ -50,7 +50,8 @@ def free_ports(count: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory, clips: Clips) -> Iterator[Service]:
+    """Stopped in the end while somebody publishes."""
     service = Service(
         tmp_path_factory.mktemp("ingest"),
         RECONNECT_WINDOW=f"{WINDOW_S}s",
@@ -59,7 +60,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     )
     service.start()
     yield service
+    with closing(World(service.endpoints)) as world:
+        cut_off = Streamed(world)
+        cut_off.notify("waiting")
+        publisher = cut_off.publish("rtmp", clips(Form(seconds=PUBLISHED_S, gop_s=2.0)))
+        eventually(lambda: is_live(cut_off))
     assert service.stop() < STOP_S
+    assert publisher.wait(5) != 0
     assert ffmpegs(service) == []
 
 

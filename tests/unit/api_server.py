@@ -38,6 +38,7 @@ class Product:
     check_workers: Callable[[], Awaitable[None]] = well
     check_store: Callable[[], Awaitable[None]] = well
     events: list[StreamEvent] = field(default_factory=list)
+    ingest: Any = None
 
     async def submit(self, event: StreamEvent) -> Accepted:
         self.events.append(event)
@@ -52,6 +53,7 @@ class Product:
                 check_workers=self.check_workers,
                 check_store=self.check_store,
                 address=lambda ref: f"http://store/{ref}",
+                ingest=self.ingest,
             )
         )
 
