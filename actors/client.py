@@ -96,7 +96,9 @@ def stop(grace_s: float = 2.5) -> None:
     for name in (names.INGEST, names.KAFKA):
         with contextlib.suppress(WorkerLost):
             stopping.append(_actor(name).stop.remote())
-    ray.wait(stopping, num_returns=len(stopping), timeout=grace_s)
+    if stopping:
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.wait(stopping, num_returns=len(stopping), timeout=grace_s)
     for name in (names.INGEST, names.KAFKA, names.CAPTURE, names.RECONCILER, names.POOL):
         try:
             ray.kill(_actor(name), no_restart=True)

@@ -5,9 +5,9 @@ same listeners and goes on.
 """
 
 import asyncio
-import os
 import socket
 from collections.abc import Awaitable, Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -44,7 +44,8 @@ from pipeline.stores.ingests import Ingests
 
 _TICK_S = 0.5
 _READY_S = 6.0
-_ENDING_S = 5.0
+_ENDING_S = 4.0
+_THREADS = 64
 
 log = structlog.get_logger()
 
@@ -77,13 +78,19 @@ class IngestService:
         self._noticing = asyncio.Lock()
         self._ready = asyncio.Event()
         self._missing: NotInstalled | None = None
+        loop = asyncio.get_running_loop()
+        # Uploads wait in them while the bucket is slow.
+        loop.set_default_executor(ThreadPoolExecutor(_THREADS))
         # Ray restarts the process, not the call that ran in it: the loop starts with the actor.
-        self._loop = asyncio.get_running_loop().create_task(self._run())
+        self._loop = loop.create_task(self._run())
 
     # --- asked by the HTTP service ---------------------------------------------------------------
     async def notify(self, notice: Notice) -> View:
         """Raises ``StreamNotFound``, ``Conflict``, ``IngestFull``, ``CatalogUnavailable``."""
         await self._until_ready()
+        stream = self._streams.get(notice.stream_id)
+        if stream is not None and notice.status == "waiting":
+            await stream.wait_finished(_ENDING_S)
         async with self._noticing:
             stream = self._streams.get(notice.stream_id)
             if notice.status == "waiting":
@@ -119,9 +126,6 @@ class IngestService:
         streams = self._streams.values()
         await asyncio.gather(*(one.close() for one in streams), return_exceptions=True)
         await self._rtmp.close()
-
-    async def pid(self) -> int:
-        return os.getpid()
 
     # --- what it does by itself ------------------------------------------------------------------
     async def _run(self) -> None:
@@ -178,7 +182,7 @@ class IngestService:
                 "Set INGEST_PORTS",
             ) from error
         now = datetime.now(UTC)
-        if stream is not None and not await stream.ended(_ENDING_S):
+        if stream is not None and stream.state.phase is Phase.ENDING:
             raise Conflict("The stream is still being finished; try again")
         if stream is None:
             new = Ingest(

@@ -216,7 +216,7 @@ class Session:
                 stdin.write(data)
                 await stdin.drain()
                 if (rate := self.meter.bits_per_s) > MAX_BITS_PER_S:
-                    await asyncio.sleep(min(8 * len(data) / MAX_BITS_PER_S * rate / 1e8, 1.0))
+                    await asyncio.sleep(min(8 * len(data) * rate / MAX_BITS_PER_S**2, 1.0))
 
     async def _take_list(self, stream: asyncio.StreamReader) -> None:
         async for line in lines(stream):

@@ -48,7 +48,7 @@ class SrtListener:
             began = clock()
             try:
                 await self._listen()
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 - nobody else would listen again
                 log.warning("ingest_srt_failed", stream=self._who, error=str(error))
             if clock() - began > _STEADY_S:
                 delays = backoff()

@@ -104,11 +104,10 @@ class IngestStream:
             return None
         return partial(self.publish, "rtmp", "flv")
 
-    async def ended(self, within_s: float) -> bool:
-        """Whether what is being finished is so by then."""
+    async def wait_finished(self, within_s: float) -> None:
+        """Returns once nothing of it is being finished, or then."""
         if self._finishing is not None:
             await asyncio.wait({self._finishing}, timeout=within_s)
-        return self.state.phase is not Phase.ENDING
 
     async def close(self) -> None:
         """Let go of everything; the state stays for the process that comes next."""
@@ -257,4 +256,6 @@ class IngestStream:
                 return
             except CatalogUnavailable as error:
                 log.warning("catalog_away", error=str(error))
+            except Exception:
+                log.exception("ingest_failed", stream=self.state.stream_id)
             await asyncio.sleep(pause_s)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -112,23 +113,33 @@ class Uploads:
             self._woken.clear()
             while self._waiting:
                 cut = self._waiting[0]
-                await self._patiently(lambda cut=cut: self._keep(cut))  # type: ignore[misc]
-                self.entries.append(cut.entry)
+                self.entries.append(await self._patiently(partial(self._keep, cut)))
                 self._waiting.popleft()
                 self._forget(cut)
             # Of several that waited, the last one's playlist names all.
             await self._patiently(lambda: self._put_playlist(is_ended=False))
-            await self._on_news()
+            await self._patiently(self._on_news)
             if not self._waiting:
                 self._is_idle.set()
 
-    async def _keep(self, cut: Cut) -> None:
+    async def _keep(self, cut: Cut) -> Entry:
+        """Its line of the playlist."""
         entry = cut.entry
         if not entry.is_gap:
-            data = await asyncio.to_thread(cut.file.path.read_bytes)
+            try:
+                data = await asyncio.to_thread(cut.file.path.read_bytes)
+            except FileNotFoundError:
+                return await self._keep_gap(entry)
             key = self._key(segment_name(self.broadcast, entry.run, entry.number))
             await asyncio.to_thread(self._store.put, self._bucket, key, data, SEGMENT_TYPE)
         await self._ingests.add_segment(self._state, entry)
+        return entry
+
+    async def _keep_gap(self, entry: Entry) -> Entry:
+        """Somebody has taken its file away."""
+        gap = replace(entry, is_gap=True)
+        await self._ingests.add_segment(self._state, gap)
+        return gap
 
     def _forget(self, cut: Cut) -> None:
         if not cut.entry.is_gap:
@@ -149,5 +160,7 @@ class Uploads:
                 return await call()
             except (StoreError, CatalogUnavailable) as error:
                 log.warning("ingest_store_away", stream=self._state.stream_id, error=str(error))
+            except Exception:
+                log.exception("ingest_upload_failed", stream=self._state.stream_id)
             await asyncio.sleep(pause_s)
         raise AssertionError("unreachable")

@@ -98,7 +98,7 @@ def launched(argv: Sequence[str], parent: int, *, max_file_bytes: int) -> list[s
 
 def look(form: Form, max_pixels: int) -> list[str]:
     """What comes on stdin is described in a line of JSON on stdout."""
-    return [sys.executable, "-I", str(_LOOK), form, str(max_pixels)]
+    return [sys.executable, "-I", "-B", str(_LOOK), form, str(max_pixels)]
 
 
 def receive_srt(ffmpeg: str, port: int, secret: str) -> list[str]:
