@@ -57,6 +57,9 @@ class RtmpListener:
                 await Connection(reader, writer, self._admit).run()
         except (OSError, VodrayError, TimeoutError) as error:
             log.info("rtmp_connection_over", reason=str(error) or type(error).__name__)
+        except asyncio.CancelledError:
+            # By ``close``. The streams of Python 3.11 would log a handler that was cancelled.
+            log.debug("rtmp_connection_closed")
         finally:
             self._connections.discard(task)
             writer.transport.abort()

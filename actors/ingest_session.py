@@ -6,7 +6,6 @@ It is over when either end is: whoever publishes then comes back to a new one.
 import asyncio
 import json
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from actors.ingest_process import end, lines, spawn
 from pipeline.errors import MediaInvalid
 from pipeline.ingest import clock, commands, local
 from pipeline.ingest.commands import Form, Found
+from pipeline.ingest.meter import Meter
 from pipeline.ingest.playlist import Entry
 
 MAX_BITS_PER_S = 100_000_000
@@ -28,7 +28,6 @@ MAX_BITS_PER_S = 100_000_000
 _MAX_HEAD_BYTES = 16 * 2**20
 _LOOK_S = 12.0
 _FINISH_S = 5.0
-_RATE_OVER_S = 8.0
 
 # The publisher's next bytes, none once there are no more.
 Read = Callable[[], Awaitable[bytes]]
@@ -42,43 +41,6 @@ class Cut:
 
     entry: Entry
     file: local.Local
-
-
-class Meter:
-    """Bytes and pictures over the last seconds."""
-
-    def __init__(self) -> None:
-        self._bytes: deque[tuple[float, int]] = deque()
-        self._pictures: deque[tuple[float, int]] = deque()
-        self._sum = 0
-
-    def add(self, size: int) -> None:
-        now = time.monotonic()
-        self._bytes.append((now, size))
-        self._sum += size
-        while self._bytes and self._bytes[0][0] < now - _RATE_OVER_S:
-            self._sum -= self._bytes.popleft()[1]
-
-    def count(self, pictures: int) -> None:
-        """So many pictures have come by now."""
-        now = time.monotonic()
-        self._pictures.append((now, pictures))
-        while self._pictures[0][0] < now - _RATE_OVER_S:
-            self._pictures.popleft()
-
-    @property
-    def bits_per_s(self) -> int:
-        if len(self._bytes) < 2:
-            return 0
-        over_s = max(time.monotonic() - self._bytes[0][0], 1.0)
-        return int(8 * self._sum / over_s)
-
-    @property
-    def pictures_per_s(self) -> float | None:
-        if len(self._pictures) < 2:
-            return None
-        (first_at, first), (last_at, last) = self._pictures[0], self._pictures[-1]
-        return round((last - first) / (last_at - first_at), 1) if last_at > first_at else None
 
 
 class Session:

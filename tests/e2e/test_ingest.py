@@ -50,8 +50,7 @@ def free_ports(count: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, clips: Clips) -> Iterator[Service]:
-    """Stopped in the end while somebody publishes."""
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service = Service(
         tmp_path_factory.mktemp("ingest"),
         RECONNECT_WINDOW=f"{WINDOW_S}s",
@@ -60,13 +59,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, clips: Clips) -> Iterator[
     )
     service.start()
     yield service
-    with closing(World(service.endpoints)) as world:
-        cut_off = Streamed(world)
-        cut_off.notify("waiting")
-        publisher = cut_off.publish("rtmp", clips(Form(seconds=PUBLISHED_S, gop_s=2.0)))
-        eventually(lambda: is_live(cut_off))
     assert service.stop() < STOP_S
-    assert publisher.wait(5) != 0
     assert ffmpegs(service) == []
 
 
@@ -290,3 +283,38 @@ def test_kills(service: Service, world: World, clips: Clips, tmp_path: Path) -> 
             assert numbers == list(range(part * 1000, part * 1000 + len(numbers)))
         assert len(of_parts[3]) == 150
         assert all(numbers for numbers in of_parts[:3])
+
+
+def test_the_service_is_stopped_and_started(service: Service, clips: Clips, tmp_path: Path) -> None:
+    """While somebody publishes: no end is told, the URLs stay, the broadcast goes on."""
+    parts = [clips(Form(seconds=6, gop_s=1.0, b_frames=0, first_frame=at)) for at in (0, 3000)]
+    with closing(World(service.endpoints)) as world:
+        before = Streamed(world)
+        before.notify("waiting")
+        publisher = before.publish("rtmp", parts[0])
+        eventually(lambda: is_live(before))
+    assert service.stop() < STOP_S
+    assert publisher.wait(5) != 0
+    assert ffmpegs(service) == []
+    service.start()
+    with closing(World(service.endpoints)) as world:
+        stream = Streamed(world, stream_id=before.stream_id)
+        assert eventually(stream.status)["urls"] == before.urls
+        assert stream.events("ended") == 0
+        stream.notify("waiting")
+        wait(stream.publish("rtmp", parts[1]))
+        stream.notify("stopped")
+        pictures = stream.pictures(tmp_path)
+    first = [number for number in pictures if number < 3000]
+    assert first == list(range(len(first)))
+    assert len(first) >= 100
+    assert pictures == [*first, *range(3000, 3150)]
+    assert_no_secrets(service, before.urls["rtmp_key"])
+
+
+def assert_no_secrets(service: Service, secret: str) -> None:
+    logs = [service.log, *Path("/tmp/ray").glob("session_2*/logs/worker-*")]
+    recent = [log for log in logs if log.stat().st_mtime > time.time() - 300]
+    texts = {log: log.read_text(errors="replace") for log in recent}
+    assert any("ingest_connected" in text for text in texts.values())
+    assert [log for log, text in texts.items() if secret in text] == []

@@ -103,6 +103,9 @@ async def test_openapi_promises_only_what_is_served() -> None:
         ("/webhook/stream", "post"): {"200", "400", "401", "413", "500", "503"},
         ("/events", "get"): {"200", "500", "503"},
         ("/recordings/{id}/events", "get"): {"200", "404", "500", "503"},
+        ("/stream/notify", "post"): {"200", "400", "404", "409", "413", "500", "501", "503"},
+        ("/stream/status", "get"): {"200", "500", "501", "503"},
+        ("/stream/cleanup", "post"): {"200", "500", "501", "503"},
     }
     operations = [op for path in document["paths"].values() for op in path.values()]
     names = [op["operationId"] for op in operations]
