@@ -13,10 +13,10 @@ from functools import partial
 
 import structlog
 
+from actors.ingest_patience import patiently
 from actors.ingest_session import Cut, Read, Session
 from actors.ingest_srt import SrtListener
 from actors.ingest_uploads import Uploads
-from actors.loops import backoff
 from pipeline.errors import CatalogUnavailable, VodrayError
 from pipeline.ingest import state as states
 from pipeline.ingest.commands import Form
@@ -250,12 +250,4 @@ class IngestStream:
         log.info("ingest_told", stream=event.stream_id, kind=event.kind.value)
 
     async def _patiently(self, call: Callable[[], Awaitable[None]]) -> None:
-        for pause_s in backoff():
-            try:
-                await call()
-                return
-            except CatalogUnavailable as error:
-                log.warning("catalog_away", error=str(error))
-            except Exception:
-                log.exception("ingest_failed", stream=self.state.stream_id)
-            await asyncio.sleep(pause_s)
+        await patiently(self.state.stream_id, call)

@@ -14,9 +14,8 @@ from typing import TypeVar
 
 import structlog
 
+from actors.ingest_patience import patiently
 from actors.ingest_session import Cut, recovered
-from actors.loops import backoff
-from pipeline.errors import CatalogUnavailable, StoreError
 from pipeline.ingest import local
 from pipeline.ingest.local import Disk
 from pipeline.ingest.playlist import (
@@ -154,13 +153,4 @@ class Uploads:
         return f"{self._state.stream_key}/{name}"
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """However long a store is away: what waits here is on disk."""
-        for pause_s in backoff():
-            try:
-                return await call()
-            except (StoreError, CatalogUnavailable) as error:
-                log.warning("ingest_store_away", stream=self._state.stream_id, error=str(error))
-            except Exception:
-                log.exception("ingest_upload_failed", stream=self._state.stream_id)
-            await asyncio.sleep(pause_s)
-        raise AssertionError("unreachable")
+        return await patiently(self._state.stream_id, call)
