@@ -133,6 +133,8 @@ class Server:
             (stream.timestamp, stream.delta, stream.length, stream.kind, stream.is_extended) = known
             return False, []
         stream.data += self._buffer[at : at + wanted]
+        if sum(len(each.data) for each in self._streams.values()) > 2 * MAX_MEDIA_BYTES:
+            raise MediaInvalid("too many RTMP messages at once")
         del self._buffer[: at + wanted]
         if len(stream.data) < stream.length:
             return True, []

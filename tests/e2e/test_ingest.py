@@ -149,6 +149,11 @@ class Streamed:
         return frame_numbers(mp4)
 
 
+def other_secret(stream: Streamed) -> dict[str, str]:
+    secret = stream.urls["rtmp_key"]
+    return {name: url.replace(secret, "x" * len(secret)) for name, url in stream.urls.items()}
+
+
 def seconds_of(clip: Path) -> int:
     return round(sum(float(line[8:-1]) for line in clip.read_text().splitlines() if "INF" in line))
 
@@ -170,11 +175,15 @@ def test_both_protocols(world: World, clips: Clips, tmp_path: Path) -> None:
         first = stream.notify("waiting")
         assert first["status"] == "waiting"
         assert stream.notify("waiting") == first
+    strangers = [Streamed(world, urls=other_secret(stream)) for stream in (srt, rtmp)]
+    refused = [strangers[0].publish("srt", clip), strangers[1].publish("rtmp", clip)]
+    assert [publisher.wait(20) == 0 for publisher in refused] == [False, False]
     publishers = [srt.publish("srt", clip), rtmp.publish("rtmp", clip)]
 
     seen = [eventually(lambda stream=stream: is_live(stream)) for stream in (srt, rtmp)]
     assert all(seen)
     for stream, protocol in ((srt, "srt"), (rtmp, "rtmp")):
+        eventually(lambda stream=stream: stream.status()["fps"])
         status = stream.notify("live")
         assert (status["status"], status["protocol"]) == ("live", protocol)
         assert 10 < status["fps"] < 40

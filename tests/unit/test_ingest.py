@@ -1,13 +1,16 @@
 """Live ingest without listeners: what is told of a stream, commands, playlists, RTMP."""
 
 import struct
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.errors import IngestFull, MediaInvalid
+from pipeline.errors import IngestFull, MediaInvalid, SettingsError
 from pipeline.ingest import addresses, amf, clock, commands, local, playlist
 from pipeline.ingest import state as states
 from pipeline.ingest.addresses import PortRange
@@ -18,6 +21,7 @@ from pipeline.ingest.state import Ingest, Notice, Phase
 from pipeline.media.playlist import MediaPlaylist, parse
 from pipeline.model import EventKind
 from pipeline.profiles import load_profiles
+from pipeline.settings import load_settings
 from tests.media import Form, make_hls
 
 NOW = datetime(2025, 10, 5, 18, 0, tzinfo=UTC)
@@ -138,6 +142,22 @@ def test_the_secret_is_in_every_url() -> None:
     assert found.srt == f"srt://live.example:20903?mode=caller&passphrase={secret}&pbkeylen=16"
     assert found.rtmp == f"rtmp://live.example:20900/live/{secret}"
     assert 10 <= len(secret) <= 79
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ingest_ports", "0-5"),
+        ("ingest_ports", "high"),
+        ("ingest_host", "rtmp://h"),
+        ("ingest_host", "h:1935"),
+        ("ingest_patience", "0s"),
+        ("ingest_max_bytes", "-1"),
+    ],
+)
+def test_settings_that_cannot_be_meant(variable: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=variable.upper()):
+        load_settings(_env_file=None, **{variable: value})
 
 
 # --- commands ---------------------------------------------------------------------------------
@@ -300,6 +320,29 @@ def test_media_before_it_may_publish_is_dropped() -> None:
 def test_what_is_no_rtmp_is_refused(data: bytes) -> None:
     with pytest.raises(MediaInvalid):
         list(Server().feed(data))
+
+
+@given(st.binary(max_size=400), st.integers(1, 400))
+def test_any_bytes_are_understood_or_refused(data: bytes, step: int) -> None:
+    server = Server()
+    list(server.feed(HELLO + CONNECT + PUBLISH))
+    server.accept()
+    with suppress(MediaInvalid):
+        for at in range(0, len(data), step):
+            list(server.feed(data[at : at + step]))
+
+
+def test_messages_side_by_side_have_a_bound() -> None:
+    server = Server()
+    list(server.feed(HELLO + CONNECT + PUBLISH + chunk(1, struct.pack(">I", 2**24 - 1))))
+    server.accept()
+    begun = (bytes((at, 0, 0, 0)) + b"\xff\xff\xff\x09" + bytes(4) for at in range(4, 10))
+    with pytest.raises(MediaInvalid, match="at once"):
+        list(server.feed(chunk(1, struct.pack(">I", 2**23)) + b"".join(_long(b) for b in begun)))
+
+
+def _long(head: bytes) -> bytes:
+    return head + bytes(2**23)
 
 
 def test_amf_goes_there_and_back() -> None:
