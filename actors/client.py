@@ -20,11 +20,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from actors import alone, names, pool
 from actors.capture_process import CaptureActor
 from actors.faults import actor_errors
+from actors.ingest import IngestActor
 from actors.kafka_service import KafkaActor
 from actors.reconciler import ReconcilerActor
 from actors.recording import pool_slots, submit_to_pool
 from pipeline.activity import Activity
-from pipeline.errors import WorkerLost
+from pipeline.errors import NotInstalled, WorkerLost
+from pipeline.ingest.commands import check_installed
+from pipeline.ingest.state import Notice
+from pipeline.ingest.view import View
 from pipeline.model import EventKind, Origin, Recording, StreamEvent
 from pipeline.settings import Settings
 from pipeline.source import Source
@@ -84,6 +88,21 @@ class Client:
             log.info("activity_unknown", error=str(error))
             return Activity()
 
+    async def ingest_notify(self, notice: Notice) -> View:
+        """See ``IngestService.notify``; ``NotInstalled`` without the extra."""
+        view: View = await _ask_ingest(lambda ingest: ingest.notify.remote(notice))
+        return view
+
+    async def ingest_status(self) -> tuple[View, ...]:
+        """Streams that are taken in now."""
+        views: tuple[View, ...] = await _ask_ingest(lambda ingest: ingest.status.remote())
+        return views
+
+    async def ingest_cleanup(self) -> int:
+        """Forget those that have ended; how many."""
+        count: int = await _ask_ingest(lambda ingest: ingest.cleanup.remote())
+        return count
+
 
 def start(settings: Settings) -> None:
     """Start the actors that every recording needs, unless the cluster has them already."""
@@ -94,13 +113,23 @@ def start(settings: Settings) -> None:
         KafkaActor.options(**_service(names.KAFKA)).remote(
             settings, partial(make_catalog, settings), Client().poke
         )
+    with contextlib.suppress(NotInstalled):
+        check_installed()
+        IngestActor.options(**_service(names.INGEST), max_task_retries=3).remote(
+            settings, partial(make_catalog, settings), Client().poke
+        )
 
 
 def stop(grace_s: float = 2.5) -> None:
     """End the actors. Recordings go on where they were when ``start`` is called again."""
-    with contextlib.suppress(WorkerLost, ray.exceptions.RayError):
-        ray.get(_actor(names.KAFKA).stop.remote(), timeout=grace_s)
-    for name in (names.KAFKA, names.CAPTURE, names.RECONCILER, names.POOL):
+    stopping = []
+    for name in (names.INGEST, names.KAFKA):
+        with contextlib.suppress(WorkerLost):
+            stopping.append(_actor(name).stop.remote())
+    if stopping:
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.wait(stopping, num_returns=len(stopping), timeout=grace_s)
+    for name in (names.INGEST, names.KAFKA, names.CAPTURE, names.RECONCILER, names.POOL):
         try:
             ray.kill(_actor(name), no_restart=True)
         except WorkerLost:
@@ -188,6 +217,16 @@ def _here() -> dict[str, Any]:
     """On this node, while it lives: nodes that come and go are for workers."""
     node_id = ray.get_runtime_context().get_node_id()
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=True)}
+
+
+async def _ask_ingest(call: Callable[[Any], Any]) -> Any:
+    check_installed()
+    with actor_errors("the ingest"):
+        try:
+            async with asyncio.timeout(_CALL_TIMEOUT_S):
+                return await call(_actor(names.INGEST))
+        except TimeoutError as error:
+            raise WorkerLost("The ingest does not answer") from error
 
 
 def _actor(name: str) -> Any:

@@ -7,6 +7,7 @@ POOL = "vodray:pool"
 RECONCILER = "vodray:reconciler"
 KAFKA = "vodray:kafka"
 CAPTURE = "vodray:capture"
+INGEST = "vodray:ingest"
 
 
 def supervisor(recording_id: UUID) -> str:

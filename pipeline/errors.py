@@ -22,6 +22,9 @@
     │   ├── StoreDenied
     │   ├── BucketMissing
     │   └── ObjectMissing
+    ├── NotInstalled          an optional part of the product
+    ├── IngestFull            (retry) no further stream can be taken in
+    ├── StreamNotFound        not announced to the ingest
     ├── EncoderMissing        this machine cannot make what a profile names
     ├── CatalogUnavailable    (retry) PostgreSQL is away
     ├── BrokerUnavailable     (retry) Kafka is away
@@ -139,6 +142,25 @@ class MediaInvalid(SourceError):
 
 class Unsupported(SourceError):
     pass
+
+
+class NotInstalled(VodrayError):
+    """An optional part that is not installed here; the remedy says how it becomes so."""
+
+    fault = Fault.SERVER
+
+
+class IngestFull(VodrayError):
+    """No further stream can be taken in now."""
+
+    retry = True
+    fault = Fault.SERVER
+
+
+class StreamNotFound(VodrayError):
+    """No such stream was announced to the ingest."""
+
+    fault = Fault.CALLER
 
 
 class EncoderMissing(VodrayError):

@@ -39,6 +39,7 @@ class Origin(StrEnum):
     KAFKA = "kafka"
     COMMAND = "command"
     STATUS = "status"
+    INGEST = "ingest"
 
 
 class EndReason(StrEnum):

@@ -26,7 +26,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from pipeline.errors import SettingsError, UsageError
-from pipeline.hosts import HostAndPort
+from pipeline.hosts import HostAndPort, canonical
+from pipeline.ingest.addresses import PortRange
 from pipeline.media.limits import MAX_PACKETS, MAX_PICTURE_PIXELS, MediaLimits
 from pipeline.media.playlist_text import MAX_PLAYLIST_BYTES, MAX_SEGMENTS, PlaylistLimits
 from pipeline.profiles import Profile, find_profile, load_profiles
@@ -158,10 +159,22 @@ class Settings(BaseSettings):
     spool_dir: Path = Path(tempfile.gettempdir()) / "vodray-spool"
     max_spool_bytes: Size = Field(4 * 2**30, ge=0, le=2**50)
 
+    ingest_host: str = "127.0.0.1"
+    ingest_ports: str = "20900-20963"
+    ingest_dir: Path = Path(tempfile.gettempdir()) / "vodray-ingest"
+    ingest_max_bytes: Size = Field(4 * 2**30, ge=0, le=2**50)
+    ingest_patience: Duration = timedelta(hours=12)
+
     log_format: Literal["console", "json"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("monitor_interval", "segment_download_timeout", "stall_timeout", "job_timeout")
+    @field_validator(
+        "monitor_interval",
+        "segment_download_timeout",
+        "stall_timeout",
+        "job_timeout",
+        "ingest_patience",
+    )
     @classmethod
     def _must_be_positive(cls, value: timedelta) -> timedelta:
         return _positive(value)
@@ -192,6 +205,19 @@ class Settings(BaseSettings):
             if "*" in host:
                 raise ValueError(f"{host[:80]!r}: every host is named by itself")
             HostAndPort.parse(host)
+        return value
+
+    @field_validator("ingest_host")
+    @classmethod
+    def _ingest_host_is_a_name(cls, value: str) -> str:
+        if re.search(r"[\s/:@?#]", value):
+            raise ValueError("must be a name or an IPv4 address that publishers reach, no URL")
+        return canonical(value)
+
+    @field_validator("ingest_ports")
+    @classmethod
+    def _ingest_ports_are_a_range(cls, value: str) -> str:
+        PortRange.parse(value)
         return value
 
     @field_validator("stream_service_url", "vod_service_url", "auth_jwks_url", "grafana_url")
@@ -276,6 +302,10 @@ class Settings(BaseSettings):
         """By name. Read once, and part of the settings from then on: other machines, and later
         moments, may know another file."""
         return load_profiles(self.profiles_file)
+
+    @property
+    def ingest_port_range(self) -> PortRange:
+        return PortRange.parse(self.ingest_ports)
 
     @property
     def fills_gaps(self) -> bool:

@@ -26,6 +26,7 @@ from serve_app.routes import (
     page,
     recordings,
     session,
+    streams,
     videos,
     webhook,
 )
@@ -67,7 +68,9 @@ def create_api(services: Services) -> FastAPI:
     health.install_checks(app, services)
     problems.install(app)
     _install_access(app, services.settings)
-    for module in (health, recordings, files, live, webhook, events, videos, session, chunks, page):
+    for module in (
+        health, recordings, files, live, webhook, events, videos, session, streams, chunks, page
+    ):  # fmt: skip
         app.include_router(module.router)
     return app
 

@@ -69,6 +69,7 @@ class RecordingService:
                 platform=PostgresPlatform(self._catalog.database),
                 objects=self._store,
                 poke=self._client.poke,
+                ingest=self._client,
             )
         )
 

@@ -26,6 +26,16 @@ ERROR_ID_HEADER = "X-Error-Id"
 
 _log = structlog.get_logger(__name__)
 
+# What is said, where it is not the error's own message.
+_PLAIN: dict[type[errors.VodrayError], tuple[int, str]] = {
+    errors.RecordingNotFound: (404, "Recording not found"),
+    errors.VideoNotFound: (404, "Video not found"),
+    errors.ObjectMissing: (404, "There is no such file"),
+    errors.StreamNotFound: (404, ""),
+    errors.Conflict: (409, ""),
+    errors.NotInstalled: (501, ""),
+    errors.IngestFull: (503, ""),
+}
 _OUR_SIDE: dict[type[errors.VodrayError], str] = {
     errors.CatalogUnavailable: "Database unavailable",
     errors.StoreError: "Object store unavailable",
@@ -38,13 +48,14 @@ _DESCRIPTIONS = {
     401: "The token or the signature is missing or no good",
     403: "The token is not good for this",
     404: "There is no such thing",
-    409: "The recording's state does not allow it",
+    409: "The state of the thing does not allow it",
     412: "The object is another version than was asked for",
     413: "The body is too large",
     416: "The range is not within the object",
     422: "A field is missing or cannot be meant",
     429: "Too many requests; `Retry-After` says when to try again",
     500: "Unexpected; `X-Error-Id` is in the log",
+    501: "This part of the service is not installed; the message says how it becomes so",
     502: "The external VOD service refuses or fails; the message says how",
     503: "A part of the service is away; `Retry-After` says when to try again",
 }
@@ -120,18 +131,13 @@ async def _answer_validation(_request: Request, error: Exception) -> JSONRespons
 
 async def _answer_vodray(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.VodrayError)
-    if isinstance(error, errors.RecordingNotFound):
-        return problem(404, "Recording not found")
-    if isinstance(error, errors.VideoNotFound):
-        return problem(404, "Video not found")
-    if isinstance(error, errors.ObjectMissing):
-        return problem(404, "There is no such file")
+    for kind, (status, said) in _PLAIN.items():
+        if isinstance(error, kind):
+            again = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
+            return problem(status, said or str(error), again)
     if isinstance(error, errors.VodServiceFailed):
         _log.warning("vod service failed", path=request.url.path, reason=str(error))
-        is_theirs = error.status in _PASSED_ON
-        return problem(error.status if is_theirs else 502, str(error))
-    if isinstance(error, errors.Conflict):
-        return problem(409, str(error))
+        return problem(error.status if error.status in _PASSED_ON else 502, str(error))
     if error.fault is errors.Fault.CALLER:
         _log.info("refused", path=request.url.path, reason=str(error))
         return problem(400, str(error))

@@ -2,14 +2,27 @@
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 from pipeline.activity import Activity
+from pipeline.ingest.state import Notice
+from pipeline.ingest.view import View
 from pipeline.model import StreamEvent
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Accepted, Catalog
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.platform import Platform
+
+
+class Ingest(Protocol):
+    """Streams that are published to us: see ``actors.client.Client``."""
+
+    async def ingest_notify(self, notice: Notice) -> View: ...
+
+    async def ingest_status(self) -> tuple[View, ...]: ...
+
+    async def ingest_cleanup(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +36,7 @@ class Services:
     results; ``poke`` tells those who act on recordings that these have changed.
     ``activity`` tells what the workers do, of one recording or of all; it never fails and answers
     soon, if need be with nothing. ``dashboard_url`` is that of Ray.
+    ``ingest``: None where nothing takes streams in.
     """
 
     settings: Settings
@@ -36,3 +50,4 @@ class Services:
     poke: Callable[[Collection[UUID]], Awaitable[None]]
     activity: Callable[[UUID | None], Awaitable[Activity]]
     dashboard_url: str | None = None
+    ingest: Ingest | None = None

@@ -33,8 +33,14 @@ _COLUMNS = (
 )  # fmt: skip
 """In the order of the parameters of ``save_recording``."""
 
+_INGEST = (
+    "stream_id", "stream_key", "secret", "port", "asked_at", "user_id", "title", "phase",
+    "broadcast", "runs", "started_at", "resumed_at", "last_at", "is_start_told", "protocol",
+)  # fmt: skip
+"""In the order of the fields of ``Ingest``."""
+
 COLUMNS = ", ".join(f"recordings.{name}" for name in (*_COLUMNS, "updated_at"))
-SQL = load_queries(recording=COLUMNS)
+SQL = load_queries(recording=COLUMNS, ingest=", ".join(_INGEST))
 
 
 def recording_from(row: asyncpg.Record) -> Recording:

@@ -90,6 +90,8 @@ def start_missing(settings: Settings, data_dir: Path) -> tuple[Settings, Embedde
     settings = services.fill_in(settings)
     if "spool_dir" not in settings.model_fields_set:
         settings = settings.model_copy(update={"spool_dir": data_dir / "spool"})
+    if "ingest_dir" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"ingest_dir": data_dir / "ingest"})
     return settings, services
 
 

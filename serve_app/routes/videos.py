@@ -16,6 +16,7 @@ from serve_app.access.audit import note
 from serve_app.access.caller import Caller
 from serve_app.access.guard import Reader, Writer
 from serve_app.problems import explain, guarded
+from serve_app.routes.body import read_body
 from serve_app.routes.common import FromServices, cursor_after, parse_id, read_cursor, seen
 from serve_app.schemas import (
     ExternalVideo,
@@ -29,7 +30,6 @@ from serve_app.schemas import (
 from serve_app.services import Services
 from serve_app.vod_service import import_video
 
-MAX_BODY_BYTES = 64 * 1024
 DEFAULT_PAGE, MAX_PAGE, MAX_TEXT = 50, 200, 200
 
 router = APIRouter(tags=["videos"])
@@ -68,11 +68,8 @@ OwnVideo = Annotated[platform.Video, Depends(_own_video)]
 
 async def _import(request: Request) -> VideoImport:
     """422 for what cannot be meant, as clients of ``/import-recording`` expect."""
-    body = await request.body()
-    if len(body) > MAX_BODY_BYTES:
-        raise HTTPException(413, f"Body is larger than {MAX_BODY_BYTES} bytes")
     try:
-        return VideoImport.model_validate_json(body)
+        return VideoImport.model_validate_json(await read_body(request))
     except ValidationError as error:
         told = explain(error.errors(include_url=False, include_input=False))
         raise HTTPException(422, told) from error

@@ -8,16 +8,14 @@ from uuid import UUID, uuid5
 import structlog
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
-from starlette.exceptions import HTTPException
 
 from pipeline.errors import InvalidTask
 from pipeline.profiles import find_profile
 from serve_app.access.signature import SIGNATURE_HEADER, check_signature
 from serve_app.problems import documented, explain
+from serve_app.routes.body import read_body
 from serve_app.routes.common import FromServices
 from serve_app.schemas import StreamWebhook, WebhookAnswer, body_schema
-
-MAX_BODY_BYTES = 64 * 1024
 
 router = APIRouter(tags=["tasks"])
 _SIGNED = UUID("5f0d0d3c-6a55-4d0e-9d1b-0a4c6d1f7c11")
@@ -50,7 +48,7 @@ async def receive_stream_event(request: Request, services: FromServices) -> Webh
 
     An event may be sent again, late, or out of order: one broadcast gives one recording.
     """
-    body = await _read_body(request)
+    body = await read_body(request)
     secret = services.settings.webhook_secret
     if secret is not None:
         check_signature(secret.get_secret_value(), body, request.headers.get(SIGNATURE_HEADER))
@@ -70,15 +68,6 @@ async def receive_stream_event(request: Request, services: FromServices) -> Webh
         outcome=accepted.outcome,
     )
     return WebhookAnswer()
-
-
-async def _read_body(request: Request) -> bytes:
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_BODY_BYTES:
-            raise HTTPException(413, f"Body is larger than {MAX_BODY_BYTES} bytes")
-    return bytes(body)
 
 
 def _parse(body: bytes) -> StreamWebhook:

@@ -51,6 +51,7 @@ class Product:
     objects: ObjectStore = field(default_factory=MemoryStore)
     poked: list[UUID] = field(default_factory=list)
     activity: Callable[[UUID | None], Awaitable[Activity]] = nothing_at_work
+    ingest: Any = None
 
     async def submit(self, event: StreamEvent) -> Accepted:
         self.events.append(event)
@@ -72,6 +73,7 @@ class Product:
                 objects=self.objects,
                 poke=self.poke,
                 activity=self.activity,
+                ingest=self.ingest,
             )
         )
 

@@ -292,3 +292,42 @@ SELECT 1 FROM revoked_tokens WHERE token_hash = $1
 
 -- note_change:
 INSERT INTO audit (actor, address, action, subject, details) VALUES ($1, $2, $3, $4, $5)
+
+-- ingests:
+SELECT {ingest} FROM ingests ORDER BY asked_at, stream_id
+
+-- save_ingest:
+INSERT INTO ingests ({ingest}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+ON CONFLICT (stream_id) DO UPDATE SET
+    stream_key = EXCLUDED.stream_key,
+    secret = EXCLUDED.secret,
+    port = EXCLUDED.port,
+    asked_at = EXCLUDED.asked_at,
+    user_id = EXCLUDED.user_id,
+    title = EXCLUDED.title,
+    phase = EXCLUDED.phase,
+    broadcast = EXCLUDED.broadcast,
+    runs = EXCLUDED.runs,
+    started_at = EXCLUDED.started_at,
+    resumed_at = EXCLUDED.resumed_at,
+    last_at = EXCLUDED.last_at,
+    is_start_told = EXCLUDED.is_start_told,
+    protocol = EXCLUDED.protocol
+
+-- forget_ingest:
+DELETE FROM ingests WHERE stream_id = $1
+
+-- forget_earlier_segments:
+DELETE FROM ingest_segments WHERE stream_id = $1 AND broadcast IS DISTINCT FROM $2
+
+-- add_ingest_segment:
+INSERT INTO ingest_segments (stream_id, broadcast, run, number, duration_s, began_at, is_gap)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (stream_id, broadcast, run, number) DO NOTHING
+
+-- ingest_segments:
+SELECT run, number, duration_s, began_at, is_gap FROM ingest_segments
+WHERE stream_id = $1 AND broadcast = $2 ORDER BY run, number
+
+-- has_task:
+SELECT EXISTS (SELECT FROM tasks WHERE event = $1::jsonb)

@@ -1,0 +1,2 @@
+DROP TABLE ingest_segments;
+DROP TABLE ingests;
