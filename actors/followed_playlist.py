@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from actors.find_source import Start, StartOfSound
 from pipeline.errors import SourceError, SourceUnavailable, StoreError, VodrayError
 from pipeline.follow import Followed, absolute, locate, take_new
+from pipeline.media.growing import GrowingPlaylist
 from pipeline.media.playlist import MediaPlaylist
 from pipeline.model import Segment
 from pipeline.source import fingerprint, read_media_playlist
@@ -31,6 +32,7 @@ class FollowedPlaylist:
         self._followed = Followed(next_sequence=start.next_sequence)
         self._found, self._is_back = start.found, is_back
         self._first = start.first if isinstance(start, Start) else None
+        self._growing = GrowingPlaylist()
         self._failures = 0
         self._read = asyncio.Event()
         self._is_closed = False
@@ -50,7 +52,7 @@ class FollowedPlaylist:
 
     def reload(self, may_restart: bool) -> list[Segment]:
         """What is new. Blocks. Raises ``SourceError``, ``StoreError``."""
-        state = self._found or read_media_playlist(self.source)
+        state = self._found or read_media_playlist(self.source, self._growing)
         followed, first = self._followed, self._first
         if state.segments and (mark := self._another_first(state)):
             followed, first = Followed(begins_anew=True), (state.segments[0].sequence, mark)

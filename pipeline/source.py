@@ -22,6 +22,7 @@ from pipeline.errors import (
     UsageError,
 )
 from pipeline.hosts import HostAndPort, canonical
+from pipeline.media.growing import GrowingPlaylist
 from pipeline.media.master import AudioRendition
 from pipeline.media.playlist import (
     MasterPlaylist,
@@ -342,8 +343,10 @@ def _open_sound(master: Source, audio: AudioRendition) -> SoundSource:
         return SoundSource(sound=sound, source=source, playlist=None, problem=error.message)
 
 
-def read_media_playlist(source: Source) -> MediaPlaylist:
-    playlist = parse(source.read_playlist(), source.ref, source.limits)
+def read_media_playlist(source: Source, growing: GrowingPlaylist | None = None) -> MediaPlaylist:
+    """``growing``: what is known of an earlier state of it."""
+    read = parse if growing is None else growing.read
+    playlist = read(source.read_playlist(), source.ref, source.limits)
     if isinstance(playlist, MasterPlaylist):
         raise PlaylistInvalid(f"{source.ref} is a master playlist inside a master playlist")
     return playlist

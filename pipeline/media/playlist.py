@@ -30,7 +30,9 @@ __all__ = [
     "MediaPlaylist",
     "PlaylistLimits",
     "Variant",
+    "dated",
     "parse",
+    "repeats",
 ]
 _DEFAULTS = PlaylistLimits()
 
@@ -75,10 +77,10 @@ def _media(found: Mapping[str, Any]) -> MediaPlaylist:
     for sequence, one in enumerate(listed, found["media_sequence"]):
         era += bool(one["discontinuity"])
         segment = replace(_segment(one, sequence, target_s, ranges), era=era)
-        if not (segments and _repeats(segments[-1], segment)):
+        if not (segments and repeats(segments[-1], segment)):
             segments.append(segment)
     return MediaPlaylist(
-        segments=tuple(_dated(segments)),
+        segments=tuple(dated(segments)),
         ended=found["is_endlist"],
         target_duration_s=target_s,
     )
@@ -135,7 +137,7 @@ def _end(byte_range: ByteRange) -> int:
     return byte_range.offset + byte_range.length
 
 
-def _repeats(before: Segment, segment: Segment) -> bool:
+def repeats(before: Segment, segment: Segment) -> bool:
     """A line that was written twice: the same bytes at once again, as the same piece of source.
 
     Pieces that are missing may well share one address.
@@ -144,7 +146,7 @@ def _repeats(before: Segment, segment: Segment) -> bool:
     return same and not segment.discontinuity and not segment.is_gap
 
 
-def _dated(segments: Sequence[Segment]) -> Iterable[Segment]:
+def dated(segments: Sequence[Segment]) -> Iterable[Segment]:
     """Dates hold on, and back, to the next discontinuity (RFC 8216 4.3.2.6, 6.3.3)."""
     dates = [segment.program_date_time for segment in segments]
     for at in range(1, len(segments)):
