@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 _FOLDER = Path(__file__).parent / "page"
-_TYPES = {
+TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -32,7 +32,7 @@ def page_files() -> Mapping[str, PageFile]:
     return {
         path.relative_to(_FOLDER).as_posix(): _read(path)
         for path in sorted(_FOLDER.rglob("*"))
-        if path.suffix in _TYPES and path.is_file()
+        if path.suffix in TYPES and path.is_file()
     }
 
 
@@ -42,5 +42,5 @@ def _read(path: Path) -> PageFile:
         body=body,
         packed=gzip.compress(body, mtime=0),
         etag=f'"{hashlib.sha256(body).hexdigest()[:20]}"',
-        media_type=_TYPES[path.suffix],
+        media_type=TYPES[path.suffix],
     )

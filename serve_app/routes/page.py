@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from serve_app.page_files import page_files
+from serve_app.page_files import TYPES, page_files
 from serve_app.problems import documented
 from serve_app.routes.common import FromServices
 from serve_app.version import version
@@ -18,7 +18,7 @@ _HEADERS = {
     "Vary": "Accept-Encoding",
 }
 _FILE: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/html": {}}, "description": "A file"},
+    200: {"content": {kind: {} for kind in TYPES.values()}, "description": "A file"},
     304: {"description": "It is as `If-None-Match` says"},
 }
 

@@ -139,7 +139,7 @@ def guarded_served(guarded: World) -> Any:
     return document(guarded)
 
 
-OPEN = {"/health", "/webhook/stream", "/session"}
+OPEN = {"/health", "/webhook/stream", "/session", "/", "/ui/config.json", "/ui/{path}"}
 
 
 @each_operation
@@ -172,6 +172,6 @@ def test_nothing_is_told_without_a_token(guarded: World, token: dict[str, str]) 
     guarded.http.headers.update(token)
     recordings = guarded.http.get("/recordings").json()["recordings"]
     for recording in recordings:
-        for what in ("", "/stream", "/url", "/report", "/events", "/hls/master.m3u8"):
+        for what in ("", "/stream", "/url", "/report", "/events", "/hls/master.m3u8", "/chunks"):
             path = f"{guarded.endpoints['http']}/recordings/{recording['id']}{what}"
             assert httpx.get(path).status_code == 401
