@@ -163,5 +163,8 @@ def _open_doors(settings: Settings) -> list[str]:
 
 def _write_private(path: Path, endpoints: Endpoints) -> None:
     text = json.dumps({name: getattr(endpoints, name) for name in endpoints.__slots__}, indent=2)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    draft = path.with_name(f"{path.name}.draft-{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text + "\n")
+    # Whoever waits for it finds it whole.
+    draft.rename(path)
