@@ -16,7 +16,8 @@ from bench.run import Spread
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """``name``: bench, length and contenders; ``before``, ``after``: the ratio of wall times."""
+    """``name``: bench, length and contenders; ``before``, ``after``: the ratio of wall times, or of
+    CPU seconds."""
 
     name: str
     before: Spread
@@ -41,9 +42,10 @@ def read_ratios(path: Path) -> dict[str, Spread]:
             raise ValueError(f"{path}: schema {outcome['schema']}, this bench writes {SCHEMA}")
         parts: Sequence[Mapping[str, Any]] = outcome.get("points") or [outcome]
         return {
-            f"{outcome['bench']} {_length(part)}, {names}": Spread(**ratio)
+            f"{outcome['bench']} {_length(part)}, {names}{of}": Spread(**ratio)
             for part in parts
-            for names, ratio in part["ratios"].items()
+            for kind, of in (("ratios", ""), ("cpu_ratios", ", CPU"))
+            for names, ratio in part.get(kind, {}).items()
         }
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: {error}") from error

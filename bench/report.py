@@ -170,7 +170,7 @@ def _rounds(result: Result) -> int:
 
 
 def print_changes(changes: Sequence[Change], tolerance: float, console: Console) -> None:
-    table = Table(title="wall time over that of the peer: median (min..max)")
+    table = Table(title="wall time, and CPU, over that of the peer: median (min..max)")
     table.add_column("bench, contenders")
     for head in ("before", "after", "", ""):
         table.add_column(head, justify="right", no_wrap=True)

@@ -80,6 +80,12 @@ class Result:
                 f"{self.subject}/{peer}": asdict(ratios(self.samples, self.subject, peer))
                 for peer in self.peers
             },
+            "cpu_ratios": {
+                f"{self.subject}/{peer}": asdict(
+                    ratios(self.samples, self.subject, peer, lambda s: s.cpu_s)
+                )
+                for peer in self.peers
+            },
             "samples": [asdict(sample) for sample in self.samples],
             "notes": list(self.notes),
             **self.extra,

@@ -52,7 +52,7 @@ _BODY_SCHEMA = {
     openapi_extra=_BODY_SCHEMA,
 )
 async def notify_stream(
-    told: FromBody, ingest: FromIngest, caller: Writer, request: Request
+    caller: Writer, told: FromBody, ingest: FromIngest, request: Request
 ) -> OneStream:
     """`waiting`: listen for the stream's publisher, and say where. `live`: it is on, as far as the
     caller knows; changes nothing. `stopped`: it is over, also while it is published.
@@ -70,7 +70,7 @@ async def notify_stream(
 
 
 @router.get("/stream/status", responses=guarded(501))
-async def stream_status(ingest: FromIngest, caller: Reader) -> StreamList:
+async def stream_status(caller: Reader, ingest: FromIngest) -> StreamList:
     """Streams that are waited for, live, or being finished."""
     views = await ingest.ingest_status()
     return StreamList(
@@ -83,7 +83,7 @@ async def stream_status(ingest: FromIngest, caller: Reader) -> StreamList:
 
 
 @router.post("/stream/cleanup", responses=guarded(501))
-async def clean_up_streams(ingest: FromIngest, caller: Writer, request: Request) -> CleanupAnswer:
+async def clean_up_streams(caller: Writer, ingest: FromIngest, request: Request) -> CleanupAnswer:
     """Forget streams that have ended. Their segments stay in the bucket."""
     if caller.owner is not None:
         raise HTTPException(403, "Streams of all users are forgotten: that needs scope admin")
