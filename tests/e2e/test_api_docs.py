@@ -44,9 +44,9 @@ def test_the_examples_by_curl(world: World, broadcast: NewBroadcast, tmp_path: P
     talk.show(ended=True)
     script = f"set -euo pipefail\n{blocks('sh')}"
     said = run(world, tmp_path, "bash", "-c", script)
-    assert "\ncompleted\n" in said
+    assert "completed\n" in said
     assert '"title":"A talk"' in said
-    assert "\n100\n" in said
+    assert "100\n" in said
     assert "#EXTM3U" in said
     assert (tmp_path / "poster.jpg").read_bytes()[:2] == b"\xff\xd8"
     assert (tmp_path / "talk.mp4").read_bytes()[4:8] == b"ftyp"

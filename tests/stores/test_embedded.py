@@ -285,8 +285,8 @@ async def test_what_the_environment_names_is_not_started(
     monkeypatch.setenv("KAFKA_BROKERS", "kafka.example:9092")
     with running(tmp_path / "data") as (settings, services):
         assert services.running == []
-        spool = tmp_path / "data" / "spool"
-        assert settings.model_dump() == load_settings(spool_dir=spool).model_dump()
+        ours = {f"{name}_dir": tmp_path / "data" / name for name in ("spool", "ingest")}
+        assert settings.model_dump() == load_settings(**ours).model_dump()
         with pytest.raises(DataDirBusy):
             DataDirLock(tmp_path / "data")
 

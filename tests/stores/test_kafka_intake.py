@@ -129,21 +129,25 @@ async def test_events_of_one_stream_stay_in_order(world: World) -> None:
 async def test_two_members_share_the_work_and_lose_nothing(world: World) -> None:
     desks = Desk(delay_s=0.005), Desk(delay_s=0.005)
     first, second = (world.intake(desk) for desk in desks)
-    names = [f"s{n}" for n in range(1200)]
+    names: list[str] = []
+    enough = asyncio.Event()
 
-    async def send_all() -> None:
-        for begin in range(0, len(names), 40):
-            tasks = [task(name) for name in names[begin : begin + 40]]
-            await world.send(*tasks, partition=begin // 40 % 4)
+    async def send_on() -> None:
+        """However soon the second one joins, there is more to come."""
+        while not enough.is_set():
+            new = [f"s{len(names) + n}" for n in range(40)]
+            await world.send(*map(task, new), partition=len(names) // 40 % 4)
+            names.extend(new)
             await asyncio.sleep(0.1)
 
     async with at_work(first):
-        sending = asyncio.create_task(send_all())
+        sending = asyncio.create_task(send_on())
         await until(lambda: len(desks[0].events) > 100)
         async with at_work(second):
             await until(lambda: len(desks[1].events) > 100)
             desks[1].away = True
             await until(lambda: desks[1].attempts > len(desks[1].events))
+        enough.set()
         await sending
         await until(lambda: set(desks[0].stream_ids + desks[1].stream_ids) == set(names))
         async with asyncio.timeout(5):

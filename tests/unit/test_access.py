@@ -83,7 +83,7 @@ def unsigned(claims: dict[str, Any], header: dict[str, Any]) -> str:
 
 
 def claims(**more: Any) -> dict[str, Any]:
-    return {"scope": "read", "sub": "u1", "exp": int(time.time()) + 600, **more}
+    return {"scope": "read", "sub": "u1", "exp": int(time.time()) + 86_400, **more}
 
 
 NO_GOOD = {
@@ -96,7 +96,7 @@ NO_GOOD = {
     "another algorithm": jwt.encode(claims(), SECRET * 2, algorithm="HS512"),
     "no expiry": jwt.encode({"scope": "read", "sub": "u1"}, SECRET, algorithm="HS256"),
     "expiry is no time": jwt.encode(claims(exp="soon"), SECRET, algorithm="HS256"),
-    "not yet": jwt.encode(claims(nbf=int(time.time()) + 600), SECRET, algorithm="HS256"),
+    "not yet": jwt.encode(claims(nbf=int(time.time()) + 80_000), SECRET, algorithm="HS256"),
 }
 
 
