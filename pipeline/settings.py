@@ -308,6 +308,11 @@ class Settings(BaseSettings):
         return PortRange.parse(self.ingest_ports)
 
     @property
+    def has_access_control(self) -> bool:
+        """As soon as there is anything to tell good tokens by."""
+        return self.auth_secret is not None or self.auth_jwks_url is not None
+
+    @property
     def fills_gaps(self) -> bool:
         return self.gap_policy == "fill"
 

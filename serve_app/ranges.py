@@ -49,9 +49,8 @@ def asked_span(headers: Headers, size: int, etag: str) -> Span | None:
     return span
 
 
-def is_known(headers: Headers, etag: str) -> bool:
-    """Whether the caller has this version already: 304."""
-    told = headers.get("if-none-match")
+def is_known(told: str | None, etag: str) -> bool:
+    """Whether the caller has this version already, by ``If-None-Match``: 304."""
     if told is None:
         return False
     known = [tag.strip().removeprefix("W/") for tag in told.split(",")]

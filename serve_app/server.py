@@ -155,8 +155,7 @@ def _endpoints(
 
 def _open_doors(settings: Settings) -> list[str]:
     """What an operator may take for protected, and is not."""
-    is_guarded = settings.auth_secret is not None or settings.auth_jwks_url is not None
-    if is_guarded and settings.webhook_secret is None:
+    if settings.has_access_control and settings.webhook_secret is None:
         return ["WEBHOOK_SECRET is not set: whoever reaches the port may have streams recorded"]
     return []
 

@@ -33,7 +33,7 @@ class Guard:
 
     def __init__(self, settings: Settings, platform: Platform) -> None:
         jwks = settings.auth_jwks_url
-        self.is_on = settings.auth_secret is not None or jwks is not None
+        self.is_on = settings.has_access_control
         self._settings, self._platform = settings, platform
         self._tokens = Tokens(settings, KeySet(jwks) if jwks else None)
         self._not_revoked: dict[bytes, float] = {}

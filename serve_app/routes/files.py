@@ -85,7 +85,7 @@ async def stream(recording: SeenRecording, services: FromServices, request: Requ
         headers["Last-Modified"] = _http_date(info.last_modified)
     if is_other(request.headers, etag):
         raise HTTPException(412, "It is another version")
-    if is_known(request.headers, etag):
+    if is_known(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     try:
         span = asked_span(request.headers, info.size_bytes, etag)
@@ -161,7 +161,7 @@ async def get_storyboard_sheet(
 async def _image(services: Services, request: Request, bucket: str, key: str) -> Response:
     info = await asyncio.to_thread(services.objects.stat, bucket, key)
     headers = {"ETag": f'"{info.etag}"', "Cache-Control": "private, max-age=3600"}
-    if is_known(request.headers, headers["ETag"]):
+    if is_known(request.headers.get("if-none-match"), headers["ETag"]):
         return Response(status_code=304, headers=headers)
     data = await asyncio.to_thread(
         partial(services.objects.get, bucket, key, max_bytes=_MAX_IMAGE_BYTES)

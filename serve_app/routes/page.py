@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from serve_app.page_files import TYPES, page_files
 from serve_app.problems import documented
+from serve_app.ranges import is_known
 from serve_app.routes.common import FromServices
 from serve_app.version import version
 
@@ -56,7 +57,7 @@ async def get_page_config(services: FromServices) -> PageConfig:
         version=version(),
         dashboard_url=services.dashboard_url,
         grafana_url=settings.grafana_url,
-        auth=bool(settings.auth_secret or settings.auth_jwks_url),
+        auth=settings.has_access_control,
         webhooks_signed=settings.webhook_secret is not None,
         profile=settings.profile,
         profiles=sorted(settings.profiles),
@@ -80,14 +81,9 @@ def _answer(path: str, if_none_match: str | None, accept_encoding: str) -> Respo
     # Weak: the same content, packed or not (RFC 9110 section 8.8.1).
     etag = f"W/{file.etag}"
     headers = {**_HEADERS, "ETag": etag}
-    if if_none_match is not None and _matches(if_none_match, file.etag):
+    if is_known(if_none_match, file.etag):
         return Response(status_code=304, headers=headers)
     if "gzip" in accept_encoding and len(file.packed) < len(file.body):
         headers["Content-Encoding"] = "gzip"
         return Response(file.packed, media_type=file.media_type, headers=headers)
     return Response(file.body, media_type=file.media_type, headers=headers)
-
-
-def _matches(if_none_match: str, etag: str) -> bool:
-    named = [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
-    return etag in named or "*" in named

@@ -4,16 +4,15 @@ from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from pipeline.errors import InvalidTask, NotInstalled, StreamNotFound
+from pipeline.errors import NotInstalled, StreamNotFound
 from pipeline.ingest.state import Notice
 from serve_app.access.audit import note
 from serve_app.access.caller import Scope
 from serve_app.access.guard import Reader, Writer
-from serve_app.problems import explain, guarded
-from serve_app.routes.body import read_body
+from serve_app.problems import guarded
+from serve_app.routes.body import parse_body, read_body
 from serve_app.routes.common import FromServices
 from serve_app.schemas import body_schema
 from serve_app.services import Ingest
@@ -29,10 +28,7 @@ async def _ingest(services: FromServices) -> Ingest:
 
 
 async def _notice(request: Request) -> StreamNotice:
-    try:
-        return StreamNotice.model_validate_json(await read_body(request))
-    except ValidationError as error:
-        raise InvalidTask(explain(error.errors(include_url=False, include_input=False))) from error
+    return parse_body(StreamNotice, await read_body(request))
 
 
 FromIngest = Annotated[Ingest, Depends(_ingest)]

@@ -5,18 +5,17 @@ from typing import Annotated
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from pipeline import model
-from pipeline.errors import Conflict, RecordingNotFound, VideoNotFound
+from pipeline.errors import Conflict, InvalidTask, RecordingNotFound, VideoNotFound
 from pipeline.stores import platform
 from pipeline.stores.platform import Visibility, WantedVideos
 from serve_app.access.audit import note
 from serve_app.access.caller import Caller
 from serve_app.access.guard import Reader, Writer
-from serve_app.problems import explain, guarded
-from serve_app.routes.body import read_body
+from serve_app.problems import guarded
+from serve_app.routes.body import parse_body, read_body
 from serve_app.routes.common import FromServices, cursor_after, parse_id, read_cursor, seen
 from serve_app.schemas import (
     ExternalVideo,
@@ -69,10 +68,9 @@ OwnVideo = Annotated[platform.Video, Depends(_own_video)]
 async def _import(request: Request) -> VideoImport:
     """422 for what cannot be meant, as clients of ``/import-recording`` expect."""
     try:
-        return VideoImport.model_validate_json(await read_body(request))
-    except ValidationError as error:
-        told = explain(error.errors(include_url=False, include_input=False))
-        raise HTTPException(422, told) from error
+        return parse_body(VideoImport, await read_body(request))
+    except InvalidTask as error:
+        raise HTTPException(422, str(error)) from error
 
 
 Import = Annotated[VideoImport, Depends(_import)]

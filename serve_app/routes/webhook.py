@@ -7,13 +7,11 @@ from uuid import UUID, uuid5
 
 import structlog
 from fastapi import APIRouter, Request
-from pydantic import ValidationError
 
-from pipeline.errors import InvalidTask
 from pipeline.profiles import find_profile
 from serve_app.access.signature import SIGNATURE_HEADER, check_signature
-from serve_app.problems import documented, explain
-from serve_app.routes.body import read_body
+from serve_app.problems import documented
+from serve_app.routes.body import parse_body, read_body
 from serve_app.routes.common import FromServices
 from serve_app.schemas import StreamWebhook, WebhookAnswer, body_schema
 
@@ -52,7 +50,7 @@ async def receive_stream_event(request: Request, services: FromServices) -> Webh
     secret = services.settings.webhook_secret
     if secret is not None:
         check_signature(secret.get_secret_value(), body, request.headers.get(SIGNATURE_HEADER))
-    told = _parse(body)
+    told = parse_body(StreamWebhook, body)
     event = told.to_event(received_at=datetime.now(UTC))
     if secret is not None and told.timestamp is not None:
         # Whoever has caught a signed body can do no more with it than its sender, sending it again.
@@ -68,10 +66,3 @@ async def receive_stream_event(request: Request, services: FromServices) -> Webh
         outcome=accepted.outcome,
     )
     return WebhookAnswer()
-
-
-def _parse(body: bytes) -> StreamWebhook:
-    try:
-        return StreamWebhook.model_validate_json(body)
-    except ValidationError as error:
-        raise InvalidTask(explain(error.errors(include_url=False, include_input=False))) from error
