@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -22,7 +23,7 @@ from bench.scale_result import Real, ScaleResult, Servers, Simulated
 from bench.servers import Written
 from bench.simulated import Costs, list_schedule_s
 from bench.simulation import Measured, Point, plan_stream
-from pipeline.assemble import arrange, assemble, check
+from pipeline.assemble import Chunks, arrange, assemble, assemble_all, check
 from pipeline.media.samples import SampleIndex
 from pipeline.model import Part
 
@@ -96,7 +97,24 @@ def test_made_up_chunks_are_one_whole_stream(template: Template) -> None:
     assert assembly.duration_s == pytest.approx(4 * len(segments), abs=0.05)
     assert check(assembly, stored)["samples_out"] == sum(r.report["samples_out"] for r in records)
     pictures = next(lane for lane in assembly.tracks if lane.form.kind == "video")
-    assert len(pictures.size) == 100 * len(segments)
+    assert pictures.samples == 100 * len(segments)
+
+
+def test_an_end_needs_little_memory_for_each_sample(template: Template) -> None:
+    """12 h are three million samples, and a supervisor is to need no more than 300 MB."""
+    _, planned = plan_stream(template, 30)
+    records = [template.record(chunk) for chunk in planned]
+    samples = sum(record.report["samples_out"] for record in records)
+    tracemalloc.start()
+    try:
+        arrangement = arrange(records)
+        (assembly,) = assemble_all(arrangement, (), [Chunks(records)])
+        assert assembly is not None
+        assert check(assembly, records)["samples_out"] == samples
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes / samples < 80
 
 
 def test_the_same_fragments_are_what_was_read(template: Template) -> None:
