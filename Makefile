@@ -15,7 +15,7 @@ WORKERS := --numprocesses logical --maxprocesses 4
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help demo test lint types bench soak up clean constraints
+.PHONY: help demo test lint types bench gate soak up clean constraints
 
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -37,6 +37,10 @@ types: $(STAMP) ## Static types, strict
 
 bench: $(STAMP) ## Measure against the peers; ARGS= names one bench and its options
 	@$(BIN)/python -m bench $(ARGS)
+
+gate: $(STAMP) ## Fail if a short bench is slower against its peers than bench/baseline says
+	@$(BIN)/python -m bench remux --length 2m --rounds 3 --json bench/out/gate.json --plot bench/out/gate.svg
+	@$(BIN)/python -m bench compare --tolerance 0.3 bench/baseline/remux.json bench/out/gate.json
 
 soak: $(STAMP) ## The tests that run for long
 	@$(BIN)/python -m pytest -m soak $(ARGS)
