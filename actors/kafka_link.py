@@ -202,11 +202,16 @@ async def send(
 async def _end(producer: AIOKafkaProducer) -> None:
     """Without waiting for what was given up. An idempotent producer tries for ever, also in the
     background of a ``stop`` that was cut off, and once the broker is back its message would come
-    behind those that were sent by the next producer."""
-    sender = producer._sender  # noqa: SLF001
+    behind those that the next producer has sent."""
+    sender, waiting = producer._sender, producer._message_accumulator  # noqa: SLF001
     if sender.sender_task is not None:
         await _close(sender.close())
-        producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001
+        for queue in waiting._batches.values():  # noqa: SLF001
+            for batch in queue:
+                batch.drain_ready()
+                waiting._pending_batches.add(batch)  # noqa: SLF001
+        waiting._batches.clear()  # noqa: SLF001
+        waiting.fail_all(ProducerClosed())
     await _close(producer.stop())
 
 

@@ -18,7 +18,7 @@ PASSWORD = "a password: %/@?"
 _SCRAM: tuple[SaslMechanism, ...] = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 USERS = ("vodray", "limited")
 """``vodray`` may do everything, ``limited`` what an ACL allows."""
-_FORMAT_TIMEOUT_S = 30
+_FORMAT_TIMEOUT_S = 60
 _HEAP = "-Xmx512m"
 _JVM = (_HEAP, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 _LOGS = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",)
@@ -54,6 +54,7 @@ class ApacheKafka(Service):
     """The listener RELAYED sends its clients to ``relay_port``, for a relay to listen on."""
 
     title = "Apache Kafka"
+    ready_s = 90.0
 
     def __init__(self, folder: Path, logs: Path) -> None:
         super().__init__(folder, logs)
