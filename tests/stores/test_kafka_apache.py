@@ -9,18 +9,21 @@ import time
 import uuid
 from collections.abc import Collection
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import NewPartitions, NewTopic
 
+from actors.kafka_events import EventPublisher
 from actors.kafka_intake import KafkaIntake
 from actors.kafka_link import open_producer, send
 from actors.kafka_service import KafkaService
 from pipeline.kafka_access import KafkaAccess
+from pipeline.messages import parse_task
 from pipeline.settings import Settings
+from pipeline.stores.catalog_memory import MemoryCatalog
 from pipeline.stores.catalog_postgres import PostgresCatalog
 from tests.apache_kafka.server import ApacheKafka
 from tests.faults.relay import Relay
@@ -35,6 +38,7 @@ from tests.stores.kafka_world import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
+NOON = datetime(2025, 10, 5, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -318,6 +322,22 @@ async def test_what_was_given_up_is_not_sent_later(
     await asyncio.sleep(2)
     found = await read_topic(apache.plain, world.topic, 2)
     assert [record.value for record in found] == [b"first", b"next"]
+
+
+async def test_events_stop_in_time_while_the_broker_hangs(
+    apache: ApacheKafka, relay: Relay
+) -> None:
+    catalog = MemoryCatalog(reconnect_window=timedelta(seconds=60), profile="copy")
+    publisher = EventPublisher(
+        access=KafkaAccess(brokers=(relay.address,)), topic="hanging-events", catalog=catalog
+    )
+    async with at_work(publisher):
+        await catalog.accept(parse_task(task("first"), sent_at=NOON, now=NOON))
+        await until(lambda: publisher.status()["published"] == 1)
+        relay.hang()
+        await catalog.accept(parse_task(task("second"), sent_at=NOON, now=NOON))
+        await asyncio.sleep(0.5)
+        assert publisher.status()["published"] == 1
 
 
 async def test_a_restart_in_the_middle_loses_nothing_and_doubles_nothing(
