@@ -15,7 +15,7 @@ WORKERS := --numprocesses logical --maxprocesses 4
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help demo test lint types bench gate soak up clean constraints
+.PHONY: help demo test kafka lint types bench gate soak up clean constraints
 
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -25,7 +25,11 @@ demo: $(STAMP) ## Record a real stream end to end; INPUT=<path or URL of an .m3u
 	@$(BIN)/python -m serve_app.demo $(if $(INPUT),"$$INPUT")
 
 test: $(STAMP) ## Run all tests, with Chromium for the browser tests; ARGS= goes to pytest
-	@chromium="$$(.ci/chromium)"; CHROMIUM="$$chromium" $(BIN)/python -m pytest $(WORKERS) $(ARGS)
+	@chromium="$$(.ci/chromium)"; kafka="$$(.ci/kafka)"; \
+	 CHROMIUM="$$chromium" APACHE_KAFKA="$$kafka" $(BIN)/python -m pytest $(WORKERS) $(ARGS)
+
+kafka: $(STAMP) ## The Kafka tests alone, on Apache Kafka and the embedded broker; KAFKA_BROKERS= names brokers to use instead
+	@kafka="$$(.ci/kafka)"; APACHE_KAFKA="$$kafka" $(BIN)/python -m pytest tests/stores/test_kafka_*.py $(ARGS)
 
 lint: $(STAMP) ## Style, formatting and the direction of imports
 	@$(BIN)/ruff check

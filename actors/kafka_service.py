@@ -40,14 +40,14 @@ class KafkaService:
         self._profiles = settings.profiles
         self._touched: set[UUID] = set()
         self.intake = KafkaIntake(
-            brokers=settings.kafka_brokers,
+            access=settings.kafka_access,
             topic=settings.kafka_topic,
             group=settings.kafka_group,
             accept=self._accept,
             poke=self._tell,
         )
         self.publisher = EventPublisher(
-            brokers=settings.kafka_brokers,
+            access=settings.kafka_access,
             topic=settings.kafka_events_topic,
             catalog=self._catalog,
         )

@@ -334,7 +334,7 @@ async def _kafka(world: World, tasks: int) -> Kafka:
 
 
 async def _produce(world: World, tasks: int) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=list(world.settings.kafka_brokers), linger_ms=5)
+    producer = AIOKafkaProducer(**world.settings.kafka_access.client_options(), linger_ms=5)
     await producer.start()
     try:
         for number in range(tasks):
