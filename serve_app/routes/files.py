@@ -84,15 +84,24 @@ async def get_url(
     """Where the object store has the MP4, for whoever has this address."""
     bucket, key = _main(recording)
     return Address(
-        url=services.objects.presign_get(bucket, key, expires_s=expires),
+        url=services.presign(bucket, key, expires),
         expires_at=datetime.now(UTC) + timedelta(seconds=expires),
     )
 
 
 @router.head(
-    "/recordings/{id}/stream", responses=_MEDIA, response_class=Response, name="describe_stream"
+    "/recordings/{id}/stream",
+    responses=_MEDIA,
+    response_class=Response,
+    name="describe_stream",
+    openapi_extra=_CONDITIONS,
 )
-@router.get("/recordings/{id}/stream", responses=_MEDIA, response_class=Response)
+@router.get(
+    "/recordings/{id}/stream",
+    responses=_MEDIA,
+    response_class=Response,
+    openapi_extra=_CONDITIONS,
+)
 async def stream(recording: SeenRecording, services: FromServices, request: Request) -> Response:
     """The MP4 itself, also in parts (RFC 9110 section 14)."""
     bucket, key = _main(recording)

@@ -20,7 +20,7 @@ SIX_S = Form(seconds=6)
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A service that all tests share: each uses streams of its own."""
-    service = Service(tmp_path_factory.mktemp("service"))
+    service = Service(tmp_path_factory.mktemp("service"), TRUSTED_PROXIES="127.0.0.1")
     with closing(World(service.start())) as world:
         yield world
     assert service.stop() < STOP_S
