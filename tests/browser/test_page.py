@@ -170,9 +170,10 @@ async def test_the_quality_is_chosen_from_a_menu(
         await expect(menu.locator("option")).to_have_text(["Auto", "360p", "480p"])
         for quality in (360, 480, 360):
             await menu.select_option(f"{quality}p")
-            await page.evaluate("document.querySelector('video').playbackRate = 2")
+            await page.evaluate("document.querySelector('video').playbackRate = 3")
             await until(page, f"document.querySelector('video').videoHeight === {quality}")
-        await until(page, "document.querySelector('video').ended")
+        at = await page.evaluate("document.querySelector('video').currentTime")
+        await until(page, f"document.querySelector('video').currentTime > {at} + 1")
 
 
 @pytest.fixture(scope="module")
@@ -180,8 +181,8 @@ def ladder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stream that is large enough for a second rendition, and cheap to encode."""
     playlist = tmp_path_factory.mktemp("ladder") / "stream.m3u8"
     ffmpeg(
-        *("-f", "lavfi", "-i", "testsrc2=size=854x480:rate=10:duration=40"),
-        *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000:duration=40"),
+        *("-f", "lavfi", "-i", "testsrc2=size=854x480:rate=10:duration=32"),
+        *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000:duration=32"),
         *("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "20"),
         *("-sc_threshold", "0", "-c:a", "aac", "-f", "hls", "-hls_time", "2"),
         *("-hls_list_size", "0", "-hls_playlist_type", "vod", playlist),
@@ -393,6 +394,7 @@ async def test_a_deletion_by_somebody_else_is_seen(new_page: NewPage) -> None:
         row = page.locator(".row", has_text="Studio B")
         await expect(row).to_have_count(1)
         await expect(other.locator("h1")).to_have_text("Studio B, take 1")
+        await expect(other.locator(".chunks")).to_contain_text("Nothing is known")
         await on.product.catalog.delete(on.failed.id)
         await expect(row).to_have_count(0)
         await expect(other.locator(".error")).to_have_text("This recording is deleted")
