@@ -11,7 +11,7 @@ import ray
 from actors.kafka_events import EventPublisher
 from actors.kafka_intake import KafkaIntake
 from actors.loops import RetryingLoop
-from pipeline import logs
+from pipeline import logs, tracing
 from pipeline.model import StreamEvent
 from pipeline.profiles import find_profile
 from pipeline.settings import Settings
@@ -104,6 +104,7 @@ class KafkaProcess(KafkaService):
         poke: Callable[[Collection[UUID]], Awaitable[None]],
     ) -> None:
         logs.configure(settings)
+        tracing.configure(settings)
         super().__init__(settings, make_catalog, poke)
         self._running = asyncio.get_running_loop().create_task(self.run())
 

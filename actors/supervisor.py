@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from importlib import import_module
 from itertools import groupby
 from uuid import UUID
@@ -41,6 +42,7 @@ from pipeline.staging import Addresses, clear, staging_prefix
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
 from pipeline.storyboard import tile_size
+from pipeline.tracing import add_span, end_trace
 
 _RETRY_LOOK_S = 1.0
 # So long after a recording has begun, what is needed at its end is imported.
@@ -277,6 +279,7 @@ class Supervisor:
             await captured.refuse_more()
             await self._catalog.mark_publishing(self._id)
 
+        publishing = time.monotonic()
         await captured.refuse_more()
         # Imported late: it brings numpy, and live streams wait for their supervisors.
         from actors.publish import Publisher
@@ -310,6 +313,8 @@ class Supervisor:
             duration_s=completion.duration,
             gaps=len(completion.gaps),
         )
+        add_span("publish", self._id, time.monotonic() - publishing)
+        end_trace(self._id, _age_s(recording), status=done.status.value, gaps=len(completion.gaps))
         return done
 
     async def _give_up(self, error: str) -> Recording:
@@ -320,6 +325,7 @@ class Supervisor:
         log.error("recording_failed", recording=str(self._id), error=error)
         await self._remove_objects(recording)
         failed = await self._catalog.fail(self._id, error)
+        end_trace(self._id, _age_s(recording), error=error, status=failed.status.value)
         await self._catalog.forget_ledger(self._id)
         return failed
 
@@ -349,6 +355,10 @@ class _Source:
     def _home(self) -> Source:
         assert self._captured.recording is not None
         return next(iter(self._sources(self._captured.recording)))
+
+
+def _age_s(recording: Recording) -> float:
+    return (datetime.now(UTC) - recording.created_at).total_seconds()
 
 
 def _is_encoded(outputs: Sequence[Output]) -> bool:

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from bench.facts import machine_facts
 from bench.media import LOW, SEGMENT_S, make_stream
 from bench.result import SCHEMA, Figures, Options
-from bench.tabled import Line
+from bench.tabled import Chart, Line
 from bench.told import Told
 from bench.watch import Usage, Watch
 from bench.world import World, running, webhook_body
@@ -148,15 +148,15 @@ class IntakeResult:
             ),
         )  # fmt: skip
 
-    @property
-    def axis(self) -> tuple[str, str]:
-        return (
-            "milliseconds",
-            f"share of {self.webhook.asked_per_s} webhooks a second that are answered",
+    def chart(self) -> Chart:
+        return Chart(
+            across="milliseconds",
+            up=f"share of {self.webhook.asked_per_s} webhooks a second that are answered within; "
+            "higher is better",
+            unit="{:.0%}",
+            is_log_across=True,
+            lines=[Line(name="answered", points=self.webhook.within)],
         )
-
-    def lines(self) -> Sequence[Line]:
-        return (Line(name="answered", points=self.webhook.within),)
 
     def as_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, "bench": self.name, **asdict(self)}

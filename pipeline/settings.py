@@ -168,6 +168,7 @@ class Settings(BaseSettings):
 
     log_format: Literal["console", "json"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    otel_exporter_otlp_endpoint: str | None = None
 
     @field_validator(
         "monitor_interval",
@@ -221,7 +222,13 @@ class Settings(BaseSettings):
         PortRange.parse(value)
         return value
 
-    @field_validator("stream_service_url", "vod_service_url", "auth_jwks_url", "grafana_url")
+    @field_validator(
+        "stream_service_url",
+        "vod_service_url",
+        "auth_jwks_url",
+        "grafana_url",
+        "otel_exporter_otlp_endpoint",
+    )
     @classmethod
     def _must_be_http(cls, value: str | None) -> str | None:
         if value is not None and (

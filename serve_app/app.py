@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from ray import serve
 
 from actors.client import Client
+from pipeline import tracing
 from pipeline.errors import CatalogUnavailable, SettingsError
 from pipeline.logs import configure, form
 from pipeline.model import StreamEvent
@@ -37,6 +38,7 @@ class RecordingService:
 
     def __init__(self, settings: Settings, dashboard_url: str | None = None) -> None:
         configure(settings)
+        tracing.configure(settings)
         self._settings, self._dashboard_url = settings, dashboard_url
         self._catalog = make_catalog(settings)
         self._store = S3Store(

@@ -1,6 +1,7 @@
 """Tasks that arrive by HTTP: somebody says that a stream started or ended."""
 
 import hashlib
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
@@ -9,6 +10,7 @@ import structlog
 from fastapi import APIRouter, Request
 
 from pipeline.profiles import find_profile
+from pipeline.tracing import add_span
 from serve_app.access.signature import SIGNATURE_HEADER, check_signature
 from serve_app.problems import documented
 from serve_app.routes.body import parse_body, read_body
@@ -57,7 +59,13 @@ async def receive_stream_event(request: Request, services: FromServices) -> Webh
         event = replace(event, request_id=uuid5(_SIGNED, hashlib.sha256(body).hexdigest()))
     if event.profile is not None:
         find_profile(event.profile, services.settings.profiles)
+    begin = time.monotonic()
     accepted = await services.submit(event)
+    if accepted.recording_id is not None:
+        add_span(
+            "task", accepted.recording_id, time.monotonic() - begin,
+            kind=event.kind.value, by="webhook",
+        )  # fmt: skip
     _log.info(
         "webhook accepted",
         kind=event.kind.value,
