@@ -24,9 +24,10 @@ help: ## Show this list
 demo: $(STAMP) ## Record a real stream end to end; INPUT=<path or URL of an .m3u8> records that one
 	@$(BIN)/python -m serve_app.demo $(if $(INPUT),"$$INPUT")
 
-test: $(STAMP) ## Run all tests, with Chromium for the browser tests; ARGS= goes to pytest
-	@chromium="$$(.ci/chromium)"; kafka="$$(.ci/kafka)"; \
-	 CHROMIUM="$$chromium" APACHE_KAFKA="$$kafka" $(BIN)/python -m pytest $(WORKERS) $(ARGS)
+test: $(STAMP) ## Run all tests, with the programs that they need besides; ARGS= goes to pytest
+	@chromium="$$(.ci/chromium)"; kafka="$$(.ci/kafka)"; nginx="$$(.ci/nginx)"; \
+	 CHROMIUM="$$chromium" APACHE_KAFKA="$$kafka" NGINX="$$nginx" \
+	 $(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 kafka: $(STAMP) ## The Kafka tests alone, on Apache Kafka and the embedded broker; KAFKA_BROKERS= names brokers to use instead
 	@kafka="$$(.ci/kafka)"; APACHE_KAFKA="$$kafka" $(BIN)/python -m pytest tests/stores/test_kafka_*.py $(ARGS)

@@ -113,6 +113,7 @@ class Settings(BaseSettings):
     minio_access_key: str = ""
     minio_secret_key: SecretStr = SecretStr("")
     minio_use_ssl: bool = False
+    minio_public_url: str | None = None
     minio_bucket: str = "recordings"
     minio_hls_bucket: str = "hls-streams"
 
@@ -283,6 +284,11 @@ class Settings(BaseSettings):
             ):
                 raise ValueError(f"{origin[:80]!r} is no origin such as https://www.example.com")
         return value
+
+    @field_validator("minio_public_url")
+    @classmethod
+    def _must_be_an_origin(cls, value: str | None) -> str | None:
+        return value and cls._must_be_origins((value,))[0]
 
     @field_validator("trusted_proxies")
     @classmethod

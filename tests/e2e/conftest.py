@@ -28,7 +28,11 @@ def collector() -> Iterator[Collector]:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[World]:
     """A service that all tests share: each uses streams of its own."""
-    service = Service(tmp_path_factory.mktemp("service"), OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+    service = Service(
+        tmp_path_factory.mktemp("service"),
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+        TRUSTED_PROXIES="127.0.0.1",
+    )
     with closing(World(service.start())) as world:
         yield world
     assert service.stop() < STOP_S

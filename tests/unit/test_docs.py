@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.settings import Settings
 from serve_app.cli import COMMANDS, main
+from tests.unit.api_reference import reference
 from tests.unit.api_server import Product
 
 ROOT = Path(__file__).parents[2]
@@ -128,6 +129,13 @@ def test_the_readme_lists_exactly_the_routes_that_are_served() -> None:
     served = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
     listed = {pair for pair in _ROUTE.findall(README) if pair[1] not in PAGES_OF_FASTAPI}
     assert listed == served
+
+
+def test_the_reference_is_what_the_openapi_document_says() -> None:
+    text = (ROOT / "docs" / "api.md").read_text("utf-8")
+    told = text.partition("\n<!-- reference -->\n")[2].partition("\n<!-- /reference -->\n")[0]
+    true = reference(Product().app().openapi())
+    assert told == true, f"docs/api.md has to say, between its comments:\n\n{true}\n"
 
 
 # --- the map of the tree ----------------------------------------------------------------------

@@ -128,6 +128,8 @@ def test_the_environment_and_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("PORT", "eighty"),
         ("PORT", "70000"),
+        ("MINIO_PUBLIC_URL", "media.example.com"),
+        ("MINIO_PUBLIC_URL", "https://media.example.com/bucket"),
         ("STALL_TIMEOUT", "90"),
         ("STALL_TIMEOUT", "0s"),
         ("MONITOR_INTERVAL", "0s"),
