@@ -47,6 +47,10 @@ class Guard:
             raise _unauthorized("Missing bearer token")
         return await self.check(token, request)
 
+    def has_token(self, request: Request) -> bool:
+        """Whatever it is good for."""
+        return self._token(request) is not None
+
     async def check(self, token: str, request: Request) -> Caller:
         """Who has that token."""
         address = address_of(request.scope, self._settings)
