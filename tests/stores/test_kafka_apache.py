@@ -247,7 +247,7 @@ async def test_a_member_that_was_held_for_dead_reads_again(world: World) -> None
         async def accept(self, event):
             if not self.attempts:
                 self.attempts = 1
-                time.sleep(3)  # no heartbeat goes out meanwhile
+                time.sleep(2)  # no heartbeat goes out meanwhile
             return await Desk.accept(self, event)
 
     await make_topic(world)
@@ -261,6 +261,7 @@ async def test_a_member_that_was_held_for_dead_reads_again(world: World) -> None
         await until(lambda: "later" in desk.stream_ids)
         assert intake.status()["error"] is None
     assert set(desk.stream_ids) == {*(f"s{n}" for n in range(10)), "later"}
+    assert len(desk.events) > 11, "no commit was refused"
 
 
 async def test_a_letter_that_the_broker_refuses_is_cut_and_the_next_one_is_not(

@@ -163,3 +163,10 @@ def test_the_map_names_every_module() -> None:
     missing, gone = sorted(modules - mapped()), sorted(mapped() - modules)
     assert not missing, f"docs/architecture.md lacks {', '.join(missing)}"
     assert not gone, f"docs/architecture.md names {', '.join(gone)}, which do not exist"
+
+
+def test_the_version_of_kafka_that_is_tested_is_the_one_that_is_told() -> None:
+    lock = (ROOT / "tests/apache_kafka/jars.lock").read_text("utf-8")
+    (version,) = set(re.findall(r"org\.apache\.kafka:[^:]+:(\S+)", lock))
+    manual = (ROOT / "docs/operations.md").read_text("utf-8")
+    assert f"Tested with Apache Kafka {version} " in manual
