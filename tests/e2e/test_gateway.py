@@ -23,7 +23,7 @@ from tests.media import Form
 from tests.media_fixtures import Clips
 from tests.unit.api_server import Product, served
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 SLICE_BYTES = 2 * 2**20
 MANY = 5000
