@@ -1,24 +1,29 @@
 """A real nginx with the configuration of ``deploy/nginx`` before the real service and its store."""
 
+import asyncio
 import json
 import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 
+from pipeline.settings import Settings
 from pipeline.stores.objects_s3 import S3Store
+from serve_app.access.caller import Scope
+from serve_app.access.tokens import mint
 from serve_app.embedded.service import free_ports
 from tests.e2e.gateway import MEDIA_HOST, Gateway
 from tests.e2e.world import Broadcast, Json, World, eventually
 from tests.media import Form
 from tests.media_fixtures import Clips
+from tests.unit.api_server import Product, served
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 SLICE_BYTES = 2 * 2**20
 MANY = 5000
@@ -79,6 +84,8 @@ def test_the_service_is_there_with_and_without_the_prefix(
         wrong = http.post(f"{prefix}/webhook/stream", json={"event": "x"})
         assert (wrong.status_code, wrong.json()) == (400, {"error": "Invalid event type"})
         assert http.get(f"{prefix}/metrics").json() == {"error": "Not found"}
+        assert "videos" in http.get(f"{prefix}/videos").json()
+        assert "streams" in http.get(f"{prefix}/stream/status").json()
         playlist = http.get(f"{prefix}/recordings/{recording['id']}/hls/master.m3u8")
         assert playlist.text.startswith("#EXTM3U")
 
@@ -135,6 +142,29 @@ def test_the_service_learns_who_calls(world: World, gateway: Gateway, recording:
         "SELECT address FROM audit WHERE subject = $1 ORDER BY at DESC LIMIT 1", recording["id"]
     )
     assert [row["address"] for row in rows] == ["127.0.0.2"]
+
+
+async def test_a_session_is_its_owner_s_alone(tmp_path: Path) -> None:
+    secret = "x" * 40
+    product = Product(settings={"auth_secret": secret})
+    recording = await product.complete(await product.record("a"))
+    settings = Settings(_env_file=None, auth_secret=secret)
+    tokens = {user: mint(settings, [Scope.WRITE, Scope.READ], user, 1.0) for user in ("u1", "u2")}
+    path = f"/api/recordings/{recording.id}"
+    async with served(product) as (_, url), AsyncExitStack() as stack:
+        api = url.removeprefix("http://")
+        gateway = Gateway(tmp_path / "nginx", tmp_path, api=api, store=api)
+        await asyncio.to_thread(gateway.start)
+        stack.callback(gateway.stop)
+        client = await stack.enter_async_context(httpx.AsyncClient(base_url=gateway.url))
+        for user, status in (("u1", 200), ("u2", 404), ("u1", 200)):
+            headers = {"Authorization": f"Bearer {tokens[user]}"}
+            assert (await client.get(path, headers=headers)).status_code == status
+        assert (await client.get(path)).status_code == 401
+        assert (await client.post("/session", json={"token": tokens["u1"]})).status_code == 200
+        for origin, status in ((gateway.url, 200), ("https://www.example.com", 403)):
+            answer = await client.patch(path, json={"title": "x"}, headers={"Origin": origin})
+            assert answer.status_code == status
 
 
 # --- limits -----------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from tests.e2e.world import Broadcast, Json, World
 from tests.media import Form
 from tests.media_fixtures import Clips
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 STREAM, KEY = "bb52ba50-edc5-4056-a62c-6ef211d72d25", "d1eb2fe800d01c797c84f0b622e474d9"
 TEXT_STREAM = "xyz-stream-id"
