@@ -108,7 +108,7 @@ def _chart(outcome: Tabled) -> Figure:
     chart = outcome.chart()
     figure, axes = _figure(outcome.title, chart.up, 5.2, outcome.facts)
     colors = iter((_OURS, *_PEERS, "#b23a48", "#30638e"))
-    for line in chart.lines:
+    for number, line in enumerate(chart.lines):
         x, y = zip(*line.points, strict=True)
         color = next(colors)
         axes.plot(
@@ -116,7 +116,10 @@ def _chart(outcome: Tabled) -> Figure:
             marker=None if line.is_bound else "o", linewidth=2, gid=line.name, label=line.name,
         )  # fmt: skip
         for label, point in zip(line.labels, line.points, strict=bool(line.labels)):
-            axes.annotate(label, point, (6, -12), textcoords="offset points", color=color)
+            axes.annotate(
+                label, point, (0, -14 if number else 6), textcoords="offset points",
+                color=color, ha="left" if number else "right",
+            )  # fmt: skip
     if chart.is_log_across:
         most = max(x for line in chart.lines for x, _ in line.points)
         ticks = [2**power for power in range(max(1, int(most)).bit_length())]

@@ -1,7 +1,7 @@
 """What ``scale`` found: simulated points, real ones, what Ray costs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.catalog_cost import CatalogCost
@@ -158,7 +158,11 @@ class ScaleResult:
                 ),
                 _throughput("one stream, whole recording", one, lambda e: e.whole_efficiency),
                 *(
-                    _throughput(f"{each.point.streams} streams", [each], lambda e: e.efficiency)
+                    replace(
+                        _throughput("", [each], lambda e: e.efficiency),
+                        name=f"{each.point.streams} streams: {each.efficiency:.0%}",
+                        labels=(),
+                    )
                     for each in many
                 ),
             ],
