@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from actors.loops import is_cancelled
 from pipeline.errors import BrokerUnavailable
+from pipeline.metrics import request
 
 REQUEST_TIMEOUT_S = 5.0
 # Joining a group waits until its other members have put down their work or are held for dead.
@@ -51,7 +52,7 @@ async def ensure_topics(brokers: Sequence[str], partitions: Mapping[str, int]) -
         bootstrap_servers=list(brokers), request_timeout_ms=_ms(REQUEST_TIMEOUT_S)
     )
     try:
-        with broker_errors():
+        with request("kafka", "connect"), broker_errors():
             async with asyncio.timeout(2 * REQUEST_TIMEOUT_S):
                 await admin.start()
                 await _create_missing(admin, partitions)
@@ -86,7 +87,7 @@ async def open_producer(brokers: Sequence[str]) -> AsyncIterator[AIOKafkaProduce
         retry_backoff_ms=_ms(RETRY_BACKOFF_S),
     )
     try:
-        with broker_errors():
+        with request("kafka", "connect"), broker_errors():
             async with asyncio.timeout(2 * REQUEST_TIMEOUT_S):
                 await producer.start()
         yield producer
@@ -122,7 +123,7 @@ def make_consumer(
 async def started(consumer: AIOKafkaConsumer) -> AsyncIterator[None]:
     """The consumer at work, its subscription made before."""
     try:
-        with broker_errors():
+        with request("kafka", "connect"), broker_errors():
             async with asyncio.timeout(JOIN_TIMEOUT_S):
                 await consumer.start()
         yield
