@@ -24,8 +24,9 @@ help: ## Show this list
 demo: $(STAMP) ## Record a real stream end to end; INPUT=<path or URL of an .m3u8> records that one
 	@$(BIN)/python -m serve_app.demo $(if $(INPUT),"$$INPUT")
 
-test: $(STAMP) ## Run all tests, with Chromium for the browser tests; ARGS= goes to pytest
-	@chromium="$$(.ci/chromium)"; CHROMIUM="$$chromium" $(BIN)/python -m pytest $(WORKERS) $(ARGS)
+test: $(STAMP) ## Run all tests, with Chromium and Prometheus for those that need them; ARGS= goes to pytest
+	@chromium="$$(.ci/chromium)"; prometheus="$$(.ci/prometheus)"; \
+	 CHROMIUM="$$chromium" PROMETHEUS="$$prometheus" $(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 lint: $(STAMP) ## Style, formatting and the direction of imports
 	@$(BIN)/ruff check
