@@ -15,7 +15,7 @@ WORKERS := --numprocesses logical --maxprocesses 4
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help demo test lint types bench soak up clean constraints
+.PHONY: help demo test kafka lint types bench gate soak up clean constraints
 
 help: ## Show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null \
@@ -24,9 +24,14 @@ help: ## Show this list
 demo: $(STAMP) ## Record a real stream end to end; INPUT=<path or URL of an .m3u8> records that one
 	@$(BIN)/python -m serve_app.demo $(if $(INPUT),"$$INPUT")
 
-test: $(STAMP) ## Run all tests, with Chromium and Prometheus for those that need them; ARGS= goes to pytest
-	@chromium="$$(.ci/chromium)"; prometheus="$$(.ci/prometheus)"; \
-	 CHROMIUM="$$chromium" PROMETHEUS="$$prometheus" $(BIN)/python -m pytest $(WORKERS) $(ARGS)
+test: $(STAMP) ## Run all tests, with the programs that they need besides; ARGS= goes to pytest
+	@chromium="$$(.ci/chromium)"; kafka="$$(.ci/kafka)"; nginx="$$(.ci/nginx)"; \
+	 prometheus="$$(.ci/prometheus)"; \
+	 CHROMIUM="$$chromium" APACHE_KAFKA="$$kafka" NGINX="$$nginx" PROMETHEUS="$$prometheus" \
+	 $(BIN)/python -m pytest $(WORKERS) $(ARGS)
+
+kafka: $(STAMP) ## The Kafka tests alone, on Apache Kafka and the embedded broker; KAFKA_BROKERS= names brokers to use instead
+	@kafka="$$(.ci/kafka)"; APACHE_KAFKA="$$kafka" $(BIN)/python -m pytest tests/stores/test_kafka_*.py $(ARGS)
 
 lint: $(STAMP) ## Style, formatting and the direction of imports
 	@$(BIN)/ruff check
@@ -38,6 +43,10 @@ types: $(STAMP) ## Static types, strict
 
 bench: $(STAMP) ## Measure against the peers; ARGS= names one bench and its options
 	@$(BIN)/python -m bench $(ARGS)
+
+gate: $(STAMP) ## Fail if a short bench is slower against its peers than bench/baseline says
+	@$(BIN)/python -m bench remux --length 2m --rounds 3 --json bench/out/gate.json --plot bench/out/gate.svg
+	@$(BIN)/python -m bench compare --tolerance 0.3 bench/baseline/remux.json bench/out/gate.json
 
 soak: $(STAMP) ## The tests that run for long
 	@$(BIN)/python -m pytest -m soak $(ARGS)

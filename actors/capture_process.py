@@ -23,7 +23,7 @@ from actors.counting import hand_on_for_ever
 from actors.depot import Depot
 from actors.loops import backoff, pause, rest
 from actors.recording import sources_of
-from pipeline import logs
+from pipeline import logs, tracing
 from pipeline.disk import used_percent, watched
 from pipeline.errors import RecordingNotFound, VodrayError
 from pipeline.measured import CaptureMeasure
@@ -55,6 +55,7 @@ class CaptureProcess:
 
     def __init__(self, settings: Settings) -> None:
         logs.configure(settings)
+        tracing.configure(settings)
         self._settings = settings
         self._catalog = make_catalog(settings, patience_s=_PATIENCE_S)
         self._store = make_store(settings)
@@ -148,9 +149,11 @@ class CaptureProcess:
             await capture.run()
             self._not_before.pop(recording.id, None)
             self._unexpected.pop(recording.id, None)
+            tracing.add_span("capture", recording.id, time.monotonic() - began)
         except Exception as error:  # noqa: BLE001 - whatever it was, the catalogue still knows
             self._not_before[recording.id] = time.monotonic() + _RETRY_S
             log.warning("capture_broke", recording=str(recording.id), error=str(error))
+            tracing.add_span("capture", recording.id, time.monotonic() - began, error=str(error))
             if time.monotonic() - began > _STEADY_S:
                 self._unexpected.pop(recording.id, None)
             if not isinstance(error, VodrayError):

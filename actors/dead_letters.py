@@ -3,7 +3,7 @@
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
-from actors.kafka_link import broker_errors
+from actors.kafka_link import broker_errors, send
 from pipeline.metrics import request
 
 MAX_REASON_CHARS = 500
@@ -31,10 +31,8 @@ async def bury(producer: AIOKafkaProducer, record: ConsumerRecord, reason: str) 
     ]
     with request("kafka", "send"), broker_errors():
         try:
-            await producer.send_and_wait(topic, value, key=key, headers=headers)
+            await send(producer, topic, value, key=key, headers=headers)
         except (MessageSizeTooLargeError, RecordListTooLargeError):
             headers.append(("truncated", b"%d" % len(value)))
             short_key = key[:TRUNCATED_BYTES] if key else key
-            await producer.send_and_wait(
-                topic, value[:TRUNCATED_BYTES], key=short_key, headers=headers
-            )
+            await send(producer, topic, value[:TRUNCATED_BYTES], key=short_key, headers=headers)

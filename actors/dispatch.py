@@ -23,6 +23,7 @@ from pipeline.settings import Settings
 from pipeline.staging import URL_LIFETIME_S, Locates, chunks_prefix, strip_key
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
+from pipeline.tracing import add_span
 
 log = structlog.get_logger()
 
@@ -71,18 +72,20 @@ class Dispatcher:
         """Have a worker make the chunk and write it into the ledger; join what can be joined, make
         sheets of the storyboard."""
         async with self._room:
+            begin = time.monotonic()
             answer = await self._made(chunk, urgency)
             await self._catalog.finish_chunks(self._id, answer)
         count_chunk(chunk, answer)
         self.resume(chunk, answer)
-        log.info(
-            "chunk_done",
-            recording=str(self._id),
-            chunk=chunk.index,
-            bytes=sum(record.size_bytes for record in answer),
-            lost=len(answer[0].report["lost"]),
+        told = {
+            "chunk": chunk.index,
+            "worker": answer[0].report.get("worker", ""),
+            "bytes": sum(record.size_bytes for record in answer),
+            "lost": len(answer[0].report["lost"]),
             **answer[0].report["timings_s"],
-        )
+        }
+        log.info("chunk_done", recording=str(self._id), **told)
+        add_span("chunk", self._id, time.monotonic() - begin, **told)
         await self._joiner.join()
         await self._storyboard.stage()
 

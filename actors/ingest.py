@@ -22,7 +22,7 @@ from actors.ingest_session import Read
 from actors.ingest_stream import Around, IngestStream
 from actors.ingest_view import view
 from actors.loops import backoff
-from pipeline import logs
+from pipeline import logs, tracing
 from pipeline.errors import (
     CatalogUnavailable,
     Conflict,
@@ -61,6 +61,7 @@ class IngestService:
         poke: Callable[[Collection[UUID]], Awaitable[None]],
     ) -> None:
         logs.configure(settings)
+        tracing.configure(settings)
         if settings.database_dsn is None:
             raise SettingsError("No PostgreSQL is named", "Set DATABASE_URL or DB_HOST")
         self._settings, self._poke = settings, poke

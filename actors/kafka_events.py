@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from actors.kafka_link import broker_errors, ensure_topics, open_producer
+from actors.kafka_link import broker_errors, ensure_topics, open_producer, send
 from actors.loops import RetryingLoop, pause
 from pipeline.errors import CatalogUnavailable
+from pipeline.kafka_access import KafkaAccess
 from pipeline.messages import state_event
 from pipeline.metrics import request
 from pipeline.stores.catalog import Catalog, StateChange
@@ -27,8 +28,8 @@ log = logging.getLogger(__name__)
 class EventPublisher:
     """Publishes what ``catalog.unpublished()`` lists, keyed by stream id."""
 
-    def __init__(self, *, brokers: Sequence[str], topic: str, catalog: Catalog) -> None:
-        self._brokers = brokers
+    def __init__(self, *, access: KafkaAccess, topic: str, catalog: Catalog) -> None:
+        self._access = access
         self._topic = topic
         self._catalog = catalog
         self._loop = RetryingLoop("Kafka events", self._session)
@@ -62,8 +63,8 @@ class EventPublisher:
         }
 
     async def _session(self) -> None:
-        await ensure_topics(self._brokers, {self._topic: PARTITIONS})
-        async with open_producer(self._brokers) as producer, self._listening():
+        await ensure_topics(self._access, {self._topic: PARTITIONS})
+        async with open_producer(self._access, idempotent=True) as producer, self._listening():
             while not self._loop.stopping.is_set():
                 self._wake.clear()
                 await self._drain(producer)
@@ -89,7 +90,7 @@ class EventPublisher:
         """One at a time: a retry must not let a later change of the stream overtake it."""
         key = change.recording.stream_id.encode()
         with request("kafka", "send"), broker_errors():
-            await producer.send_and_wait(self._topic, state_event(change), key=key)
+            await send(producer, self._topic, state_event(change), key=key)
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:

@@ -13,7 +13,6 @@ from itertools import chain
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from actors.dead_letters import dead_letter_topic
 from actors.kafka_link import (
@@ -24,15 +23,15 @@ from actors.kafka_link import (
     started,
 )
 from actors.loops import RetryingLoop
+from actors.progress_marks import ProgressMarks, fetched_end
 from actors.rebalance import RebalanceGate
 from actors.task_batch import Accept, Settler
 from pipeline.errors import BrokerUnavailable
-from pipeline.metrics import request
+from pipeline.kafka_access import KafkaAccess
 
 PARTITIONS = 4
 BATCH_RECORDS = 200
 POLL_S = 0.5
-COMMIT_TIMEOUT_S = 5.0
 POKE_TIMEOUT_S = 2.0
 # Without news for this long the broker is asked whether it and the topic are still there.
 QUIET_S = 10.0
@@ -56,14 +55,14 @@ class KafkaIntake:
     def __init__(
         self,
         *,
-        brokers: Sequence[str],
+        access: KafkaAccess,
         topic: str,
         group: str,
         accept: Accept,
         poke: Callable[[], Awaitable[None]],
         session_timeout: timedelta = SESSION_TIMEOUT,
     ) -> None:
-        self._brokers = brokers
+        self._access = access
         self._topic = topic
         self._group = group
         self._poke = poke
@@ -72,7 +71,7 @@ class KafkaIntake:
         self._gate = RebalanceGate()
         self._loop = RetryingLoop("Kafka intake", self._session)
         self._consumer: AIOKafkaConsumer | None = None
-        self._lag: dict[TopicPartition, int] = {}
+        self._lag = 0
 
     async def run(self) -> None:
         """Read until ``stop``."""
@@ -99,7 +98,7 @@ class KafkaIntake:
             "running": self._loop.is_running,
             "accepted": self._settler.accepted,
             "dead_letters": self._settler.dead_letters,
-            "lag": sum(self._lag.values()),
+            "lag": self._lag,
             "error": self.last_error,
         }
 
@@ -123,18 +122,20 @@ class KafkaIntake:
             log.debug("the lag is not known: %s", error)
             return None
         # The embedded broker counts a last batch as one message; what was fetched tells more.
-        behind = (max(ends[tp], consumer.highwater(tp) or 0) for tp in partitions)
+        behind = (max(ends[tp], fetched_end(consumer, tp)) for tp in partitions)
         first = (max(at or 0, begins[tp]) for tp, at in zip(partitions, done, strict=True))
         return sum(int(end - begin) for end, begin in zip(behind, first, strict=True))
 
     async def _session(self) -> None:
         await ensure_topics(
-            self._brokers, {self._topic: PARTITIONS, dead_letter_topic(self._topic): 1}
+            self._access, {self._topic: PARTITIONS, dead_letter_topic(self._topic): 1}
         )
         self._gate = RebalanceGate()
-        consumer = make_consumer(self._brokers, self._group, self._session_timeout)
+        consumer = make_consumer(self._access, self._group, self._session_timeout)
         consumer.subscribe([self._topic], listener=self._gate)
-        async with open_producer(self._brokers) as producer, started(consumer):
+        # A letter may be refused for its size, and the next one must be taken all the same.
+        letters = open_producer(self._access, idempotent=False)
+        async with letters as producer, started(consumer):
             self._loop.succeeded()
             self._consumer = consumer
             try:
@@ -145,16 +146,31 @@ class KafkaIntake:
     async def _read(self, consumer: AIOKafkaConsumer, producer: AIOKafkaProducer) -> None:
         clock = asyncio.get_running_loop().time
         heard_at = clock()
+        marks = ProgressMarks(consumer, self._gate)
         while not self._loop.stopping.is_set():
             batch = await _next_batch(consumer)
+            # No await since the batch was read: a rebalance cannot have come in between.
+            async with self._gate.busy:
+                accepted_before = self._settler.accepted
+                if await self._is_settled(batch, producer):
+                    await marks.commit()
+                    self._lag = marks.lag()
+                if self._settler.accepted > accepted_before:
+                    await self._wake_others()
             if batch:
-                # No await since the batch was read: a rebalance cannot have come in between.
-                async with self._gate.busy:
-                    await self._serve(batch, consumer, producer)
                 heard_at = clock()
             elif clock() - heard_at >= QUIET_S:
                 await self._ask_for_topic(consumer)
                 heard_at = clock()
+
+    async def _is_settled(self, batch: Batch, producer: AIOKafkaProducer) -> bool:
+        """Whether all that was read is durable, and still ours to commit."""
+        if not batch:
+            return not self._gate.hurry.is_set()
+        epoch = self._gate.epoch
+        records = chain.from_iterable(batch.values())
+        is_durable = await self._settler.settle(records, producer, give_up=self._gate.hurry)
+        return is_durable and self._gate.epoch == epoch
 
     async def _ask_for_topic(self, consumer: AIOKafkaConsumer) -> None:
         """A broker that is away, or came back empty, looks like a topic without news."""
@@ -162,27 +178,9 @@ class KafkaIntake:
             async with asyncio.timeout(ASK_TIMEOUT_S):
                 topics = await consumer.topics()
         if self._topic not in topics:
-            raise BrokerUnavailable(f"Kafka has no topic {self._topic}")
-
-    async def _serve(
-        self, batch: Batch, consumer: AIOKafkaConsumer, producer: AIOKafkaProducer
-    ) -> None:
-        epoch, accepted_before = self._gate.epoch, self._settler.accepted
-        records = chain.from_iterable(batch.values())
-        is_durable = await self._settler.settle(records, producer, give_up=self._gate.hurry)
-        if is_durable and self._gate.epoch == epoch:
-            offsets = {partition: records[-1].offset + 1 for partition, records in batch.items()}
-            await _commit(consumer, offsets)
-            self._note_lag(consumer, offsets)
-        if self._settler.accepted > accepted_before:
-            await self._wake_others()
-
-    def _note_lag(self, consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
-        assigned = consumer.assignment()
-        self._lag = {tp: lag for tp, lag in self._lag.items() if tp in assigned}
-        for partition in assigned & offsets.keys():
-            end = consumer.highwater(partition) or 0
-            self._lag[partition] = max(0, end - offsets[partition])
+            raise BrokerUnavailable(
+                f"Kafka shows no topic {self._topic}: it is missing, or we may not describe it"
+            )
 
     async def _wake_others(self) -> None:
         try:
@@ -199,13 +197,3 @@ async def _next_batch(consumer: AIOKafkaConsumer) -> Batch:
         async with asyncio.timeout(QUIET_S):
             batch = await consumer.getmany(timeout_ms=int(POLL_S * 1000), max_records=BATCH_RECORDS)
     return batch
-
-
-async def _commit(consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
-    with request("kafka", "commit"), broker_errors():
-        try:
-            async with asyncio.timeout(COMMIT_TIMEOUT_S):
-                await consumer.commit(dict(offsets))
-        except (CommitFailedError, IllegalStateError) as error:
-            # The group gave the partitions to another member, which reads these messages again.
-            log.info("partitions were taken away before a commit: %r", error)

@@ -12,7 +12,7 @@ from actors.counting import hand_on, hand_on_for_ever
 from actors.kafka_events import EventPublisher
 from actors.kafka_intake import KafkaIntake
 from actors.loops import RetryingLoop
-from pipeline import logs
+from pipeline import logs, tracing
 from pipeline.measured import KafkaMeasure
 from pipeline.model import StreamEvent
 from pipeline.profiles import find_profile
@@ -42,14 +42,14 @@ class KafkaService:
         self._profiles = settings.profiles
         self._touched: set[UUID] = set()
         self.intake = KafkaIntake(
-            brokers=settings.kafka_brokers,
+            access=settings.kafka_access,
             topic=settings.kafka_topic,
             group=settings.kafka_group,
             accept=self._accept,
             poke=self._tell,
         )
         self.publisher = EventPublisher(
-            brokers=settings.kafka_brokers,
+            access=settings.kafka_access,
             topic=settings.kafka_events_topic,
             catalog=self._catalog,
         )
@@ -114,6 +114,7 @@ class KafkaProcess(KafkaService):
         poke: Callable[[Collection[UUID]], Awaitable[None]],
     ) -> None:
         logs.configure(settings)
+        tracing.configure(settings)
         super().__init__(settings, make_catalog, poke)
         self._running = asyncio.get_running_loop().create_task(self.run())
         self._counting = asyncio.get_running_loop().create_task(hand_on_for_ever())

@@ -23,7 +23,7 @@ from actors.recording import sources_of
 from actors.stream_status import StreamStatus
 from actors.supervisors import Supervisors
 from actors.sweep import Sweeper
-from pipeline import logs
+from pipeline import logs, tracing
 from pipeline.errors import SourceError, SourceForbidden, VodrayError
 from pipeline.model import Recording, Status, StreamEvent
 from pipeline.settings import Settings
@@ -57,6 +57,7 @@ class Reconciler:
 
     def __init__(self, settings: Settings) -> None:
         logs.configure(settings)
+        tracing.configure(settings)
         self._settings = settings
         self._supervisors = Supervisors(settings)
         self._catalog = make_catalog(settings)

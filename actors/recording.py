@@ -16,7 +16,7 @@ from actors.fair_queue import Urgency
 from actors.faults import actor_errors
 from actors.submit import OUTAGE_S
 from actors.supervisor import Supervisor
-from pipeline import logs
+from pipeline import logs, tracing
 from pipeline.errors import WorkerLost
 from pipeline.jobs import Answer, Job
 from pipeline.model import Recording
@@ -34,6 +34,7 @@ class RecordingProcess:
 
     def __init__(self, settings: Settings) -> None:
         logs.configure(settings)
+        tracing.configure(settings)
         self._settings = settings
         self._catalog = make_catalog(settings, patience_s=OUTAGE_S)
         self._results = make_store(settings, patience_s=OUTAGE_S)

@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from importlib import import_module
 from itertools import groupby
 from uuid import UUID
@@ -42,6 +43,7 @@ from pipeline.staging import Addresses, clear, staging_prefix
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
 from pipeline.storyboard import tile_size
+from pipeline.tracing import add_span, end_trace
 
 _RETRY_LOOK_S = 1.0
 # So long after a recording has begun, what is needed at its end is imported.
@@ -278,6 +280,7 @@ class Supervisor:
             await captured.refuse_more()
             await self._catalog.mark_publishing(self._id)
 
+        publishing = time.monotonic()
         await captured.refuse_more()
         # Imported late: it brings numpy, and live streams wait for their supervisors.
         from actors.publish import Publisher
@@ -312,6 +315,8 @@ class Supervisor:
             duration_s=completion.duration,
             gaps=len(completion.gaps),
         )
+        add_span("publish", self._id, time.monotonic() - publishing)
+        end_trace(self._id, _age_s(recording), status=done.status.value, gaps=len(completion.gaps))
         return done
 
     async def _give_up(self, error: str) -> Recording:
@@ -324,6 +329,7 @@ class Supervisor:
         failed = await self._catalog.fail(self._id, error)
         if failed.status is Status.FAILED:
             count_final(failed)
+        end_trace(self._id, _age_s(recording), error=error, status=failed.status.value)
         await self._catalog.forget_ledger(self._id)
         return failed
 
@@ -353,6 +359,10 @@ class _Source:
     def _home(self) -> Source:
         assert self._captured.recording is not None
         return next(iter(self._sources(self._captured.recording)))
+
+
+def _age_s(recording: Recording) -> float:
+    return (datetime.now(UTC) - recording.created_at).total_seconds()
 
 
 def _is_encoded(outputs: Sequence[Output]) -> bool:

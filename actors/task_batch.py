@@ -5,6 +5,7 @@ Messages of one stream go in their order, those of different streams side by sid
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pipeline.messages import parse_task
 from pipeline.metrics import COUNTS, DEAD_LETTERS
 from pipeline.model import StreamEvent
 from pipeline.stores.catalog import Accepted
+from pipeline.tracing import add_span
 
 # The catalogue takes what comes at once in one transaction.
 ACCEPTS_AT_ONCE = 200
@@ -109,8 +111,14 @@ class Settler:
     async def _refusal(self, event: StreamEvent) -> str:
         """Empty once the event is durable, else why it never will be."""
         try:
+            begin = time.monotonic()
             async with asyncio.timeout(ACCEPT_TIMEOUT_S):
-                await self._accept(event)
+                accepted = await self._accept(event)
+            if accepted.recording_id is not None:
+                add_span(
+                    "task", accepted.recording_id, time.monotonic() - begin,
+                    kind=event.kind.value, by="kafka",
+                )  # fmt: skip
         except (OSError, TimeoutError) as error:
             raise CatalogUnavailable(f"accepting a task failed: {error!r}") from error
         except VodrayError as error:

@@ -5,6 +5,7 @@ import os
 import platform
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from pipeline.jobs import Answer, ChunkJob, FillJob, Job, JoinJob, LookJob, Post
 from pipeline.metrics import COUNTS, Counted
 
 _TRANSFERS = 4
+# In logs and reports: where a chunk that looks strange was made.
+_WHO = f"{platform.node()}:{os.getpid()}"
 _NICENESS = 15
 
 
@@ -43,7 +46,10 @@ class Worker:
     def _do(self, job: Job) -> Answer:
         match job:
             case ChunkJob():
-                return steps.make_chunk(job, self._tools)
+                records = steps.make_chunk(job, self._tools)
+                return tuple(
+                    replace(record, report={**record.report, "worker": _WHO}) for record in records
+                )
             case LookJob():
                 return steps.look(job, self._tools)
             case FillJob():

@@ -50,9 +50,10 @@ _OPTIONS: list[click.Parameter] = [
     click.Option(["--content"], type=click.Choice([*CONTENTS, "both"]), default="natural",
                  show_default=True, help="What transcode and ladder encode."),
     click.Option(["--json", "json_path"], type=click.Path(path_type=Path), metavar="OUT",
-                 help="Write all figures, with the machine's facts."),
+                 help="Where all figures go, with the machine's facts.  "
+                      "[default: bench/out/NAME.json]"),
     click.Option(["--plot", "plot_path"], type=click.Path(path_type=Path), metavar="OUT.svg",
-                 help="Draw them."),
+                 help="Where they are drawn.  [default: bench/out/NAME.svg]"),
     click.Option(["--flame", "flame_path"], type=click.Path(path_type=Path), metavar="OUT.svg",
                  help="Draw which Python code of vodray has the time (py-spy; all but scale). "
                       "Slower: its figures are none."),
@@ -82,11 +83,18 @@ def _run(
         for case in cases
         for each in (case.contents if content == "both" else case.contents and (content,)) or ("",)
     ]
+    _OUT.mkdir(exist_ok=True)
     for case, options in chosen:
+        name = f"{case.name}-{options.content}".rstrip("-")
         # Several results do not go into one file.
-        own = f"-{case.name}-{options.content}".rstrip("-") if len(chosen) > 1 else ""
+        own = f"-{name}" if len(chosen) > 1 else ""
         options = replace(options, flame=_with(flame_path, own))
-        _measure(case, options, _with(json_path, own), _with(plot_path, own))
+        _measure(
+            case,
+            options,
+            _with(json_path, own) or _OUT / f"{name}.json",
+            _with(plot_path, own) or _OUT / f"{name}.svg",
+        )
 
 
 def _options(case: Case, lengths: tuple[int, ...], rounds: int, content: str) -> Options:
@@ -104,7 +112,7 @@ def _with(path: Path | None, suffix: str) -> Path | None:
     return path and path.with_stem(f"{path.stem}{suffix}")
 
 
-def _measure(case: Case, options: Options, json_path: Path | None, plot_path: Path | None) -> None:
+def _measure(case: Case, options: Options, json_path: Path, plot_path: Path) -> None:
     from bench.plot import draw
     from bench.report import print_outcome
 
@@ -113,10 +121,9 @@ def _measure(case: Case, options: Options, json_path: Path | None, plot_path: Pa
     except VodrayError as error:
         raise click.ClickException(str(error)) from error
     print_outcome(result, Console(width=None if sys.stdout.isatty() else 160))
-    if json_path is not None:
-        json_path.write_text(json.dumps(result.as_json(), indent=1) + "\n", encoding="utf-8")
-    if plot_path is not None:
-        plot_path.write_text(draw(result), encoding="utf-8")
+    json_path.write_text(json.dumps(result.as_json(), indent=1) + "\n", encoding="utf-8")
+    plot_path.write_text(draw(result), encoding="utf-8")
+    click.echo(f"figures: {json_path}\nplot:    {plot_path}", err=True)
 
 
 @click.group(params=_OPTIONS, invoke_without_command=True, epilog=_EPILOG)

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from bench.facts import machine_facts
 from bench.media import LOW, SEGMENT_S, make_stream
 from bench.result import SCHEMA, Figures, Options
-from bench.tabled import Line
+from bench.tabled import Chart, Line
 from bench.told import Told
 from bench.watch import Usage, Watch
 from bench.world import World, running, webhook_body
@@ -39,11 +39,13 @@ _NOTES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """``webhooks_per_s`` for ``webhook_s`` seconds; ``kafka_tasks`` as fast as they are taken;
-    ``streams`` at once."""
+    """``webhooks_per_s`` for ``webhook_s`` seconds, then ``busy_per_s`` while ``busy_streams`` are
+    recorded; ``kafka_tasks`` as fast as they are taken; ``streams`` at once."""
 
     webhooks_per_s: int = 300
     webhook_s: int = 10
+    busy_per_s: int = 200
+    busy_streams: int = 10
     kafka_tasks: int = 10_000
     streams: int = 100
 
@@ -64,9 +66,11 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """``asked_per_s``: how often one was sent; ``refused``: those that were not answered with 2xx;
-    ``within``: which share was answered in so many ms."""
+    """``streams``: how many were recorded meanwhile; ``asked_per_s``: how often one was sent;
+    ``refused``: those that were not answered with 2xx; ``within``: which share was answered in so
+    many ms."""
 
+    streams: int
     asked_per_s: int
     per_s: float
     requests: int
@@ -104,6 +108,7 @@ class IntakeResult:
 
     facts: dict[str, Any]
     webhook: Webhook
+    busy: Webhook
     kafka: Kafka
     live: Live
     name: str = "intake"
@@ -118,15 +123,19 @@ class IntakeResult:
         )
 
     def figures(self) -> Sequence[Figures]:
-        hook, kafka, live = self.webhook, self.kafka, self.live
+        kafka, live = self.kafka, self.live
         return (
             Figures(
                 title="tasks durable in PostgreSQL",
-                heads=("by", "tasks", "a second", "p50 ms", "p99 ms", "longest ms", "refused"),
+                heads=("by", "asked for", "tasks", "a second", "p50 ms", "p99 ms", "longest ms",
+                       "refused"),
                 rows=(
-                    ("webhook", str(hook.requests), f"{hook.per_s:.0f}", *_ms(hook.latency),
-                     str(hook.refused)),
-                    ("Kafka", str(kafka.tasks), f"{kafka.per_s:.0f}", "", "", "", ""),
+                    *(
+                        (_beside("webhook", hook), f"{hook.asked_per_s}/s", str(hook.requests),
+                         f"{hook.per_s:.0f}", *_ms(hook.latency), str(hook.refused))
+                        for hook in (self.webhook, self.busy)
+                    ),
+                    ("Kafka", "", str(kafka.tasks), f"{kafka.per_s:.0f}", "", "", "", ""),
                 ),
             ),
             Figures(
@@ -148,15 +157,17 @@ class IntakeResult:
             ),
         )  # fmt: skip
 
-    @property
-    def axis(self) -> tuple[str, str]:
-        return (
-            "milliseconds",
-            f"share of {self.webhook.asked_per_s} webhooks a second that are answered",
+    def chart(self) -> Chart:
+        return Chart(
+            across="milliseconds",
+            up="share of webhooks that are answered within; higher is better",
+            unit="{:.0%}",
+            is_log_across=True,
+            lines=[
+                Line(name=_beside(f"{hook.asked_per_s} a second", hook), points=hook.within)
+                for hook in (self.webhook, self.busy)
+            ],
         )
-
-    def lines(self) -> Sequence[Line]:
-        return (Line(name="answered", points=self.webhook.within),)
 
     def as_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, "bench": self.name, **asdict(self)}
@@ -172,10 +183,19 @@ def run(options: Options, say: Callable[[str], object], load: Load | None = None
         told = Told(world, world.publish(stream.folder, "live"), stream)
         live = asyncio.run(_live(world, told, load.streams))
         say(f"{load.webhooks_per_s} webhooks a second")
-        webhook = asyncio.run(_webhook(world, load))
+        webhook = asyncio.run(_webhook(world, "hook", load.webhooks_per_s, load.webhook_s))
         say(f"{load.kafka_tasks} tasks through Kafka")
         kafka = asyncio.run(_kafka(world, load.kafka_tasks))
-    return IntakeResult(facts=facts, webhook=webhook, kafka=kafka, live=live)
+    # Thousands of streams that never come are no load of every day: a service without them.
+    with running(options.folder, flame=None) as world:
+        say(f"{load.busy_per_s} webhooks a second while {load.busy_streams} streams are recorded")
+        told = Told(world, world.publish(stream.folder, "busy"), stream)
+        busy = asyncio.run(_busy(world, told, load))
+    return IntakeResult(facts=facts, webhook=webhook, busy=busy, kafka=kafka, live=live)
+
+
+def _beside(what: str, hook: Webhook) -> str:
+    return f"{what}, {hook.streams} live streams beside" if hook.streams else what
 
 
 def _ms(latency: Latency) -> tuple[str, ...]:
@@ -289,14 +309,39 @@ async def _announce(
 # --- tasks ----------------------------------------------------------------------------------------
 
 
-async def _webhook(world: World, load: Load) -> Webhook:
-    count = load.webhooks_per_s * load.webhook_s
+async def _busy(world: World, told: Told, load: Load) -> Webhook:
+    """Live streams are recorded before, meanwhile, and to their end."""
+    names = [f"live-{number:03d}" for number in range(load.busy_streams)]
+    async with aiohttp.ClientSession() as session:
+        for name in names:
+            await asyncio.to_thread(told.tell, name, 1)
+        begin = time.perf_counter()
+        await _announce(world, session, "stream.started", names, told)
+        await _tell_all(names, told, 2, begin)
+        webhooks = asyncio.create_task(
+            _webhook(world, "busy", load.busy_per_s, load.webhook_s, load.busy_streams)
+        )
+        for count in range(3, told.segments):
+            await _tell_all(names, told, count, begin)
+        ended = await _end_all(world, session, names, told, begin)
+        connection = await asyncpg.connect(world.settings.database_dsn)
+        try:
+            await _completed(connection, ended)
+        finally:
+            await connection.close()
+        return await webhooks
+
+
+async def _webhook(
+    world: World, prefix: str, per_s: int, seconds: int, streams: int = 0
+) -> Webhook:
+    count = per_s * seconds
     begin = time.perf_counter()
 
     async def one(number: int) -> tuple[float, bool]:
-        due = begin + number / load.webhooks_per_s
+        due = begin + number / per_s
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
-        body = webhook_body("stream.started", f"hook-{number}", f"nowhere/{number}/stream.m3u8")
+        body = webhook_body("stream.started", f"{prefix}-{number}", f"nowhere/{number}/stream.m3u8")
         async with session.post(world.webhook, json=body) as answer:
             await answer.read()
             return time.perf_counter() - due, answer.ok
@@ -306,7 +351,8 @@ async def _webhook(world: World, load: Load) -> Webhook:
     async with aiohttp.ClientSession(connector=connector) as session:
         answers = await asyncio.gather(*map(one, range(count)))
     return Webhook(
-        asked_per_s=load.webhooks_per_s,
+        streams=streams,
+        asked_per_s=per_s,
         per_s=count / (time.perf_counter() - begin),
         requests=count,
         refused=sum(not ok for _, ok in answers),
@@ -334,7 +380,7 @@ async def _kafka(world: World, tasks: int) -> Kafka:
 
 
 async def _produce(world: World, tasks: int) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=list(world.settings.kafka_brokers), linger_ms=5)
+    producer = AIOKafkaProducer(**world.settings.kafka_access.client_options(), linger_ms=5)
     await producer.start()
     try:
         for number in range(tasks):

@@ -10,7 +10,7 @@ from bench.facts import machine_facts
 from bench.media import LOW, make_stream
 from bench.result import SCHEMA, Figures, Options
 from bench.run import Contender, Sample, Spread, take_turns
-from bench.tabled import Line
+from bench.tabled import Chart, Line
 from bench.told import Told
 from bench.world import World, running
 
@@ -85,17 +85,22 @@ class LongResult:
             ),
         )  # fmt: skip
 
-    @property
-    def axis(self) -> tuple[str, str]:
-        return "hours of stream", "CPU of an hour in the shortest recording over one in this"
-
-    def lines(self) -> Sequence[Line]:
-        return (
-            Line(name="all", points=[(n.hours, 1 / self._relative(n)) for n in self.lengths]),
-            Line(
-                name="without servers",
-                points=[(n.hours, 1 / self._relative(n, _own_cpu_s)) for n in self.lengths],
-            ),
+    def chart(self) -> Chart:
+        return Chart(
+            across="hours of stream in one recording",
+            up="seconds of CPU for each hour of stream; flat and low is better",
+            unit="{:g} s",
+            lines=[
+                Line(
+                    name=name,
+                    points=[(n.hours, n.per_hour(cpu_s).median) for n in self.lengths],
+                    labels=[f"{n.per_hour(cpu_s).median:.1f} s" for n in self.lengths],
+                )
+                for name, cpu_s in (
+                    ("vodray and all servers on the machine", _cpu_s),
+                    ("vodray alone", _own_cpu_s),
+                )
+            ],
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -107,10 +112,9 @@ class LongResult:
             "relative_to_shortest": {n.label: self._relative(n) for n in self.lengths},
         }
 
-    def _relative(self, length: Length, value: Callable[[Sample], float] | None = None) -> float:
+    def _relative(self, length: Length) -> float:
         """By medians: rounds of another length come minutes later."""
-        found = value or _cpu_s
-        return length.per_hour(found).median / self.lengths[0].per_hour(found).median
+        return length.per_hour(_cpu_s).median / self.lengths[0].per_hour(_cpu_s).median
 
     def _kinds(self) -> list[str]:
         longest = self.lengths[-1].samples

@@ -42,7 +42,7 @@ def draw(outcome: Result | Curve | Tabled) -> str:
 def _figure_of(outcome: Result | Curve | Tabled) -> Figure:
     if isinstance(outcome, Result):
         return _bars(outcome)
-    return _lines(outcome) if isinstance(outcome, Curve) else _shares(outcome)
+    return _lines(outcome) if isinstance(outcome, Curve) else _chart(outcome)
 
 
 def _bars(result: Result) -> Figure:
@@ -104,30 +104,36 @@ def _line(
     )  # fmt: skip
 
 
-def _shares(outcome: Tabled) -> Figure:
-    """Lines over a count that doubles, against what is ideal."""
-    across, up = outcome.axis
-    figure, axes = _figure(outcome.title, f"{up}; higher is better", 5.2, outcome.facts)
-    axes.axhline(1.0, color=_INK, linewidth=1.2, gid="ideal")
-    axes.annotate("ideal", (1, 1.0), (0, 4), textcoords="offset points", color=_INK)
+def _chart(outcome: Tabled) -> Figure:
+    chart = outcome.chart()
+    figure, axes = _figure(outcome.title, chart.up, 5.2, outcome.facts)
     colors = iter((_OURS, *_PEERS, "#b23a48", "#30638e"))
-    for line in outcome.lines():
-        counts, shares = zip(*line.points, strict=True)
-        style = "--" if line.is_bound else "-"
-        label = f"{line.name}: {shares[-1]:.1%} of ideal with {counts[-1]:g}"
+    for line in chart.lines:
+        x, y = zip(*line.points, strict=True)
+        color = next(colors)
         axes.plot(
-            counts, shares, style, color=next(colors), marker=None if line.is_bound else "o",
-            linewidth=2, gid=line.name, label=label,
+            x, y, "--" if line.is_bound else "-", color=color,
+            marker=None if line.is_bound else "o", linewidth=2, gid=line.name, label=line.name,
         )  # fmt: skip
-    most = max(count for line in outcome.lines() for count, _ in line.points)
-    ticks = [2**power for power in range(max(1, int(most)).bit_length())]
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(ticks, labels=[str(tick) for tick in ticks])
-    axes.set(xlabel=across, ylim=(0, 1.1))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+        for label, point in zip(line.labels, line.points, strict=bool(line.labels)):
+            axes.annotate(label, point, (6, -12), textcoords="offset points", color=color)
+    if chart.is_log_across:
+        most = max(x for line in chart.lines for x, _ in line.points)
+        ticks = [2**power for power in range(max(1, int(most)).bit_length())]
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(ticks, labels=[str(tick) for tick in ticks])
+    else:
+        axes.set_xticks([x for x, _ in chart.lines[0].points])
+        axes.set_xlim(left=0)
+    if chart.is_log_up:
+        axes.set_yscale("log", base=2)
+    else:
+        axes.set_ylim(0, 1.1 * max(y for line in chart.lines for _, y in line.points))
+    axes.set_xlabel(chart.across)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: chart.unit.format(value)))
     axes.grid(axis="y", color="#e4e7eb")
     axes.set_axisbelow(True)
-    axes.legend(loc="lower left", frameon=False)
+    axes.legend(loc="best", frameon=False)
     return figure
 
 

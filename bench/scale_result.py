@@ -1,6 +1,6 @@
 """What ``scale`` found: simulated points, real ones, what Ray costs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from bench.result import SCHEMA, Figures
 from bench.servers import Written
 from bench.simulated import list_schedule_s
 from bench.simulation import Measured, Point
-from bench.tabled import Line
+from bench.tabled import Chart, Line
 
 _MIB = 2**20
 
@@ -141,32 +141,39 @@ class ScaleResult:
             "notes": list(self.notes),
         }
 
-    @property
-    def axis(self) -> tuple[str, str]:
-        return "workers", "of what so many workers could do if nothing else cost anything"
-
-    def lines(self) -> Sequence[Line]:
+    def chart(self) -> Chart:
         one = [each for each in self.simulated if each.point.streams == 1]
-        best = [(each.point.workers, each.ideal_s / each.list_s) for each in one]
-        lines = [
-            Line(name="one stream, while there are chunks", points=_share(one, "efficiency")),
-            Line(name="list scheduling, the bound", points=best, is_bound=True),
-            Line(name="one stream, whole recording", points=_share(one, "whole_efficiency")),
-        ]
-        lines += [
-            Line(name=f"{each.point.streams} streams", points=_share([each], "efficiency"))
-            for each in self.simulated
-            if each.point.streams > 1
-        ]
-        if len(self.real) > 1:
-            first = self.real[0].best_rate
-            shares = [(r.workers, r.best_rate / first / r.workers) for r in self.real]
-            lines.append(Line(name="real copies, one machine", points=shares))
-        return lines
+        many = [each for each in self.simulated if each.point.streams > 1]
+        return Chart(
+            across="workers",
+            up="work done: how many workers' worth, of chunks of 2 s on average; higher is better",
+            is_log_across=True,
+            is_log_up=True,
+            lines=[
+                _throughput("one stream, while there are chunks", one, lambda e: e.efficiency),
+                Line(
+                    name="ideal: nothing but the chunks costs anything",
+                    points=[(each.point.workers, each.point.workers) for each in one],
+                    is_bound=True,
+                ),
+                _throughput("one stream, whole recording", one, lambda e: e.whole_efficiency),
+                *(
+                    _throughput(f"{each.point.streams} streams", [each], lambda e: e.efficiency)
+                    for each in many
+                ),
+            ],
+        )
 
 
-def _share(points: Sequence[Simulated], name: str) -> list[tuple[int, float]]:
-    return [(each.point.workers, getattr(each, name)) for each in points]
+def _throughput(
+    name: str, points: Sequence[Simulated], efficiency: Callable[[Simulated], float]
+) -> Line:
+    """In workers that never wait."""
+    return Line(
+        name=name,
+        points=[(each.point.workers, each.point.workers * efficiency(each)) for each in points],
+        labels=[f"{efficiency(each):.0%}" for each in points],
+    )
 
 
 def _efficiency(points: Sequence[Simulated]) -> Figures:

@@ -1,4 +1,4 @@
-"""An outcome that is no contenders in turns: tables, and shares of what would be ideal."""
+"""An outcome that is no contenders in turns: tables, and one chart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,17 +9,31 @@ from bench.result import Figures
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """``points``: ``(count, share)``, of which one alone is a dot. ``is_bound``: nothing measured,
-    but what can be reached at best."""
+    """``points``: ``(x, y)``, of which one alone is a dot. ``labels``: what stands beside each, if
+    anything. ``is_bound``: nothing measured, but what can be reached at best."""
 
     name: str
     points: Sequence[tuple[float, float]]
+    labels: Sequence[str] = ()
     is_bound: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """``across``, ``up``: what the axes say, and which direction is better. ``lines``: the main one
+    first. ``unit``: format of a value on the vertical axis, which begins at 0 unless it is
+    logarithmic."""
+
+    across: str
+    up: str
+    lines: Sequence[Line]
+    unit: str = "{:g}"
+    is_log_across: bool = False
+    is_log_up: bool = False
+
+
 class Tabled(Protocol):
-    """``facts``: of the machine; ``notes``: what the figures do not say by themselves; ``axis``:
-    what the counts of ``lines`` are, and what the shares are."""
+    """``facts``: of the machine; ``notes``: what the figures do not say by themselves."""
 
     @property
     def name(self) -> str: ...
@@ -33,15 +47,11 @@ class Tabled(Protocol):
     @property
     def notes(self) -> Sequence[str]: ...
 
-    @property
-    def axis(self) -> tuple[str, str]: ...
-
     def about(self) -> str:
         """What it was measured on."""
 
     def figures(self) -> Sequence[Figures]: ...
 
-    def lines(self) -> Sequence[Line]:
-        """The main one first."""
+    def chart(self) -> Chart: ...
 
     def as_json(self) -> dict[str, Any]: ...

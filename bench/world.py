@@ -198,8 +198,8 @@ def running(folder: Path, workers: int = 0, flame: Path | None = None) -> Iterat
 
 def _environment() -> dict[str, str]:
     """Ours without what would name services of somebody else."""
-    foreign = ("DATABASE_URL", "DB_HOST", "MINIO_ENDPOINT", "KAFKA_BROKERS", "RAY_ADDRESS")
-    return {name: value for name, value in os.environ.items() if name not in foreign}
+    foreign = ("DATABASE_URL", "DB_HOST", "MINIO_ENDPOINT", "KAFKA_", "RAY_ADDRESS")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 
 
 def _wait_ready(process: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -16,7 +16,7 @@ from pipeline.media.holes import Hole, find_holes
 from pipeline.media.layout import Layout, chunk_sizes, lay_out
 from pipeline.media.pieces import HlsLane, hls_lane, place_spans, whole_pieces
 from pipeline.media.samples import SampleIndex, Span
-from pipeline.media.stitch import Lane
+from pipeline.media.stitch import Track
 from pipeline.media.tables import read_tables
 from pipeline.media.timeline import MOST_OPEN_S, LaneKey, PlacedSpan, lanes, leading_playlist, place
 from pipeline.model import ChunkRecord, Gap, Sound
@@ -31,7 +31,7 @@ class Assembly:
     how much of it is black and silence."""
 
     placed: tuple[PlacedSpan, ...]
-    tracks: tuple[Lane, ...]
+    tracks: tuple[Track, ...]
     layout: Layout
     head: bytes
     object_offset: Mapping[int, int]
@@ -135,19 +135,20 @@ def _assemble(
     filled_s: float,
 ) -> Assembly:
     lanes = sorted({hls_lane(p.span) for p in placed})
-    tracks = stitch.merge(placed, sounds)
+    merged = stitch.merge(placed, sounds)
     layout = lay_out(
         chunk_sizes(chunks.records),
-        stitch.head_bytes(tracks),
+        stitch.head_bytes(merged),
         fillers=chunk_sizes(chunks.fillers),
     )
-    head = stitch.build_head(tracks, layout.offset, layout.body_bytes)
+    head = stitch.build_head(merged, layout.offset, layout.body_bytes)
     object_offset = {chunk: len(head) + at for chunk, at in layout.offset.items()}
+    tracks = tuple(lane.track for lane in merged)
     own = {lane: [p for p in placed if hls_lane(p.span) == lane] for lane in lanes}
     return Assembly(
         placed=tuple(placed),
         filled_s=filled_s,
-        tracks=tuple(tracks),
+        tracks=tracks,
         layout=layout,
         head=head,
         object_offset=object_offset,
@@ -189,8 +190,7 @@ def check(assembly: Assembly, records: Sequence[ChunkRecord]) -> Report:
     tables, body, size = read_tables(assembly.head)
     if size != assembly.size_bytes or body != len(assembly.head):
         raise VerificationFailed(f"mdat ends at {size}, the object at {assembly.size_bytes}")
-    truth = [verify.fragment_samples(kind, tracks) for kind, tracks in _tracks_by_lane(assembly)]
-    counted = verify.check_tables(tables, truth, body, size)
+    counted = verify.check_tables(tables, list(_truths(assembly)), body, size)
     packets = sum(record.report["packets_in"] for record in records)
     fillers = sum(record.report.get("filler_packets", 0) for record in records)
     if packets + fillers != counted["samples"]:
@@ -219,18 +219,20 @@ def check(assembly: Assembly, records: Sequence[ChunkRecord]) -> Report:
 def describe_tracks(assembly: Assembly) -> list[Report]:
     return [
         {
-            "kind": lane.form.kind,
-            "codecs": lane.form.codecs,
-            "samples": len(lane.size),
-            "bytes": int(lane.size.sum()),
-            "timescale": lane.form.timescale,
-            "duration_s": round((lane.end_pts - lane.first_pts) / lane.form.timescale, 6),
+            "kind": track.form.kind,
+            "codecs": track.form.codecs,
+            "samples": track.samples,
+            "bytes": track.size_bytes,
+            "timescale": track.form.timescale,
+            "duration_s": round((track.end_pts - track.first_pts) / track.form.timescale, 6),
             "starts_at_s": round(
-                float(lane.first_pts / lane.form.timescale - stitch.start_s(assembly.tracks)), 6
+                float(track.first_pts / track.form.timescale - stitch.start_s(assembly.tracks)), 6
             ),
-            **({"width": lane.form.width, "height": lane.form.height} if lane.form.width else {}),
+            **(
+                {"width": track.form.width, "height": track.form.height} if track.form.width else {}
+            ),
         }
-        for lane in assembly.tracks
+        for track in assembly.tracks
     ]
 
 
@@ -277,13 +279,14 @@ def _spans(records: Sequence[ChunkRecord]) -> Iterator[tuple[int, Span]]:
                 broken.add(lost["playlist"])
 
 
-def _tracks_by_lane(assembly: Assembly) -> Iterator[tuple[str, list[Any]]]:
-    tracks: dict[LaneKey, list[Any]] = {}
+def _truths(assembly: Assembly) -> Iterator[verify.Truth]:
+    pieces: dict[LaneKey, list[verify.Piece]] = {}
     for number, p in enumerate(assembly.placed):
+        base = assembly.object_offset[p.chunk]
         for key, track in lanes(p.span).items():
-            tracks.setdefault(key, []).append((number, assembly.object_offset[p.chunk], track))
-    for key in sorted(tracks):
-        yield tracks[key][0][2].kind, tracks[key]
+            pieces.setdefault(key, []).append(verify.Piece(number, base, track))
+    for key in sorted(pieces):
+        yield verify.Truth(pieces[key][0].samples.kind, pieces[key])
 
 
 def _fragments(assembly: Assembly) -> Iterator[tuple[int, int]]:

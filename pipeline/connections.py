@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -138,10 +139,17 @@ def exchange(
 
 @cache
 def tls_context() -> ssl.SSLContext:
-    """Trusts what the system (or ``SSL_CERT_FILE``) trusts, and the authorities of certifi."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
+    context = make_tls_context()
     context.sslsocket_class = _BoundedTlsSocket
+    return context
+
+
+def make_tls_context(cafile: Path | None = None) -> ssl.SSLContext:
+    """Trusts the authorities in ``cafile`` alone; without one, what the system (or
+    ``SSL_CERT_FILE``) trusts, and those of certifi. Raises ``OSError``."""
+    context = ssl.create_default_context(cafile=cafile)
+    if cafile is None:
+        context.load_verify_locations(certifi.where())
     return context
 
 

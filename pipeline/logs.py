@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from pipeline.settings import Settings
+from pipeline.tracing import trace_id
 
 MASK = "**********"
 
@@ -53,6 +54,7 @@ def configure(settings: Settings) -> None:
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.stdlib.ExtraAdder(),
         _drop_stamps,
+        _name_trace,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -110,6 +112,13 @@ def scrubber(literals: tuple[str, ...]) -> Processor:
 def _drop_stamps(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Ray stamps every record of ``logging`` with a second time, which says nothing to a reader."""
     event.pop("_ray_timestamp_ns", None)
+    return event
+
+
+def _name_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """What is said of a recording leads to its trace."""
+    if (recording := event.get("recording")) is not None:
+        event["trace"] = trace_id(recording)
     return event
 
 

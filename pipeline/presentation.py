@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pipeline.assemble import Assembly
 from pipeline.media import hls
 from pipeline.media.pieces import hls_lane
-from pipeline.media.stitch import Lane
+from pipeline.media.stitch import Track
 from pipeline.model import Output, Rendition, Sound
 
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
@@ -51,7 +51,7 @@ def present(made: Sequence[Made], sounds: Sequence[Sound], bucket: str) -> Prese
     files = [file for lane in (first, *others) for file in _media(main, lane, names[lane])]
     group = others if _has_pictures(main) or not others else [first, *others]
     heard = [playlists[lane] for lane in others]
-    of_sound = [lane for lane in main.assembly.tracks if lane.form.kind == "audio"]
+    of_sound = [track for track in main.assembly.tracks if track.form.kind == "audio"]
     variants: list[hls.Variant] = []
     keyframes: list[hls.Variant] = []
     renditions: list[Rendition] = []
@@ -75,12 +75,12 @@ def present(made: Sequence[Made], sounds: Sequence[Sound], bucket: str) -> Prese
 
 
 def _has_pictures(made: Made) -> bool:
-    return any(lane.form.kind == "video" for lane in made.assembly.tracks)
+    return any(track.form.kind == "video" for track in made.assembly.tracks)
 
 
-def _tracks(own: Sequence[Lane], of_sound: Sequence[Lane]) -> list[Lane]:
+def _tracks(own: Sequence[Track], of_sound: Sequence[Track]) -> list[Track]:
     """What is played with a variant."""
-    return [*(lane for lane in own if lane.form.kind != "audio"), *of_sound]
+    return [*(track for track in own if track.form.kind != "audio"), *of_sound]
 
 
 def _sound(playlist: hls.MediaPlaylist, lane: tuple[int, int], known: Sequence[Sound]) -> Sound:

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.assemble import Assembly, Chunks, describe_tracks, sum_up_remedies
 from pipeline.gaps import describe_gap
 from pipeline.media.encoders import BUFFER_AT_JOINS
+from pipeline.media.stitch import merge_pictures
 from pipeline.media.vbv import buffer_use
 from pipeline.model import ChunkRecord, EncodedPictures
 
@@ -90,13 +91,15 @@ def _rendition(output: MadeOutput) -> dict[str, Any]:
 def _buffer(output: MadeOutput) -> dict[str, Any] | None:
     """A decoder's buffer over the whole of it, where the profile limits the rate."""
     spec = output.pictures
-    video = next((lane for lane in output.assembly.tracks if lane.form.kind == "video"), None)
-    if spec is None or not spec.max_rate or video is None:
+    if spec is None or not spec.max_rate:
+        return None
+    video = merge_pictures(output.assembly.placed)
+    if video is None:
         return None
     use = buffer_use(
         video.size,
         video.dts,
-        video.form.timescale,
+        video.track.form.timescale,
         max_rate=spec.max_rate,
         buffer_size=spec.buffer_size,
         begin=BUFFER_AT_JOINS,

@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from pipeline.errors import SettingsError, UsageError
 from pipeline.hosts import HostAndPort, canonical
 from pipeline.ingest.addresses import PortRange
+from pipeline.kafka_access import KafkaAccess, SaslMechanism, SecurityProtocol
 from pipeline.media.limits import MAX_PACKETS, MAX_PICTURE_PIXELS, MediaLimits
 from pipeline.media.playlist_text import MAX_PLAYLIST_BYTES, MAX_SEGMENTS, PlaylistLimits
 from pipeline.profiles import Profile, find_profile, load_profiles
@@ -39,6 +40,8 @@ _SIZE = re.compile(r"([0-9]+) ?(B|KiB|MiB|GiB)?")
 _UNIT_BYTES = {None: 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 _HOST_AND_PORT = re.compile(r"(?:[^\s:/]+|\[[0-9A-Fa-f:.]+\])(?::\d+)?")
+# Kafka allows 249; the topic of the dead letters is longer by 4.
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,245}")
 OBJECT_NAME_FIELDS = frozenset({"stream_key", "stream_id", "recording_id", "started_at"})
 
 
@@ -110,6 +113,7 @@ class Settings(BaseSettings):
     minio_access_key: str = ""
     minio_secret_key: SecretStr = SecretStr("")
     minio_use_ssl: bool = False
+    minio_public_url: str | None = None
     minio_bucket: str = "recordings"
     minio_hls_bucket: str = "hls-streams"
 
@@ -117,6 +121,14 @@ class Settings(BaseSettings):
     kafka_topic: str = "recording.tasks"
     kafka_group: str = "recording-service"
     kafka_events_topic: str = "recording.events"
+    kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
+    kafka_sasl_mechanism: SaslMechanism | None = None
+    kafka_sasl_username: str = ""
+    kafka_sasl_password: SecretStr = SecretStr("")
+    kafka_ssl_cafile: Path | None = None
+    kafka_ssl_certfile: Path | None = None
+    kafka_ssl_keyfile: Path | None = None
+    kafka_ssl_key_password: SecretStr = SecretStr("")
 
     ray_address: str | None = None
     port: int = Field(8083, ge=0, le=65535)
@@ -167,6 +179,7 @@ class Settings(BaseSettings):
 
     log_format: Literal["console", "json"] | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    otel_exporter_otlp_endpoint: str | None = None
 
     @field_validator(
         "monitor_interval",
@@ -198,6 +211,23 @@ class Settings(BaseSettings):
             raise ValueError("must be host:port; MINIO_USE_SSL says whether it is http or https")
         return value
 
+    @field_validator("kafka_brokers")
+    @classmethod
+    def _brokers_are_hosts_and_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for broker in value:
+            if not _HOST_AND_PORT.fullmatch(broker):
+                raise ValueError(
+                    f"{broker[:80]!r} is not host:port; KAFKA_SECURITY_PROTOCOL says the protocol"
+                )
+        return value
+
+    @field_validator("kafka_topic", "kafka_events_topic")
+    @classmethod
+    def _topics_are_names(cls, value: str) -> str:
+        if not _TOPIC.fullmatch(value) or value in (".", ".."):
+            raise ValueError("must be 1 to 245 of the characters a-z A-Z 0-9 . _ -")
+        return value
+
     @field_validator("allowed_source_hosts")
     @classmethod
     def _hosts_are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -220,7 +250,13 @@ class Settings(BaseSettings):
         PortRange.parse(value)
         return value
 
-    @field_validator("stream_service_url", "vod_service_url", "auth_jwks_url", "grafana_url")
+    @field_validator(
+        "stream_service_url",
+        "vod_service_url",
+        "auth_jwks_url",
+        "grafana_url",
+        "otel_exporter_otlp_endpoint",
+    )
     @classmethod
     def _must_be_http(cls, value: str | None) -> str | None:
         if value is not None and (
@@ -248,6 +284,11 @@ class Settings(BaseSettings):
             ):
                 raise ValueError(f"{origin[:80]!r} is no origin such as https://www.example.com")
         return value
+
+    @field_validator("minio_public_url")
+    @classmethod
+    def _must_be_an_origin(cls, value: str | None) -> str | None:
+        return value and cls._must_be_origins((value,))[0]
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -288,6 +329,14 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _kafka_must_fit_together(self) -> "Settings":
+        # What is told of a recording would be read as a task.
+        if self.kafka_events_topic in (self.kafka_topic, f"{self.kafka_topic}.dlq"):
+            raise ValueError("KAFKA_TOPIC, its .dlq and KAFKA_EVENTS_TOPIC must be three topics")
+        self.kafka_access.check()
+        return self
+
+    @model_validator(mode="after")
     def _profile_must_be_there(self) -> "Settings":
         try:
             find_profile(self.profile, self.profiles)
@@ -302,6 +351,20 @@ class Settings(BaseSettings):
         """By name. Read once, and part of the settings from then on: other machines, and later
         moments, may know another file."""
         return load_profiles(self.profiles_file)
+
+    @property
+    def kafka_access(self) -> KafkaAccess:
+        return KafkaAccess(
+            brokers=self.kafka_brokers,
+            protocol=self.kafka_security_protocol,
+            mechanism=self.kafka_sasl_mechanism,
+            username=self.kafka_sasl_username,
+            password=self.kafka_sasl_password,
+            cafile=self.kafka_ssl_cafile,
+            certfile=self.kafka_ssl_certfile,
+            keyfile=self.kafka_ssl_keyfile,
+            key_password=self.kafka_ssl_key_password,
+        )
 
     @property
     def ingest_port_range(self) -> PortRange:

@@ -6,12 +6,14 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 
 from pipeline.settings import Settings
 from serve_app import problems
-from serve_app.access.guard import Guard
+from serve_app.access.caller import Scope
+from serve_app.access.guard import Guard, Requires
 from serve_app.access.headers import SecurityHeaders
 from serve_app.access.limits import RateLimit
 from serve_app.chunk_maps import ChunkMaps
@@ -35,6 +37,14 @@ from serve_app.routes import (
 from serve_app.served import Served
 from serve_app.services import Services
 from serve_app.version import version
+
+_ROUTERS = tuple(
+    module.router
+    for module in (
+        health, recordings, files, live, webhook, events, videos, session, streams, chunks,
+        metrics, page
+    )
+)  # fmt: skip
 
 
 class Api(FastAPI):
@@ -71,11 +81,8 @@ def create_api(services: Services) -> FastAPI:
     app.state.metrics = Metrics(services, app.state.checks)
     problems.install(app)
     _install_access(app, services.settings)
-    for module in (
-        health, recordings, files, live, webhook, events, videos, session, streams, chunks,
-        metrics, page
-    ):  # fmt: skip
-        app.include_router(module.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     return app
 
 
@@ -112,14 +119,27 @@ def _operation_id(route: APIRoute) -> str:
 
 
 def _name_tokens(document: dict[str, Any]) -> None:
-    """Tokens are asked for where access control is on, and only there."""
+    """Tokens, and the scope that they need, are asked for where access control is on."""
+    scopes = {
+        route.name: _scope(route.dependant)
+        for router in _ROUTERS
+        for route in router.routes
+        if isinstance(route, APIRoute)
+    }
     document["components"]["securitySchemes"] = {
         "token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
     }
     for path in document["paths"].values():
         for operation in path.values():
-            if "403" in operation["responses"]:
-                operation["security"] = [{"token": []}, {}]
+            if scope := scopes[operation["operationId"]]:
+                operation["security"] = [{"token": [scope]}, {}]
+
+
+def _scope(dependant: Dependant) -> Scope | None:
+    """The first that is required; no route requires two."""
+    if isinstance(dependant.call, Requires):
+        return dependant.call.scope
+    return next(filter(None, map(_scope, dependant.dependencies)), None)
 
 
 def _drop_default_422(document: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from ray import serve
 
 from actors.client import Client
+from pipeline import tracing
 from pipeline.errors import CatalogUnavailable, SettingsError
 from pipeline.logs import configure, form
 from pipeline.model import StreamEvent
@@ -37,6 +38,7 @@ class RecordingService:
 
     def __init__(self, settings: Settings, dashboard_url: str | None = None) -> None:
         configure(settings)
+        tracing.configure(settings)
         self._settings, self._dashboard_url = settings, dashboard_url
         self._catalog = make_catalog(settings)
         self._store = S3Store(
@@ -46,6 +48,7 @@ class RecordingService:
             secure=settings.minio_use_ssl,
             timeout_s=STORE_CHECK_S,
             attempts=1,
+            public_url=settings.minio_public_url,
         )
         self._client = Client()
         self._opening: asyncio.Task[None] | None = None
@@ -71,6 +74,7 @@ class RecordingService:
                 dashboard_url=self._dashboard_url,
                 platform=PostgresPlatform(self._catalog.database),
                 objects=self._store,
+                presign=self._store.presign_public,
                 poke=self._client.poke,
                 ingest=self._client,
             )
@@ -107,7 +111,7 @@ class RecordingService:
             bucket, key = self._settings.minio_bucket, staged
         elif not ref.startswith("s3://"):
             return ref
-        return self._store.presign_get(bucket, key, expires_s=ADDRESS_LIFETIME_S)
+        return self._store.presign_public(bucket, key, ADDRESS_LIFETIME_S)
 
 
 def build_app(settings: Settings, dashboard_url: str | None = None) -> serve.Application:

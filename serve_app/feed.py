@@ -93,6 +93,6 @@ class Feed:
         if not listeners:
             return
         with suppress(RecordingNotFound):
-            recording = await self._catalog.get(recording_id)
+            recording = await self._catalog.look_up(recording_id)
             for listener in listeners:
                 listener.offer(recording)

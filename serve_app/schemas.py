@@ -117,6 +117,12 @@ class Recording(BaseModel):
         )
 
 
+class Deleted(BaseModel):
+    """What is told of a recording that is gone."""
+
+    id: UUID
+
+
 class RecordingChange(BaseModel):
     """What is not named stays; null and the empty text clear it."""
 

@@ -34,7 +34,8 @@ class Services:
     raises ``CatalogUnavailable``. ``check_workers`` and ``check_store`` raise a ``VodrayError``
     that says what is wrong; they may take longer than a caller wants to wait. ``address`` turns a
     segment's reference into a URL that whoever has it may read for a while. ``objects`` has the
-    results; ``poke`` tells those who act on recordings that these have changed.
+    results, ``presign(bucket, key, expires_s)`` an address of one of them for viewers; ``poke``
+    tells those who act on recordings that these have changed.
     ``activity`` tells what the workers do, of one recording or of all, ``measure`` what all
     processes tell for metrics; they never fail and answer soon, if need be with nothing.
     ``dashboard_url`` is that of Ray.
@@ -49,6 +50,7 @@ class Services:
     address: Callable[[str], str]
     platform: Platform
     objects: ObjectStore
+    presign: Callable[[str, str, int], str]
     poke: Callable[[Collection[UUID]], Awaitable[None]]
     activity: Callable[[UUID | None], Awaitable[Activity]]
     measure: Callable[[], Awaitable[Measured]]

@@ -5,7 +5,8 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 # Of the first, all files use one service, and two browsers at once would make each other stutter.
-_TOGETHER = ("tests/e2e/", "tests/browser/")
+# Of the last, all use one Apache Kafka, which takes long to start.
+_TOGETHER = ("tests/e2e/", "tests/browser/", "tests/stores/test_kafka_")
 # It has a service of its own, and need not wait for the others.
 _APART = "tests/e2e/test_recovery.py"
 
@@ -13,7 +14,7 @@ _APART = "tests/e2e/test_recovery.py"
 class BySharing(LoadScopeScheduling):
     """The tests of a file stay together, since many share what is slow to make.
 
-    They are handed out as they were collected: those of the folders above come early.
+    They are handed out as they were collected: those of the first folders come early.
     """
 
     def __init__(self, config: pytest.Config, log: Producer) -> None:
@@ -22,8 +23,8 @@ class BySharing(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        folders = (folder for folder in _TOGETHER if file.startswith(folder) and file != _APART)
-        return next(folders, file)
+        shared = (start for start in _TOGETHER if file.startswith(start) and file != _APART)
+        return next(shared, file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BySharing:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.inspection.dry_run import DryRun, SegmentSeen
-from pipeline.media.stitch import Lane
+from pipeline.media.stitch import Track
 from pipeline.media.timeline import LaneKey, PlacedSpan, lanes
 
 Report = dict[str, Any]
@@ -140,7 +140,7 @@ def _describe_offsets(run: DryRun, seen: Sequence[SegmentSeen]) -> list[Report]:
 
 
 def _describe_offset(
-    key: LaneKey, sound: Lane, pictures: Lane, seen: Sequence[SegmentSeen]
+    key: LaneKey, sound: Track, pictures: Track, seen: Sequence[SegmentSeen]
 ) -> Report:
     begin_s = _seconds(sound.first_pts, sound) - _seconds(pictures.first_pts, pictures)
     end_s = _seconds(sound.end_pts, sound) - _seconds(pictures.end_pts, pictures)
@@ -165,5 +165,5 @@ def _apart(number: int, seen: Sequence[SegmentSeen]) -> Iterator[float]:
                 yield sounds[number].begin_s - entry.streams[0].begin_s
 
 
-def _seconds(ticks: int, lane: Lane) -> float:
-    return ticks / lane.form.timescale
+def _seconds(ticks: int, track: Track) -> float:
+    return ticks / track.form.timescale

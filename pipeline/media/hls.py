@@ -12,7 +12,7 @@ from pipeline.media import boxes
 from pipeline.media.entries import TrackForm, read_forms
 from pipeline.media.languages import tag_of
 from pipeline.media.samples import TrackSamples
-from pipeline.media.stitch import Lane
+from pipeline.media.stitch import Track
 from pipeline.media.timeline import PlacedSpan, lanes
 from pipeline.model import Sound
 
@@ -296,7 +296,7 @@ class Variant:
 
 
 def describe_variant(
-    uri: str, playlists: Sequence[MediaPlaylist], tracks: Sequence[Lane]
+    uri: str, playlists: Sequence[MediaPlaylist], tracks: Sequence[Track]
 ) -> Variant:
     """Bandwidths from the segments' real sizes, those of the largest sound included; the rest from
     the tracks.
@@ -305,8 +305,8 @@ def describe_variant(
     of all of these. Sound without pictures may be in its group itself: one of them is heard.
     """
     peaks, averages = zip(*map(_bandwidths, playlists), strict=True)
-    video = next((lane for lane in tracks if lane.form.kind == "video"), None)
-    codecs = dict.fromkeys(lane.form.codecs for lane in tracks)
+    video = next((track for track in tracks if track.form.kind == "video"), None)
+    codecs = dict.fromkeys(track.form.codecs for track in tracks)
     width, height = _shown_size(video.form) if video else (0, 0)
     return Variant(
         uri=uri,
@@ -320,7 +320,7 @@ def describe_variant(
     )
 
 
-def describe_keyframes(uri: str, keyframes: MediaPlaylist, pictures: Lane) -> Variant:
+def describe_keyframes(uri: str, keyframes: MediaPlaylist, pictures: Track) -> Variant:
     """``keyframes``: of ``keyframe_ranges``, not empty."""
     peak, average = _bandwidths(keyframes)
     width, height = _shown_size(pictures.form)
@@ -345,8 +345,8 @@ def _shown_size(form: TrackForm) -> tuple[int, int]:
     return round(form.width * across / down) if across and down else form.width, form.height
 
 
-def _frame_rate(video: Lane) -> float:
-    return video.form.timescale / float(np.median(video.duration))
+def _frame_rate(video: Track) -> float:
+    return video.form.timescale / video.usual_duration
 
 
 def _bandwidths(playlist: MediaPlaylist) -> tuple[int, int]:

@@ -6,7 +6,7 @@ the ``moof`` boxes, an HLS player reads the same bytes by ranges.
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pipeline.media import boxes
 from pipeline.media.entries import TrackForm, read_forms
 from pipeline.media.languages import mdhd_language
-from pipeline.media.samples import Ints
+from pipeline.media.samples import Flags, Ints, TrackSamples, narrow
 from pipeline.media.timeline import LaneKey, PlacedSpan, lanes, sample_durations
 from pipeline.model import Sound
 
@@ -29,16 +29,28 @@ _UNITY_MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x4000000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lane:
-    """One track of the result: columns of shape ``(n,)``, runs of shape ``(r,)``.
-
-    Times in ticks of ``form.timescale`` on the recording's timeline. ``run_offset`` counts within
-    ``run_chunk``'s bytes; ``run_entry`` numbers ``entries`` from 0. ``language``: a tag as in RFC
-    5646, empty if only the muxer knows. ``is_alternate``: sound that another one stands for unless
-    it is chosen.
-    """
+class Track:
+    """One track of the result, told in short. Times in ticks of ``form.timescale`` on the
+    recording's timeline; ``usual_duration``: the median of its samples' durations."""
 
     form: TrackForm
+    samples: int
+    size_bytes: int
+    first_pts: int
+    end_pts: int
+    usual_duration: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """All samples of a track: columns of shape ``(n,)``, runs of shape ``(r,)``.
+
+    Times as of ``track``. ``run_offset`` counts within ``run_chunk``'s bytes; ``run_entry`` numbers
+    ``entries`` from 0. ``language``: a tag as in RFC 5646, empty if only the muxer knows.
+    ``is_alternate``: sound that another one stands for unless it is chosen.
+    """
+
+    track: Track
     language: str
     is_alternate: bool
     entries: tuple[bytes, ...]
@@ -46,24 +58,16 @@ class Lane:
     cts: Ints
     duration: Ints
     size: Ints
-    key: np.ndarray
+    key: Flags
     run_chunk: Ints
     run_offset: Ints
     run_count: Ints
     run_entry: Ints
 
-    @property
-    def first_pts(self) -> int:
-        return int((self.dts + self.cts).min())
-
-    @property
-    def end_pts(self) -> int:
-        return int((self.dts + self.cts + self.duration).max())
-
 
 def merge(placed: Sequence[PlacedSpan], sounds: Sequence[Sound] = ()) -> list[Lane]:
     """All spans' samples per track, video first. ``sounds``: the playlists of sound alone."""
-    keys = sorted({key for p in placed for key in lanes(p.span)})
+    keys = _keys(placed)
     first_sound = next((key for key in keys if key.is_sound), None)
 
     def language(key: LaneKey) -> str:
@@ -72,6 +76,16 @@ def merge(placed: Sequence[PlacedSpan], sounds: Sequence[Sound] = ()) -> list[La
     return [
         _merge_lane(key, placed, language(key), key.is_sound and key != first_sound) for key in keys
     ]
+
+
+def merge_pictures(placed: Sequence[PlacedSpan]) -> Lane | None:
+    """All pictures of the first track that has any."""
+    key = next((key for key in _keys(placed) if not key.is_sound), None)
+    return _merge_lane(key, placed, "", is_alternate=False) if key is not None else None
+
+
+def _keys(placed: Sequence[PlacedSpan]) -> list[LaneKey]:
+    return sorted({key for p in placed for key in lanes(p.span)})
 
 
 def _merge_lane(
@@ -83,7 +97,6 @@ def _merge_lane(
         for key in (
             "dts",
             "cts",
-            "duration",
             "size",
             "key",
             "run_chunk",
@@ -94,6 +107,7 @@ def _merge_lane(
     }
     # What the source has tells what the track is.
     form: TrackForm | None = None
+    last: TrackSamples | None = None
     is_filler = False
     # The finest one: no two samples may fall on one tick.
     timescale = max(
@@ -103,6 +117,7 @@ def _merge_lane(
         track = lanes(p.span).get(lane)
         if track is None:
             continue
+        last = track
         own = next(f for f in read_forms(p.span.init) if f.track_id == track.track_id)
         if form is None or (is_filler and not p.span.is_filler):
             form, is_filler = replace(own, timescale=timescale), p.span.is_filler
@@ -110,8 +125,7 @@ def _merge_lane(
             entries.append(own.entry)
         scale = Fraction(form.timescale, track.timescale)
         columns["dts"].append(_rescale(track.dts + p.ticks(track), scale))
-        columns["cts"].append(_rescale(track.cts, scale))
-        columns["duration"].append(_rescale(sample_durations(track), scale))
+        columns["cts"].append(narrow(_rescale(track.cts, scale)))
         columns["size"].append(track.size)
         columns["key"].append(track.key)
         runs = len(track.run_count)
@@ -120,10 +134,12 @@ def _merge_lane(
         columns["run_count"].append(track.run_count)
         columns["run_entry"].append(np.full(runs, entries.index(own.entry), np.int64))
     assert form is not None
-    joined = {key: np.concatenate(parts) for key, parts in columns.items()}
-    joined["duration"][:-1] = np.diff(joined["dts"])
+    assert last is not None
+    joined = {key: np.concatenate(columns.pop(key)) for key in list(columns)}
+    end = int(_rescale(sample_durations(last), Fraction(timescale, last.timescale))[-1])
+    joined["duration"] = narrow(np.diff(joined["dts"], append=joined["dts"][-1] + end))
     return Lane(
-        form=form,
+        track=_told(form, joined),
         language=language,
         is_alternate=is_alternate,
         entries=tuple(entries),
@@ -131,19 +147,33 @@ def _merge_lane(
     )
 
 
+def _told(form: TrackForm, columns: Mapping[str, npt.NDArray[Any]]) -> Track:
+    shown = columns["dts"] + columns["cts"]
+    return Track(
+        form=form,
+        samples=len(shown),
+        size_bytes=int(columns["size"].sum()),
+        first_pts=int(shown.min()),
+        end_pts=int((shown + columns["duration"]).max()),
+        usual_duration=float(np.median(columns["duration"])),
+    )
+
+
 def _rescale(ticks: Ints, scale: Fraction) -> Ints:
     if scale == 1:
         return ticks
-    return (ticks * scale.numerator + scale.denominator // 2) // scale.denominator
+    wide = ticks.astype(np.int64)
+    return (wide * scale.numerator + scale.denominator // 2) // scale.denominator
 
 
-def start_s(tracks: Sequence[Lane]) -> Fraction:
+def start_s(tracks: Iterable[Track]) -> Fraction:
     """When the first picture or sound is presented, in recording time."""
-    return min(Fraction(lane.first_pts, lane.form.timescale) for lane in tracks)
+    return min(Fraction(track.first_pts, track.form.timescale) for track in tracks)
 
 
-def duration_s(tracks: Sequence[Lane]) -> Fraction:
-    return max(Fraction(lane.end_pts, lane.form.timescale) for lane in tracks) - start_s(tracks)
+def duration_s(tracks: Sequence[Track]) -> Fraction:
+    ends = (Fraction(track.end_pts, track.form.timescale) for track in tracks)
+    return max(ends) - start_s(tracks)
 
 
 def build_head(tracks: Sequence[Lane], chunk_offset: Mapping[int, int], body_bytes: int) -> bytes:
@@ -167,7 +197,7 @@ def head_bytes(tracks: Sequence[Lane]) -> int:
 
 
 def _build_moov(tracks: Sequence[Lane], offset_of: Mapping[int, int]) -> bytes:
-    begin = start_s(tracks)
+    begin = start_s(lane.track for lane in tracks)
     traks, longest = [], 0
     for track_id, lane in enumerate(tracks, 1):
         edits, length = _edits(lane, begin)
@@ -191,11 +221,11 @@ def _edits(lane: Lane, begin: Fraction) -> tuple[bytes, int]:
 
     Returns it with the track's length in movie ticks; lengths round up, so nothing is cut off.
     """
-    scale = lane.form.timescale
-    wait = round((Fraction(lane.first_pts, scale) - begin) * MOVIE_TIMESCALE)
-    length = ceil(Fraction(lane.end_pts - lane.first_pts, scale) * MOVIE_TIMESCALE)
+    track, scale = lane.track, lane.track.form.timescale
+    wait = round((Fraction(track.first_pts, scale) - begin) * MOVIE_TIMESCALE)
+    length = ceil(Fraction(track.end_pts - track.first_pts, scale) * MOVIE_TIMESCALE)
     edits = [(wait, -1)] if wait > 0 else []
-    edits.append((length, lane.first_pts - int(lane.dts[0])))
+    edits.append((length, track.first_pts - int(lane.dts[0])))
     packed = b"".join(struct.pack(">Qqhh", span, media_time, 1, 0) for span, media_time in edits)
     elst = boxes.make_full(b"elst", 1, 0, struct.pack(">I", len(edits)), packed)
     return boxes.make(b"edts", elst), wait + length
@@ -204,7 +234,7 @@ def _edits(lane: Lane, begin: Fraction) -> tuple[bytes, int]:
 def _build_trak(
     track_id: int, lane: Lane, edits: bytes, length: int, offset_of: Mapping[int, int]
 ) -> bytes:
-    form = lane.form
+    form = lane.track.form
     # Layer, volume, matrix and picture size follow the duration in version 0 as in version 1.
     tail = form.tkhd[(8 + 36) if form.tkhd[8] else (8 + 24) :]
     flags = 2 if lane.is_alternate else 3

@@ -5,6 +5,7 @@ against what is there before memory is taken for it.
 """
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from pipeline.errors import MediaInvalid
 from pipeline.media import boxes
-from pipeline.media.samples import Flags, Ints
+from pipeline.media.samples import Flags, Ints, narrow
 
 # 60 pictures per second for two weeks.
 MAX_SAMPLES = 2**26
@@ -40,19 +41,20 @@ class TableTrack:
 
 
 @boxes.reading("moov")
-def read_tables(head: bytes) -> tuple[list[TableTrack], int, int]:
-    """``(tracks, first byte of the outer mdat's content, size of the whole object)``."""
+def read_tables(head: bytes) -> tuple[Iterator[TableTrack], int, int]:
+    """``(tracks, first byte of the outer mdat's content, size of the whole object)``. A track is
+    read when it is asked for, and raises ``MediaInvalid`` then."""
     moov = boxes.need(head, "moov")
     mdat = boxes.read_header(head, moov.end, 2**63)
     if mdat.kind != b"mdat":
         raise MediaInvalid(f"moov is followed by {mdat.kind!r}, not by mdat")
     mvhd = boxes.need(head, "mvhd", moov.body, moov.end).body
     (movie_timescale,) = struct.unpack_from(">I", head, mvhd + (20 if head[mvhd] else 12))
-    tracks = [
+    tracks = (
         _Trak(head, box).read(movie_timescale)
         for box in boxes.walk(head, moov.body, moov.end)
         if box.kind == b"trak"
-    ]
+    )
     return tracks, mdat.body, mdat.end
 
 
@@ -71,6 +73,7 @@ class _Trak:
         self._head, self._trak = head, trak
         self._stbl = boxes.need(head, "mdia/minf/stbl", trak.body, trak.end)
 
+    @boxes.reading("moov")
     def read(self, movie_timescale: int) -> TableTrack:
         head = self._head
         mdhd, hdlr = self._body("mdia/mdhd"), self._body("mdia/hdlr")
@@ -99,7 +102,7 @@ class _Trak:
             wait_s=wait / movie_timescale,
             skip=skip,
             entries=entries,
-            entry=np.repeat(run_entry, run_count),
+            entry=np.repeat(narrow(run_entry), run_count),
         )
 
     def _body(self, path: str) -> int:
@@ -124,14 +127,14 @@ class _Trak:
             raise MediaInvalid(f"stsz claims {count} samples")
         if fixed:
             return np.full(count, fixed, np.int64)
-        return np.frombuffer(self._head, ">u4", count, stsz.body + 12).astype(np.int64)
+        return narrow(np.frombuffer(self._head, ">u4", count, stsz.body + 12).astype(np.int64))
 
     def _spread(self, kind: str, value: str, count: int) -> Ints:
         """A run-length coded table, one value per sample."""
         counts = self._rows(kind, 2)[:, 0]
         if int(counts.sum()) != count:
             raise MediaInvalid(f"{kind} and stsz of one track differ in length")
-        return np.repeat(self._rows(kind, 2, value)[:, 1], counts)
+        return np.repeat(narrow(self._rows(kind, 2, value)[:, 1]), counts)
 
     def _entries(self) -> tuple[bytes, ...]:
         stsd = boxes.need(self._head, "stsd", self._stbl.body, self._stbl.end)

@@ -4,77 +4,61 @@ Holds what ``tables`` reads against the fragments' own ``trun`` boxes and the HL
 ``stitch`` never calls this.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.errors import VerificationFailed
-from pipeline.media.samples import Flags, Ints, TrackSamples
+from pipeline.media.samples import TrackSamples
 from pipeline.media.tables import TableTrack, sample_offsets
 
 # Tracks are moved by whole ticks of their own, and edit lists count movie ticks.
 _SYNC_SLACK_S = 1e-4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FragmentSamples:
-    """One lane from the fragments, shape ``(n,)``: ``offset`` in the object, times in ticks of
-    ``timescale``; ``span`` tells samples apart that may have been moved differently."""
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Samples of one track from the fragments, all moved by the same time. ``span``: the same for
+    what was moved together with it in other tracks; ``base``: where in the object its offsets count
+    from."""
+
+    span: int
+    base: int
+    samples: TrackSamples
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """A track of ``moov`` as its fragments have it: ``pieces`` in order."""
 
     kind: str
-    span: Ints
-    timescale: Ints
-    offset: Ints
-    size: Ints
-    dts: Ints
-    cts: Ints
-    key: Flags
-
-
-def fragment_samples(kind: str, tracks: Sequence[tuple[int, int, TrackSamples]]) -> FragmentSamples:
-    """Join one lane's samples over all spans, in order: ``(number of the span, where in the object
-    its offsets count from, samples)``."""
-
-    def column(name: str) -> npt.NDArray[Any]:
-        return np.concatenate([getattr(t, name) for _, _, t in tracks])
-
-    return FragmentSamples(
-        kind=kind,
-        span=np.concatenate([np.full(len(t.size), span, np.int64) for span, _, t in tracks]),
-        timescale=np.concatenate([np.full(len(t.size), t.timescale) for _, _, t in tracks]),
-        offset=np.concatenate(
-            [base + sample_offsets(t.run_offset, t.run_count, t.size) for _, base, t in tracks]
-        ),
-        size=column("size"),
-        dts=column("dts"),
-        cts=column("cts"),
-        key=column("key"),
-    )
+    pieces: Sequence[Piece]
 
 
 def check_tables(
-    tables: Sequence[TableTrack], fragments: Sequence[FragmentSamples], body: int, size: int
+    tables: Iterable[TableTrack], truths: Sequence[Truth], body: int, size: int
 ) -> dict[str, int]:
-    """Raise ``VerificationFailed`` at the first thing that is not as it must be."""
-    if len(tables) != len(fragments):
-        raise VerificationFailed(f"{len(tables)} tracks in moov, {len(fragments)} in fragments")
+    """Raise ``VerificationFailed`` at the first thing that is not as it must be. ``tables`` is gone
+    through once, so that not all tracks need be in memory."""
     moved: dict[int, float] = {}
-    for number, (table, truth) in enumerate(zip(tables, fragments, strict=True), 1):
-        name = f"track {number} ({table.kind})"
+    tracks = samples = 0
+    for table in tables:
+        tracks += 1
+        if tracks > len(truths):
+            continue
+        name, truth = f"track {tracks} ({table.kind})", truths[tracks - 1]
         if table.kind != truth.kind:
             raise VerificationFailed(f"{name} is {truth.kind} in its fragments")
-        for column in ("size", "offset", "key"):
-            _same(getattr(table, column), getattr(truth, column), None, f"{name}: {column}")
-        _check_times(table, truth, name)
-        _check_sync(table, truth, moved, name)
+        _check_track(table, truth, moved, name)
         outside = (table.offset < body) | (table.offset + table.size > size)
         if outside.any():
             at = int(np.flatnonzero(outside)[0])
             raise VerificationFailed(f"{name}: sample {at} lies outside the object")
-    return {"tracks": len(tables), "samples": sum(len(table.size) for table in tables)}
+        samples += len(table.size)
+    if tracks != len(truths):
+        raise VerificationFailed(f"{tracks} tracks in moov, {len(truths)} in fragments")
+    return {"tracks": tracks, "samples": samples}
 
 
 def check_ranges(ranges: Sequence[tuple[int, int]], fragments: Sequence[tuple[int, int]]) -> int:
@@ -92,44 +76,56 @@ def check_ranges(ranges: Sequence[tuple[int, int]], fragments: Sequence[tuple[in
     return len(ranges)
 
 
-def _check_times(table: TableTrack, truth: FragmentSamples, name: str) -> None:
-    """Composition offsets and, inside each span, distances between decode times."""
-    scale = table.timescale / truth.timescale
-    # Another time scale than the track's is rounded to it.
-    slack = np.where(truth.timescale == table.timescale, 0.0, 1.01)
-    _same(table.cts, truth.cts * scale, slack, f"{name}: cts")
+def _check_track(table: TableTrack, truth: Truth, moved: dict[int, float], name: str) -> None:
+    count = sum(len(piece.samples.size) for piece in truth.pieces)
+    if count != len(table.size):
+        raise VerificationFailed(f"{name}: {len(table.size)} samples in moov, {count} in fragments")
     steps = np.diff(table.dts)
     if (steps <= 0).any():
         at = int(np.flatnonzero(steps <= 0)[0])
         raise VerificationFailed(f"{name}: decode time does not grow behind sample {at}")
-    inside = np.diff(truth.span) == 0
-    wanted = np.where(inside, np.diff(truth.dts) * scale[1:], steps)
-    _same(steps, wanted, slack[1:], f"{name}: duration")
+    first = 0
+    for piece in truth.pieces:
+        _check_piece(table, first, piece, name)
+        _check_sync(table, first, piece, moved, name)
+        first += len(piece.samples.size)
 
 
-def _check_sync(
-    table: TableTrack, truth: FragmentSamples, moved: dict[int, float], name: str
-) -> None:
-    """All tracks of a span are moved by the same time. ``moved``: by span, of the tracks before."""
-    for first in np.flatnonzero(np.diff(truth.span, prepend=-1)):
-        shown_s = table.wait_s + float(table.dts[first] - table.skip) / table.timescale
-        by_s = shown_s - float(truth.dts[first]) / float(truth.timescale[first])
-        before_s = moved.setdefault(int(truth.span[first]), by_s)
-        slack_s = _SYNC_SLACK_S + 2 / min(table.timescale, int(truth.timescale[first]))
-        if abs(by_s - before_s) > slack_s:
+def _check_piece(table: TableTrack, first: int, piece: Piece, name: str) -> None:
+    """What is told of each sample, composition offsets, distances between decode times. ``first``:
+    number of its first sample in the table."""
+    own = piece.samples
+    part = slice(first, first + len(own.size))
+    offset = piece.base + sample_offsets(own.run_offset, own.run_count, own.size)
+    scale = table.timescale / own.timescale
+    # Another time scale than the track's is rounded to it.
+    slack = 0.0 if own.timescale == table.timescale else 1.01
+    for what, found, true, apart in (
+        ("size", table.size[part], own.size, 0.0),
+        ("offset", table.offset[part], offset, 0.0),
+        ("key", table.key[part], own.key, 0.0),
+        ("cts", table.cts[part], own.cts * scale, slack),
+        ("duration", np.diff(table.dts[part]), np.diff(own.dts) * scale, slack),
+    ):
+        differs = np.abs(found - true) > apart if apart else found != true
+        if differs.any():
+            at = int(np.flatnonzero(differs)[0])
             raise VerificationFailed(
-                f"{name}: sample {first} is {abs(by_s - before_s):.4f} s out of step"
+                f"{name}: {what} of sample {first + at}: {found[at]} in moov, {true[at]} in its "
+                "fragment"
             )
 
 
-def _same(
-    found: npt.NDArray[Any], truth: npt.NDArray[Any], slack: npt.NDArray[Any] | None, what: str
+def _check_sync(
+    table: TableTrack, first: int, piece: Piece, moved: dict[int, float], name: str
 ) -> None:
-    if len(found) != len(truth):
-        raise VerificationFailed(f"{what}: {len(found)} in moov, {len(truth)} in fragments")
-    differs = found != truth if slack is None else np.abs(found - truth) > slack
-    if differs.any():
-        at = int(np.flatnonzero(differs)[0])
+    """All tracks of a span are moved by the same time. ``moved``: by span, of the tracks before."""
+    own = piece.samples
+    shown_s = table.wait_s + float(table.dts[first] - table.skip) / table.timescale
+    by_s = shown_s - float(own.dts[0]) / float(own.timescale)
+    before_s = moved.setdefault(piece.span, by_s)
+    slack_s = _SYNC_SLACK_S + 2 / min(table.timescale, own.timescale)
+    if abs(by_s - before_s) > slack_s:
         raise VerificationFailed(
-            f"{what} of sample {at}: {found[at]} in moov, {truth[at]} in its fragment"
+            f"{name}: sample {first} is {abs(by_s - before_s):.4f} s out of step"
         )

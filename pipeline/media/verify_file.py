@@ -59,7 +59,8 @@ def verify_file(
     something that is no MP4 of ours."""
     head = _read_head(data)
     try:
-        tables, body, end = read_tables(head)
+        tracks, body, end = read_tables(head)
+        tables = list(tracks)
     except MediaInvalid as error:
         raise VerificationFailed(f"moov: {error.message}") from error
     if end != data.size:
@@ -104,7 +105,7 @@ def _read_head(data: Bytes) -> bytes:
 
 def _truth(
     tables: Sequence[TableTrack], fragments: Sequence[Fragment], inits: Mapping[int, bytes]
-) -> list[verify.FragmentSamples]:
+) -> list[verify.Truth]:
     """The samples by track of ``moov``, in its order; each fragment may have been moved by a time
     of its own."""
     truth = []
@@ -113,14 +114,14 @@ def _truth(
     ):
         scales = timescales(table, own, [inits.get(f.start) for f, _ in own])
         found = [
-            (
+            verify.Piece(
                 fragment.number,
                 fragment.start,
                 join_runs(track, scale, table.kind, [_decoded_as_in(table, placed, scale)]),
             )
             for (fragment, placed), scale in zip(own, scales, strict=True)
         ]
-        truth.append(verify.fragment_samples(table.kind, found))
+        truth.append(verify.Truth(table.kind, found))
     return truth
 
 

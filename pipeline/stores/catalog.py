@@ -133,6 +133,9 @@ class Catalog(Protocol):
     # --- recordings ----------------------------------------------------------------------------
     async def get(self, recording_id: UUID) -> Recording: ...
 
+    async def look_up(self, recording_id: UUID) -> Recording:
+        """As ``get``, also one that is deleted: see ``deleted_at``."""
+
     async def list(
         self,
         *,

@@ -119,6 +119,10 @@ class MemoryCatalog:
     async def get(self, recording_id: UUID) -> Recording:
         return self._get(recording_id)
 
+    async def look_up(self, recording_id: UUID) -> Recording:
+        deleted = self._recordings.get(recording_id)
+        return deleted or self._get(recording_id)
+
     async def list(
         self,
         *,

@@ -196,6 +196,10 @@ class PostgresCatalog:
         rows = await self._fetch("recording", recording_id)
         return recording_from(_only(rows, recording_id))
 
+    async def look_up(self, recording_id: UUID) -> Recording:
+        rows = await self._fetch("any_recording", recording_id)
+        return recording_from(_only(rows, recording_id))
+
     async def list(
         self,
         *,

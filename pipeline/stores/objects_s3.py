@@ -13,8 +13,10 @@ from datetime import timedelta
 from functools import partial
 from itertools import count
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import urllib3
+from minio import Minio
 from minio.datatypes import Object
 from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
@@ -43,7 +45,7 @@ class S3Store:
     """See ``ObjectStore`` for what the methods do.
 
     ``timeout_s`` bounds each wait for the server, ``attempts`` how often a call is tried; while the
-    server is away it is tried for ``patience_s`` at least.
+    server is away it is tried for ``patience_s`` at least. ``public_url``: where viewers reach it.
     """
 
     def __init__(
@@ -56,8 +58,11 @@ class S3Store:
         timeout_s: float = 30.0,
         attempts: int = 4,
         patience_s: float = 0.0,
+        public_url: str | None = None,
     ) -> None:
         self._endpoint = endpoint
+        self._public = public_url and urlsplit(public_url)
+        self._keys = access_key, secret_key
         self._timeout_s = timeout_s
         self._attempts, self._patience_s = attempts, patience_s
         connect_s = min(CONNECT_TIMEOUT_S, timeout_s)
@@ -258,6 +263,16 @@ class S3Store:
 
     def presign_get(self, bucket: str, key: str, *, expires_s: int) -> str:
         return self._presign("GET", bucket, key, expires_s, {})
+
+    def presign_public(self, bucket: str, key: str, expires_s: int) -> str:
+        """As ``presign_get``, where viewers reach it. A signature is good for one host only."""
+        if not self._public:
+            return self.presign_get(bucket, key, expires_s=expires_s)
+        region = self._call("bucket", lambda: self._client.region_of(bucket), bucket)
+        client = Minio(
+            self._public.netloc, *self._keys, secure=self._public.scheme == "https", region=region
+        )
+        return client.presigned_get_object(bucket, key, timedelta(seconds=expires_s))
 
     def presign_put(self, bucket: str, key: str, *, expires_s: int) -> str:
         return self._presign("PUT", bucket, key, expires_s, {})

@@ -15,6 +15,9 @@ from pipeline.stores.objects import OpenUpload
 class MultipartClient(Minio):
     """``minio`` with its multipart calls, which are not public, under names of our own."""
 
+    def region_of(self, bucket: str) -> str:
+        return self._get_region(bucket)
+
     def begin(self, bucket: str, key: str, content_type: str) -> str:
         return self._create_multipart_upload(bucket, key, {"Content-Type": content_type})
 

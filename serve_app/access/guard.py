@@ -6,7 +6,6 @@ Access control is on as soon as there is a secret or an auth service to tell goo
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -48,6 +47,10 @@ class Guard:
             raise _unauthorized("Missing bearer token")
         return await self.check(token, request)
 
+    def has_token(self, request: Request) -> bool:
+        """Whatever it is good for."""
+        return self._token(request) is not None
+
     async def check(self, token: str, request: Request) -> Caller:
         """Who has that token."""
         address = address_of(request.scope, self._settings)
@@ -86,16 +89,17 @@ class Guard:
         self._not_revoked[known] = now + _REVOKED_KEPT_S
 
 
-def requires(scope: Scope) -> Callable[[Request], Awaitable[Caller]]:
+class Requires:
     """A dependency: the caller, who has that scope."""
 
-    async def check(request: Request) -> Caller:
-        caller = await guard_of(request).caller(request)
-        if not caller.may(scope):
-            raise HTTPException(403, f"The token lacks the scope {scope}")
-        return caller
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
 
-    return check
+    async def __call__(self, request: Request) -> Caller:
+        caller = await guard_of(request).caller(request)
+        if not caller.may(self.scope):
+            raise HTTPException(403, f"The token lacks the scope {self.scope}")
+        return caller
 
 
 def guard_of(request: Request) -> Guard:
@@ -121,6 +125,6 @@ def _unauthorized(reason: str) -> HTTPException:
     return HTTPException(401, reason, headers={"WWW-Authenticate": "Bearer"})
 
 
-Reader = Annotated[Caller, Depends(requires(Scope.READ))]
-Writer = Annotated[Caller, Depends(requires(Scope.WRITE))]
-Admin = Annotated[Caller, Depends(requires(Scope.ADMIN))]
+Reader = Annotated[Caller, Depends(Requires(Scope.READ))]
+Writer = Annotated[Caller, Depends(Requires(Scope.WRITE))]
+Admin = Annotated[Caller, Depends(Requires(Scope.ADMIN))]

@@ -12,6 +12,7 @@ import httpx
 from aiokafka import AIOKafkaProducer
 
 from pipeline.errors import VodrayError, WorkerLost
+from pipeline.kafka_access import KafkaAccess
 from pipeline.stores.objects import ObjectStore
 from serve_app.demo.stream import Item
 
@@ -21,9 +22,9 @@ _POLL_S = 0.1
 
 
 class Platform:
-    """Speaks to a running vodray at ``http`` and, if there is one, to its Kafka broker."""
+    """Speaks to a running vodray at ``http`` and, if it has any, to its Kafka brokers."""
 
-    def __init__(self, http: str, kafka: str | None, store: ObjectStore, hls_bucket: str) -> None:
+    def __init__(self, http: str, kafka: KafkaAccess, store: ObjectStore, hls_bucket: str) -> None:
         self._http, self._kafka = httpx.Client(base_url=http, timeout=30.0), kafka
         self._store, self._bucket = store, hls_bucket
 
@@ -97,7 +98,7 @@ class Platform:
         return report
 
     async def _send(self, topic: str, task: dict[str, Any]) -> None:
-        producer = AIOKafkaProducer(bootstrap_servers=self._kafka)
+        producer = AIOKafkaProducer(**self._kafka.client_options())
         await producer.start()
         try:
             await producer.send_and_wait(topic, json.dumps(task).encode())

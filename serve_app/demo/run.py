@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,12 @@ def run(input_ref: str | None, data_dir: Path) -> list[Result]:
             minio_access_key=endpoints["s3_access_key"],
             minio_secret_key=endpoints["s3_secret_key"],
         )
+        brokers = tuple((endpoints["kafka"] or "").split(","))
         platform = Platform(
-            endpoints["http"], endpoints["kafka"], make_store(settings), endpoints["hls_bucket"]
+            endpoints["http"],
+            replace(settings.kafka_access, brokers=brokers),
+            make_store(settings),
+            endpoints["hls_bucket"],
         )
         with tempfile.TemporaryDirectory() as folder:
             reference = input_ref

@@ -10,7 +10,6 @@ from pipeline.errors import ServiceFailed
 from serve_app.embedded.process import Child, Command, end_leftovers
 
 LOOPBACK = "127.0.0.1"
-_READY_S = 30.0
 _STOP_S = 7.0
 _ATTEMPTS = 3
 GRPC_OFFSET = 10_000
@@ -25,6 +24,8 @@ class Service(ABC):
 
     title: ClassVar[str]
     port_count: ClassVar[int] = 1
+    ready_s: ClassVar[float] = 30.0
+    """How long a start may take."""
 
     def __init__(self, folder: Path, logs: Path) -> None:
         self.folder = folder.resolve()
@@ -75,7 +76,7 @@ class Service(ABC):
     def _launch(self) -> None:
         self._child = Child(self._command())
         try:
-            self._child.wait_ready(self._is_ready, _READY_S)
+            self._child.wait_ready(self._is_ready, self.ready_s)
         except BaseException:
             self.stop()
             raise

@@ -1,7 +1,8 @@
 """Server-sent events: each recording's state, first as it is, then as it changes.
 
-One event is ``event: recording`` with the recording object as data. Clients that fall behind get
-the newest state; clients that come back begin with the current state, so no ids are needed.
+One event is ``event: recording`` with the recording object as data, or ``event: deleted`` with the
+id of one that is gone. Clients that fall behind get the newest state; clients that come back begin
+with the current state, so no ids are needed.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
@@ -24,7 +25,7 @@ from serve_app.access.guard import Reader
 from serve_app.feed import Feed
 from serve_app.problems import RETRY_AFTER_S, guarded
 from serve_app.routes.common import FromServices, SeenRecording
-from serve_app.schemas import Recording
+from serve_app.schemas import Deleted, Recording
 
 HEARTBEAT_S = 15.0
 RECONNECT_MS = 3000
@@ -65,7 +66,7 @@ FromFeed = Annotated[Feed, Depends(_feed)]
 _OK: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Frames `event: recording` with a recording object as `data`, "
-        "and comments as heartbeats",
+        '`event: deleted` with `{"id"}` of one that is gone, and comments as heartbeats',
         "content": {"text/event-stream": {"schema": {"type": "string"}}},
     }
 }
@@ -90,10 +91,11 @@ async def all_events(feed: FromFeed, services: FromServices, caller: Reader) -> 
 async def recording_events(
     recording: SeenRecording, feed: FromFeed, services: FromServices, caller: Reader
 ) -> EventStream:
-    """One recording's state, then every change; ends after the final state."""
+    """One recording's state, then every change; ends after the final state, or when it is
+    deleted."""
 
     async def snapshot() -> Iterable[model.Recording]:
-        return (await services.catalog.get(recording.id),)
+        return (await services.catalog.look_up(recording.id),)
 
     return EventStream(_frames(feed, snapshot, caller, only=recording.id))
 
@@ -150,4 +152,6 @@ class Sent:
 
 
 def _frame(recording: model.Recording, caller: Caller) -> str:
+    if recording.deleted_at is not None:
+        return f"event: deleted\ndata: {Deleted(id=recording.id).model_dump_json()}\n\n"
     return f"event: recording\ndata: {Recording.of(recording, caller).model_dump_json()}\n\n"

@@ -43,6 +43,24 @@ _MEDIA: Responses = {
     304: {"description": "The caller has it"},
     **guarded(404, 412, 416),
 }
+# Read by hand: what is malformed in them is ignored (RFC 9110), not refused.
+_CONDITIONS = {
+    "parameters": [
+        {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string"},
+            "description": what,
+        }
+        for name, what in (
+            ("Range", "One range of bytes"),
+            ("If-Range", "The range only of this `ETag`, else all of it"),
+            ("If-None-Match", "304 for this `ETag`"),
+            ("If-Match", "412 for another `ETag`"),
+        )
+    ]
+}
 _PLAYLIST: Responses = {
     200: {"content": {_PLAYLIST_TYPE: {"schema": {"type": "string"}}}},
     **guarded(400, 404),
@@ -66,15 +84,24 @@ async def get_url(
     """Where the object store has the MP4, for whoever has this address."""
     bucket, key = _main(recording)
     return Address(
-        url=services.objects.presign_get(bucket, key, expires_s=expires),
+        url=services.presign(bucket, key, expires),
         expires_at=datetime.now(UTC) + timedelta(seconds=expires),
     )
 
 
 @router.head(
-    "/recordings/{id}/stream", responses=_MEDIA, response_class=Response, name="describe_stream"
+    "/recordings/{id}/stream",
+    responses=_MEDIA,
+    response_class=Response,
+    name="describe_stream",
+    openapi_extra=_CONDITIONS,
 )
-@router.get("/recordings/{id}/stream", responses=_MEDIA, response_class=Response)
+@router.get(
+    "/recordings/{id}/stream",
+    responses=_MEDIA,
+    response_class=Response,
+    openapi_extra=_CONDITIONS,
+)
 async def stream(recording: SeenRecording, services: FromServices, request: Request) -> Response:
     """The MP4 itself, also in parts (RFC 9110 section 14)."""
     bucket, key = _main(recording)
@@ -242,7 +269,7 @@ def _placed(services: Services, bucket: str, folder: str, uri: str) -> str:
     key = str(PurePosixPath(folder) / uri)
     if uri.startswith("../"):
         key = str(PurePosixPath(folder).parent / uri.removeprefix("../"))
-    return services.objects.presign_get(bucket, key, expires_s=_PLAYED_S)
+    return services.presign(bucket, key, _PLAYED_S)
 
 
 def _main(recording: Recording) -> tuple[str, str]:

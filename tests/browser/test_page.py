@@ -26,7 +26,7 @@ from tests.e2e.conftest import NewBroadcast
 from tests.e2e.service import Service
 from tests.e2e.world import World
 from tests.local_pool import Result, record
-from tests.media import Form, make_hls
+from tests.media import Form, ffmpeg, make_hls
 from tests.range_server import served
 from tests.unit.api_server import STARTED
 
@@ -153,6 +153,41 @@ async def test_a_live_recording_from_its_first_segment_to_its_report(
         await expect(row.locator(".status")).to_have_text("Completed")
         await until(page, "document.querySelector('.row .poster img').naturalWidth > 0")
         assert await page.evaluate("document.body.dataset.loaded") == "once"
+
+
+async def test_the_quality_is_chosen_from_a_menu(
+    world: World, broadcast: NewBroadcast, ladder: Path, new_page: NewPage
+) -> None:
+    ended = broadcast(ladder)
+    ended.show(ended=True)
+    ended.tell("ended", profile="abr")
+    recording = await asyncio.to_thread(ended.completed)
+    assert [each["height"] for each in recording["renditions"]] == [480, 360]
+    async with new_page(is_real=True) as page:
+        await go(page, world.endpoints["http"], f"#/recordings/{recording['id']}")
+        await page.get_by_role("button", name="Play").click()
+        menu = page.get_by_role("combobox", name="Quality")
+        await expect(menu.locator("option")).to_have_text(["Auto", "360p", "480p"])
+        for quality in (360, 480, 360):
+            await menu.select_option(f"{quality}p")
+            await page.evaluate("document.querySelector('video').playbackRate = 3")
+            await until(page, f"document.querySelector('video').videoHeight === {quality}")
+        at = await page.evaluate("document.querySelector('video').currentTime")
+        await until(page, f"document.querySelector('video').currentTime > {at} + 1")
+
+
+@pytest.fixture(scope="module")
+def ladder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stream that is large enough for a second rendition, and cheap to encode."""
+    playlist = tmp_path_factory.mktemp("ladder") / "stream.m3u8"
+    ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc2=size=854x480:rate=10:duration=32"),
+        *("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000:duration=32"),
+        *("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "20"),
+        *("-sc_threshold", "0", "-c:a", "aac", "-f", "hls", "-hls_time", "2"),
+        *("-hls_list_size", "0", "-hls_playlist_type", "vod", playlist),
+    )
+    return playlist
 
 
 async def test_the_workers_of_the_real_service(world: World, new_page: NewPage) -> None:
@@ -350,6 +385,37 @@ async def test_rename_and_delete(new_page: NewPage) -> None:
         await expect(page.locator(".row")).to_have_count(11)
     with pytest.raises(RecordingNotFound):
         await on.product.catalog.get(on.done.id)
+
+
+async def test_a_deletion_by_somebody_else_is_seen(new_page: NewPage) -> None:
+    async with stage() as on, new_page() as page, new_page() as other:
+        await go(page, on)
+        await go(other, on, f"#/recordings/{on.failed.id}")
+        row = page.locator(".row", has_text="Studio B")
+        await expect(row).to_have_count(1)
+        await expect(other.locator("h1")).to_have_text("Studio B, take 1")
+        await expect(other.locator(".chunks")).to_contain_text("Nothing is known")
+        await on.product.catalog.delete(on.failed.id)
+        await expect(row).to_have_count(0)
+        await expect(other.locator(".error")).to_have_text("This recording is deleted")
+        # What happens while nobody is told is seen as soon as somebody is again.
+        await hide(page, is_hidden=True)
+        await on.product.catalog.delete(on.done.id)
+        await asyncio.sleep(0.2)
+        await expect(page.locator(".row")).to_have_count(11)
+        await hide(page, is_hidden=False)
+        await expect(page.locator(".row")).to_have_count(10)
+
+
+async def hide(page: Page, *, is_hidden: bool) -> None:
+    """As the browser tells a page in a tab that is not in front."""
+    await page.evaluate(
+        """isHidden => {
+            Object.defineProperty(document, "hidden", { value: isHidden, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        is_hidden,
+    )
 
 
 async def test_cancel_and_retry(new_page: NewPage) -> None:

@@ -10,6 +10,7 @@ from tests.e2e.service import STOP_S, Service
 from tests.e2e.world import Broadcast, World
 from tests.media import Form, ffmpeg
 from tests.media_fixtures import Clips, clips
+from tests.otlp import Collector, collecting
 
 __all__ = ["clips"]
 
@@ -18,9 +19,20 @@ SIX_S = Form(seconds=6)
 
 
 @pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def collector() -> Iterator[Collector]:
+    """Gets the traces of the service that all share."""
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[World]:
     """A service that all tests share: each uses streams of its own."""
-    service = Service(tmp_path_factory.mktemp("service"))
+    service = Service(
+        tmp_path_factory.mktemp("service"),
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+        TRUSTED_PROXIES="127.0.0.1",
+    )
     with closing(World(service.start())) as world:
         yield world
     assert service.stop() < STOP_S

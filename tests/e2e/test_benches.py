@@ -38,10 +38,13 @@ def test_an_hour_s_cost_is_told_by_length(tmp_path: Path) -> None:
 
 
 def test_tasks_and_live_streams_are_counted(tmp_path: Path) -> None:
-    load = intake.Load(webhooks_per_s=20, webhook_s=1, kafka_tasks=50, streams=3)
+    load = intake.Load(
+        webhooks_per_s=20, webhook_s=1, busy_per_s=10, busy_streams=2, kafka_tasks=50, streams=3
+    )
     options = Options(folder=tmp_path, lengths_s=(20,), rounds=1)
     result = intake.run(options, lambda _: None, load)
     assert (result.webhook.requests, result.webhook.refused) == (20, 0)
+    assert (result.busy.requests, result.busy.refused, result.busy.streams) == (10, 0, 2)
     assert result.webhook.within[-1][1] == 1
     assert result.kafka.tasks == 50
     assert result.kafka.per_s > 0

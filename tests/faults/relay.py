@@ -22,14 +22,15 @@ _STEP_S = 0.05
 
 
 class Relay:
-    """TCP from ``address`` (``host:port``, the same for its lifetime) to ``behind``.
+    """TCP from ``address`` (``host:port``, the same for its lifetime) to ``behind``. ``own_port``
+    is any free one unless it is given.
 
     Begins ``up``. Each method ends what the one before had set. ``connections`` and ``carried``
     (bytes, both ways) count from the beginning. What happens behind it is not its matter: a server
     that refuses looks like a reset.
     """
 
-    def __init__(self, behind: str) -> None:
+    def __init__(self, behind: str, own_port: int | None = None) -> None:
         host, _, port = behind.rpartition(":")
         self._behind = host, int(port)
         self._links: set[Link] = set()
@@ -40,7 +41,7 @@ class Relay:
         self._rate = self._free_at = 0.0
         self._life = 0
         # Never listens, and keeps the port ours while nobody does.
-        self._holder = _bound(free_ports(1)[0])
+        self._holder = _bound(own_port or free_ports(1)[0])
         self._server: asyncio.Server | None = None
         self._loop = LoopThread("relay")
         self.up()

@@ -5,7 +5,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,9 +13,11 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from actors.kafka_intake import KafkaIntake
+from actors.kafka_intake import PARTITIONS, KafkaIntake
 from pipeline.errors import CatalogUnavailable
+from pipeline.kafka_access import KafkaAccess
 from pipeline.model import StreamEvent
 from pipeline.stores.catalog import Accepted
 
@@ -66,8 +68,9 @@ class Desk:
 class World:
     """One topic with its group on a broker, of one test's own."""
 
-    brokers: Sequence[str]
+    access: KafkaAccess
     topic: str = field(default_factory=lambda: f"tasks-{uuid.uuid4().hex[:12]}")
+    session_timeout: timedelta = SESSION_TIMEOUT
 
     @property
     def group(self) -> str:
@@ -75,45 +78,65 @@ class World:
 
     def intake(self, desk: Desk) -> KafkaIntake:
         return KafkaIntake(
-            brokers=self.brokers,
+            access=self.access,
             topic=self.topic,
             group=self.group,
             accept=desk.accept,
             poke=desk.poke,
-            session_timeout=SESSION_TIMEOUT,
+            session_timeout=self.session_timeout,
         )
 
-    async def send(self, *values: bytes | None, partition: int | None = None) -> None:
+    async def send(
+        self, *values: bytes | None, partition: int | None = None, key: bytes = b"k"
+    ) -> None:
         async with AIOKafkaProducer(
-            bootstrap_servers=list(self.brokers), max_request_size=64 * 2**20
+            **self.access.client_options(), max_request_size=64 * 2**20
         ) as producer:
             sent = [
-                await producer.send(self.topic, value, key=b"k", partition=partition)
+                await producer.send(self.topic, value, key=key, partition=partition)
                 for value in values
             ]
             await asyncio.gather(*sent)
 
     async def committed(self) -> int:
         """The sum of the group's committed offsets: how many messages it has done with."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=list(self.brokers))
-        await admin.start()
-        try:
+        async with admin_of(self.access) as admin:
             offsets = await admin.list_consumer_group_offsets(
-                self.group, partitions=[TopicPartition(self.topic, n) for n in range(4)]
+                self.group, partitions=[TopicPartition(self.topic, n) for n in range(PARTITIONS)]
             )
-        finally:
-            await admin.close()
         return sum(max(0, position.offset) for position in offsets.values())
 
+    async def until_committed(self, count: int, seconds: float = 5) -> None:
+        async with asyncio.timeout(seconds):
+            while await self._committed_by_now() != count:
+                await asyncio.sleep(0.05)
+
+    async def _committed_by_now(self) -> int:
+        """A broker that has never had a group makes its topic for them first."""
+        try:
+            return await self.committed()
+        except GroupCoordinatorNotAvailableError:
+            return 0
+
     async def dead_letters(self, count: int) -> list[ConsumerRecord]:
-        return await read_topic(self.brokers, f"{self.topic}.dlq", count)
+        return await read_topic(self.access, f"{self.topic}.dlq", count)
 
 
-async def read_topic(brokers: Sequence[str], topic: str, count: int) -> list[ConsumerRecord]:
+@asynccontextmanager
+async def admin_of(access: KafkaAccess) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(**access.client_options())
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def read_topic(access: KafkaAccess, topic: str, count: int) -> list[ConsumerRecord]:
     """The first ``count`` messages of a topic and whatever else is there; fails after 10 s."""
     records: list[ConsumerRecord] = []
     async with AIOKafkaConsumer(
-        topic, bootstrap_servers=list(brokers), auto_offset_reset="earliest"
+        topic, **access.client_options(), auto_offset_reset="earliest"
     ) as consumer:
         async with asyncio.timeout(10):
             while len(records) < count:

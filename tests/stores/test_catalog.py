@@ -820,6 +820,9 @@ async def test_a_deleted_recording_is_seen_by_nobody(catalog: Catalog) -> None:
     for call in (catalog.get, catalog.report, catalog.delete, catalog.retry):
         with pytest.raises(RecordingNotFound):
             await call(recording_id)
+    assert (await catalog.look_up(recording_id)).deleted_at is not None
+    with pytest.raises(RecordingNotFound):
+        await catalog.look_up(uuid4())
     assert await listed(catalog) == []
     assert await catalog.settleable() == ()
     assert [r.id for r in await catalog.to_remove()] == [recording_id]

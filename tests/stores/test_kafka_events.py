@@ -14,6 +14,7 @@ from uuid import UUID
 import pytest
 
 from actors.kafka_events import EventPublisher
+from pipeline.kafka_access import KafkaAccess
 from pipeline.model import EndReason, EventKind, Origin, StreamEvent
 from pipeline.stores.catalog import Completion
 from pipeline.stores.catalog_memory import MemoryCatalog
@@ -65,25 +66,25 @@ async def complete(catalog: MemoryCatalog, recording_id: UUID) -> None:
     await catalog.complete(recording_id, completion, {})
 
 
-async def read_events(brokers: list[str], topic: str, count: int) -> list[dict[str, Any]]:
-    records = await read_topic(brokers, topic, count)
+async def read_events(access: KafkaAccess, topic: str, count: int) -> list[dict[str, Any]]:
+    records = await read_topic(access, topic, count)
     events = [json.loads(record.value) for record in records]
     assert [e["stream_id"].encode() for e in events] == [record.key for record in records]
     return events
 
 
 async def test_every_change_is_told_in_order(
-    kafka_brokers: list[str], catalog: MemoryCatalog, topic: str
+    any_kafka: KafkaAccess, catalog: MemoryCatalog, topic: str
 ) -> None:
     names = [f"s{n}" for n in range(50)]
     ids = {name: await start(catalog, name) for name in names}
     for name in names[:25]:
         await complete(catalog, ids[name])
-    async with at_work(EventPublisher(brokers=kafka_brokers, topic=topic, catalog=catalog)):
+    async with at_work(EventPublisher(access=any_kafka, topic=topic, catalog=catalog)):
         await asyncio.sleep(0.2)
         for name in names[25:]:
             await complete(catalog, ids[name])
-        events = await read_events(kafka_brokers, topic, 150)
+        events = await read_events(any_kafka, topic, 150)
         async with asyncio.timeout(5):
             while await catalog.unpublished():
                 await asyncio.sleep(0.05)
@@ -95,11 +96,11 @@ async def test_every_change_is_told_in_order(
 
 
 async def test_a_change_is_told_at_once(
-    kafka_brokers: list[str], catalog: MemoryCatalog, topic: str, monkeypatch: pytest.MonkeyPatch
+    kafka: KafkaAccess, catalog: MemoryCatalog, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the catalogue's news: with polling alone this would not end in time."""
     monkeypatch.setattr("actors.kafka_events.POLL_S", 60.0)
-    publisher = EventPublisher(brokers=kafka_brokers, topic=topic, catalog=catalog)
+    publisher = EventPublisher(access=kafka, topic=topic, catalog=catalog)
     async with at_work(publisher):
         await start(catalog, "first")
         await until(lambda: publisher.status()["published"] == 1)
@@ -108,14 +109,14 @@ async def test_a_change_is_told_at_once(
 
 
 async def test_what_a_dead_process_left_is_told_by_the_next(
-    kafka_brokers: list[str], catalog: MemoryCatalog, topic: str
+    kafka: KafkaAccess, catalog: MemoryCatalog, topic: str
 ) -> None:
     await start(catalog, "first")
-    async with at_work(EventPublisher(brokers=kafka_brokers, topic=topic, catalog=catalog)):
-        await read_events(kafka_brokers, topic, 1)
+    async with at_work(EventPublisher(access=kafka, topic=topic, catalog=catalog)):
+        await read_events(kafka, topic, 1)
     await start(catalog, "second")
-    async with at_work(EventPublisher(brokers=kafka_brokers, topic=topic, catalog=catalog)):
-        events = await read_events(kafka_brokers, topic, 2)
+    async with at_work(EventPublisher(access=kafka, topic=topic, catalog=catalog)):
+        events = await read_events(kafka, topic, 2)
     assert sorted(event["stream_id"] for event in events) == ["first", "second"]
 
 
@@ -124,7 +125,8 @@ async def test_changes_wait_for_a_broker_that_is_away(
 ) -> None:
     broker = KafkaBroker(tmp_path / "kafka", tmp_path)
     broker.start()
-    publisher = EventPublisher(brokers=[broker.broker], topic=topic, catalog=catalog)
+    access = KafkaAccess(brokers=(broker.broker,))
+    publisher = EventPublisher(access=access, topic=topic, catalog=catalog)
     async with at_work(publisher):
         await start(catalog, "before")
         await until(lambda: publisher.status()["published"] == 1)
@@ -134,15 +136,15 @@ async def test_changes_wait_for_a_broker_that_is_away(
         assert len(await catalog.unpublished()) == 1
         broker.start()
         try:
-            events = await asyncio.wait_for(read_all(broker.broker, topic), 20)
+            events = await asyncio.wait_for(read_all(access, topic), 20)
         finally:
             broker.stop()
     assert [event["stream_id"] for event in events] == ["meanwhile"]
 
 
-async def read_all(broker: str, topic: str) -> list[dict[str, Any]]:
+async def read_all(access: KafkaAccess, topic: str) -> list[dict[str, Any]]:
     while True:
         try:
-            return await read_events([broker], topic, 1)
+            return await read_events(access, topic, 1)
         except TimeoutError:
             await asyncio.sleep(0.1)

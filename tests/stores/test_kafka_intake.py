@@ -7,27 +7,21 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InvalidTask
+from pipeline.kafka_access import KafkaAccess
 from serve_app.embedded.kafka import KafkaBroker
 from tests.stores.kafka_world import Desk, World, at_work, task, until
 
 
-@pytest.fixture
-def world(kafka_brokers: list[str]) -> World:
-    return World(kafka_brokers)
-
-
-async def test_bad_messages_are_put_aside_and_the_next_task_is_served(world: World) -> None:
+async def test_bad_messages_are_put_aside_and_the_next_task_is_served(any_world: World) -> None:
     desk = Desk(refusals={"refused": InvalidTask("no such profile"), "bug": KeyError("x")})
     bad = [b"not json", b"{}", task("s", action="explode"), None, task("refused"), task("bug")]
-    intake = world.intake(desk)
+    intake = any_world.intake(desk)
     async with at_work(intake):
         await until(lambda: intake.status()["running"])
-        await world.send(*bad, b"x" * 1_000_000, task("good"), partition=0)
+        await any_world.send(*bad, b"x" * 1_000_000, task("good"), partition=0)
         await until(lambda: desk.stream_ids == ["good"] and intake.status()["dead_letters"] == 7)
-        letters = sorted(await world.dead_letters(7), key=lambda letter: letter.headers[3][1])
-        async with asyncio.timeout(5):
-            while await world.committed() != 8:
-                await asyncio.sleep(0.05)
+        letters = sorted(await any_world.dead_letters(7), key=lambda letter: letter.headers[3][1])
+        await any_world.until_committed(8)
     assert [dict(letter.headers)["reason"].decode() for letter in letters] == [
         "the value is not JSON: Expecting value at 0",
         "stream_id is missing",
@@ -41,7 +35,7 @@ async def test_bad_messages_are_put_aside_and_the_next_task_is_served(world: Wor
         value or b"" for value in (*bad, b"x" * 1_000_000)
     ]
     assert letters[2].headers[1:] == (
-        ("original-topic", world.topic.encode()),
+        ("original-topic", any_world.topic.encode()),
         ("original-partition", b"0"),
         ("original-offset", b"2"),
     )
@@ -60,23 +54,21 @@ async def test_a_letter_too_large_for_its_topic_is_cut(world: World) -> None:
     assert dict(letter.headers)["truncated"] == str(size).encode()
 
 
-async def test_nothing_is_committed_before_it_is_durable(world: World) -> None:
+async def test_nothing_is_committed_before_it_is_durable(any_world: World) -> None:
     desk = Desk()
-    intake = world.intake(desk)
+    intake = any_world.intake(desk)
     names = [f"s{n}" for n in range(60)]
     async with at_work(intake):
-        await world.send(task("first"))
+        await any_world.send(task("first"))
         await until(lambda: desk.stream_ids == ["first"])
         desk.away = True
-        await world.send(*map(task, names), b"bad")
+        await any_world.send(*map(task, names), b"bad")
         await until(lambda: desk.attempts > 40)
         assert intake.status()["error"] == "PostgreSQL is away"
-        assert await world.committed() <= 1
+        assert await any_world.committed() <= 1
         desk.away = False
         await until(lambda: len(desk.events) == 61)
-        async with asyncio.timeout(5):
-            while await world.committed() != 62:
-                await asyncio.sleep(0.05)
+        await any_world.until_committed(62)
         assert intake.status() == {
             "running": True,
             "accepted": 61,
@@ -87,15 +79,15 @@ async def test_nothing_is_committed_before_it_is_durable(world: World) -> None:
     assert sorted(desk.stream_ids) == sorted(["first", *names])
 
 
-async def test_the_lag_is_what_is_not_durable_whether_it_was_read_or_not(world: World) -> None:
+async def test_the_lag_is_what_is_not_durable_whether_it_was_read_or_not(any_world: World) -> None:
     desk = Desk()
-    intake = world.intake(desk)
+    intake = any_world.intake(desk)
     assert await intake.lag() is None
     async with at_work(intake):
-        await world.send(*(task(f"a{n}") for n in range(3)))
+        await any_world.send(*(task(f"a{n}") for n in range(3)))
         await until(lambda: len(desk.events) == 3)
         desk.away = True
-        await world.send(*(task(f"b{n}") for n in range(7)))
+        await any_world.send(*(task(f"b{n}") for n in range(7)))
         await until(lambda: desk.attempts > 4)
         assert await intake.lag() == 7
         desk.away = False
@@ -105,28 +97,28 @@ async def test_the_lag_is_what_is_not_durable_whether_it_was_read_or_not(world: 
     assert await intake.lag() is None
 
 
-async def test_a_new_process_carries_on_where_the_last_one_was(world: World) -> None:
+async def test_a_new_process_carries_on_where_the_last_one_was(any_world: World) -> None:
     desk = Desk()
-    async with at_work(world.intake(desk)):
-        await world.send(*(task(f"a{n}") for n in range(20)))
+    async with at_work(any_world.intake(desk)):
+        await any_world.send(*(task(f"a{n}") for n in range(20)))
         await until(lambda: len(desk.events) == 20)
-    assert await world.committed() == 20
-    await world.send(*(task(f"b{n}") for n in range(20)))
+    assert await any_world.committed() == 20
+    await any_world.send(*(task(f"b{n}") for n in range(20)))
     later = Desk()
-    async with at_work(world.intake(later)):
+    async with at_work(any_world.intake(later)):
         await until(lambda: len(later.events) == 20)
         await asyncio.sleep(0.3)
     assert sorted(later.stream_ids) == sorted(f"b{n}" for n in range(20))
 
 
-async def test_what_was_not_durable_at_the_end_is_read_again(world: World) -> None:
+async def test_what_was_not_durable_at_the_end_is_read_again(any_world: World) -> None:
     desk = Desk(away=True)
-    async with at_work(world.intake(desk)):
-        await world.send(task("s"))
+    async with at_work(any_world.intake(desk)):
+        await any_world.send(task("s"))
         await until(lambda: desk.attempts > 1)
-    assert await world.committed() == 0
+    assert await any_world.committed() == 0
     later = Desk()
-    async with at_work(world.intake(later)):
+    async with at_work(any_world.intake(later)):
         await until(lambda: later.stream_ids == ["s"])
 
 
@@ -144,9 +136,9 @@ async def test_events_of_one_stream_stay_in_order(world: World) -> None:
     assert 4 < desk.most_at_once <= 16
 
 
-async def test_two_members_share_the_work_and_lose_nothing(world: World) -> None:
+async def test_two_members_share_the_work_and_lose_nothing(any_world: World) -> None:
     desks = Desk(delay_s=0.005), Desk(delay_s=0.005)
-    first, second = (world.intake(desk) for desk in desks)
+    first, second = (any_world.intake(desk) for desk in desks)
     names: list[str] = []
     enough = asyncio.Event()
 
@@ -154,7 +146,7 @@ async def test_two_members_share_the_work_and_lose_nothing(world: World) -> None
         """However soon the second one joins, there is more to come."""
         while not enough.is_set():
             new = [f"s{len(names) + n}" for n in range(40)]
-            await world.send(*map(task, new), partition=len(names) // 40 % 4)
+            await any_world.send(*map(task, new), partition=len(names) // 40 % 4)
             names.extend(new)
             await asyncio.sleep(0.1)
 
@@ -168,18 +160,16 @@ async def test_two_members_share_the_work_and_lose_nothing(world: World) -> None
         enough.set()
         await sending
         await until(lambda: set(desks[0].stream_ids + desks[1].stream_ids) == set(names))
-        async with asyncio.timeout(5):
-            while await world.committed() != len(names):
-                await asyncio.sleep(0.05)
+        await any_world.until_committed(len(names))
 
 
-async def test_an_outage_does_not_hold_up_a_rebalance(world: World) -> None:
+async def test_an_outage_does_not_hold_up_a_rebalance(any_world: World) -> None:
     stuck, well = Desk(away=True), Desk()
-    first, second = world.intake(stuck), world.intake(well)
+    first, second = any_world.intake(stuck), any_world.intake(well)
     names = [f"s{n}" for n in range(40)]
     async with at_work(first):
         for partition in range(4):
-            await world.send(*map(task, names[partition::4]), partition=partition)
+            await any_world.send(*map(task, names[partition::4]), partition=partition)
         await until(lambda: first.status()["error"] is not None)
         async with at_work(second):
             await until(lambda: len(well.events) == 20, seconds=8)
@@ -187,7 +177,7 @@ async def test_an_outage_does_not_hold_up_a_rebalance(world: World) -> None:
             stuck.away = False
             await until(lambda: len(stuck.events) == 20)
     assert sorted(stuck.stream_ids + well.stream_ids) == sorted(names)
-    assert await world.committed() == 40
+    assert await any_world.committed() == 40
 
 
 async def test_tasks_become_durable_side_by_side(world: World) -> None:
@@ -211,7 +201,7 @@ async def test_a_broker_that_comes_back_empty_is_used_again(
     broker = KafkaBroker(tmp_path / "kafka", tmp_path)
     broker.start()
     desk = Desk()
-    world = World([broker.broker])
+    world = World(KafkaAccess(brokers=(broker.broker,)))
     intake = world.intake(desk)
     async with at_work(intake):
         await world.send(task("before"))
@@ -228,6 +218,6 @@ async def test_a_broker_that_comes_back_empty_is_used_again(
 
 
 async def test_it_stops_in_time_while_the_broker_is_away() -> None:
-    intake = World(["127.0.0.1:1"]).intake(Desk())
+    intake = World(KafkaAccess(brokers=("127.0.0.1:1",))).intake(Desk())
     async with at_work(intake):
         await until(lambda: intake.status()["error"] is not None)

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 
 from actors.kafka_service import KafkaService
+from pipeline.kafka_access import KafkaAccess
 from pipeline.settings import Settings
 from pipeline.stores.catalog_postgres import PostgresCatalog
 from tests.stores.kafka_world import World, read_topic, task, until
@@ -21,10 +22,10 @@ def make_catalog(dsn: str) -> PostgresCatalog:
 
 
 @pytest.fixture
-def settings(kafka_brokers: list[str]) -> Settings:
+def settings(kafka: KafkaAccess) -> Settings:
     name = uuid.uuid4().hex[:12]
     return Settings(
-        kafka_brokers=tuple(kafka_brokers),
+        kafka_brokers=kafka.brokers,
         kafka_topic=f"tasks-{name}",
         kafka_group=f"group-{name}",
         kafka_events_topic=f"events-{name}",
@@ -37,7 +38,7 @@ async def test_tasks_in_and_states_out(settings: Settings, database: str) -> Non
     async def poke(_recordings: Collection[UUID]) -> None:
         pokes.set()
 
-    world = World(settings.kafka_brokers, settings.kafka_topic)
+    world = World(settings.kafka_access, settings.kafka_topic)
     service = KafkaService(settings, lambda: make_catalog(database), poke)
     run = asyncio.create_task(service.run())
     try:
@@ -51,9 +52,7 @@ async def test_tasks_in_and_states_out(settings: Settings, database: str) -> Non
         print(f"{1000 / (time.monotonic() - began):.0f} durable tasks/s in PostgreSQL")
         events = [
             json.loads(record.value)
-            for record in await read_topic(
-                settings.kafka_brokers, settings.kafka_events_topic, 1001
-            )
+            for record in await read_topic(settings.kafka_access, settings.kafka_events_topic, 1001)
         ]
         assert (await service.status())["error"] is None
     finally:

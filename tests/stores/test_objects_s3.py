@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from pipeline.errors import (
@@ -114,6 +115,21 @@ def test_presigning_asks_nobody(spoiled: S3Store, bucket: str, proxy: S3Proxy) -
         spoiled.presign_get(bucket, f"{number}", expires_s=60)
         spoiled.presign_put_part(bucket, "x", "id", number, expires_s=60)
     assert proxy.calls == []
+
+
+def test_what_viewers_get_is_of_the_public_host(s3: S3, bucket: str) -> None:
+    public = "https://media.example.com"
+    objects = S3Store(s3.endpoint, s3.access_key, s3.secret_key, secure=False, public_url=public)
+    objects.put(bucket, "a/x y", b"data", "text/plain")
+    url = objects.presign_public(bucket, "a/x y", 60)
+    assert url.startswith(f"{public}/{bucket}/a/x%20y?X-Amz-")
+    here = url.replace(public, f"http://{s3.endpoint}")
+    # As a gateway asks: the host is what is signed.
+    assert httpx.get(here, headers={"Host": "media.example.com"}).content == b"data"
+    assert httpx.get(here).status_code == 403
+    assert objects.presign_get(bucket, "x", expires_s=60).startswith(f"http://{s3.endpoint}/")
+    same = connect(s3)
+    assert same.presign_public(bucket, "x", 60).startswith(f"http://{s3.endpoint}/")
 
 
 def test_presigned_urls_are_for_one_thing_and_a_while(s3: S3, bucket: str) -> None:

@@ -77,6 +77,9 @@ class Product:
                 address=lambda ref: f"http://store/{ref}",
                 platform=self.platform,
                 objects=self.objects,
+                presign=lambda bucket, key, expires_s: self.objects.presign_get(
+                    bucket, key, expires_s=expires_s
+                ),
                 poke=self.poke,
                 activity=self.activity,
                 measure=self.measure,

@@ -417,6 +417,38 @@ async def test_a_signed_webhook_that_is_caught_does_nothing_more() -> None:
     await asyncio.sleep(0)
 
 
+async def unsigned_webhook(client: httpx.AsyncClient, value: str | None) -> tuple[int, Any]:
+    body = {"event": "stream.started", "stream_id": "s", "stream_key": "k", "user_id": "other"}
+    headers = bearer(value) if value else {}
+    answer = await client.post("/webhook/stream", json=body, headers=headers)
+    return answer.status_code, answer.json().get("error")
+
+
+async def test_who_may_write_records_by_hand_and_owns_it() -> None:
+    async with guarded(webhook_secret=SecretStr(SECRET)) as (product, client):
+        assert (await unsigned_webhook(client, token("write")))[0] == 200
+        assert (await unsigned_webhook(client, token("admin")))[0] == 200
+        assert [event.user_id for event in product.events] == ["u1", "other"]
+
+
+async def test_who_may_not_write_needs_a_signature() -> None:
+    async with guarded(webhook_secret=SecretStr(SECRET)) as (product, client):
+        assert await unsigned_webhook(client, None) == (401, "Missing X-Signature")
+        assert await unsigned_webhook(client, "nonsense") == (401, "Invalid token")
+        assert (await unsigned_webhook(client, token("read")))[0] == 403
+        client.cookies.set("vodray_session", token("write"))
+        body = {"event": "stream.started", "stream_id": "s", "stream_key": "k"}
+        forged = await client.post(
+            "/webhook/stream", json=body, headers={"Origin": "https://evil.example"}
+        )
+        assert forged.status_code == 403
+        assert product.events == []
+    open_to_all = Product(settings={"webhook_secret": SecretStr(SECRET)})
+    async with in_process(open_to_all) as client:
+        # Nobody shows who they are where there is no access control.
+        assert await unsigned_webhook(client, token("admin")) == (401, "Missing X-Signature")
+
+
 # --- an external VOD service ----------------------------------------------------------------------
 
 

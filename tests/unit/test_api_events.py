@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -13,15 +13,19 @@ import pytest
 
 from pipeline.errors import CatalogUnavailable
 from pipeline.model import Progress
+from pipeline.settings import Settings
 from serve_app import feed
+from serve_app.access.caller import Scope
+from serve_app.access.tokens import mint
 from serve_app.routes import events
 from tests.unit.api_server import STARTED, Product, served
 
 
 @asynccontextmanager
-async def listening(url: str) -> AsyncIterator[AsyncIterator[str]]:
+async def listening(url: str, token: str = "") -> AsyncIterator[AsyncIterator[str]]:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with (
-        httpx.AsyncClient(timeout=10) as client,
+        httpx.AsyncClient(timeout=10, headers=headers) as client,
         client.stream("GET", url) as answer,
     ):
         assert answer.status_code == 200
@@ -29,14 +33,18 @@ async def listening(url: str) -> AsyncIterator[AsyncIterator[str]]:
         yield answer.aiter_lines()
 
 
-async def next_recording(lines: AsyncIterator[str]) -> dict[str, Any]:
+async def next_event(lines: AsyncIterator[str]) -> tuple[str, dict[str, Any]]:
     async for line in lines:
-        if line == "event: recording":
+        if line.startswith("event: "):
             data = await anext(lines)
-            assert data.startswith("data: ")
-            recording: dict[str, Any] = json.loads(data.removeprefix("data: "))
-            return recording
+            return line.removeprefix("event: "), json.loads(data.removeprefix("data: "))
     raise AssertionError("the stream ended")
+
+
+async def next_recording(lines: AsyncIterator[str]) -> dict[str, Any]:
+    kind, recording = await next_event(lines)
+    assert kind == "recording"
+    return recording
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -92,6 +100,25 @@ async def test_all_recordings() -> None:
         await product.complete(old)
         told = await next_recording(lines)
         assert (told["id"], told["status"]) == (str(old.id), "completed")
+
+
+async def test_a_deletion_is_told_to_those_who_saw_the_recording() -> None:
+    secret = "x" * 40
+    product = Product(settings={"auth_secret": secret})
+    settings = Settings(_env_file=None, auth_secret=secret)
+    recording = await product.complete(await product.record("a"))
+    async with served(product) as (app, url), AsyncExitStack() as stack:
+        told = [
+            await stack.enter_async_context(listening(f"{url}/events", token))
+            for token in (mint(settings, [Scope.READ], user, 1.0) for user in ("u1", "u2"))
+        ]
+        assert (await next_event(told[0]))[0] == "recording"
+        await until(lambda: app.state.feed.listener_count == 2)
+        await product.catalog.delete(recording.id)
+        assert await next_event(told[0]) == ("deleted", {"id": str(recording.id)})
+        other = await product.record("b")
+        await product.catalog.describe(other.id, None, "u2")
+        assert (await next_event(told[1]))[1]["id"] == str(other.id)
 
 
 async def test_heartbeats_find_what_the_news_missed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ async def test_openapi_promises_only_what_is_served() -> None:
             (f"/recordings/{{id}}/live/{{playlist}}/{{number}}{what}", "get"): LIVE_FILE
             for what in (".{extension}", "/init.mp4", "/key")
         },
-        ("/webhook/stream", "post"): {"200", "400", "401", "413", *ALWAYS, "503"},
+        ("/webhook/stream", "post"): {"200", "400", "401", "403", "413", *ALWAYS, "503"},
         ("/events", "get"): {"200", *GUARDED},
         ("/recordings/{id}/events", "get"): {"200", "404", *GUARDED},
         ("/import-recording", "post"): {"201", "404", "409", "413", "422", "502", *GUARDED},

@@ -334,6 +334,17 @@ def test_help_teaches() -> None:
     )
 
 
+def test_figures_and_plot_are_always_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.__main__._OUT", tmp_path / "out")
+    measured = replace(result(), input={"title": "a stream", "segments": 2, "bytes": 1})
+    monkeypatch.setattr("bench.remux.run", lambda *_: measured)
+    done = CliRunner().invoke(main, ["remux", "--plot", str(tmp_path / "drawn.svg")])
+    assert done.exit_code == 0
+    assert json.loads((tmp_path / "out/remux.json").read_text())["bench"] == result().name
+    assert "<svg" in (tmp_path / "drawn.svg").read_text()
+    assert not (tmp_path / "out/remux.svg").exists()
+
+
 def written(path: Path, *medians: float) -> Path:
     """Rounds that are a tenth of a second apart, the peer needs 1 s in each."""
     samples = [sample("ours", n, wall) for n, wall in enumerate(medians)]

@@ -1,7 +1,9 @@
 """The bench ``scale``: its arithmetic, what its simulated workers make, and one small real run."""
 
 import json
+import math
 import re
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -21,7 +23,7 @@ from bench.scale_result import Real, ScaleResult, Servers, Simulated
 from bench.servers import Written
 from bench.simulated import Costs, list_schedule_s
 from bench.simulation import Measured, Point, plan_stream
-from pipeline.assemble import arrange, assemble, check
+from pipeline.assemble import Chunks, arrange, assemble, assemble_all, check
 from pipeline.media.samples import SampleIndex
 from pipeline.model import Part
 
@@ -95,7 +97,24 @@ def test_made_up_chunks_are_one_whole_stream(template: Template) -> None:
     assert assembly.duration_s == pytest.approx(4 * len(segments), abs=0.05)
     assert check(assembly, stored)["samples_out"] == sum(r.report["samples_out"] for r in records)
     pictures = next(lane for lane in assembly.tracks if lane.form.kind == "video")
-    assert len(pictures.size) == 100 * len(segments)
+    assert pictures.samples == 100 * len(segments)
+
+
+def test_an_end_needs_little_memory_for_each_sample(template: Template) -> None:
+    """12 h are three million samples, and a supervisor is to need no more than 300 MB."""
+    _, planned = plan_stream(template, 30)
+    records = [template.record(chunk) for chunk in planned]
+    samples = sum(record.report["samples_out"] for record in records)
+    tracemalloc.start()
+    try:
+        arrangement = arrange(records)
+        (assembly,) = assemble_all(arrangement, (), [Chunks(records)])
+        assert assembly is not None
+        assert check(assembly, records)["samples_out"] == samples
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes / samples < 80
 
 
 def test_the_same_fragments_are_what_was_read(template: Template) -> None:
@@ -205,18 +224,22 @@ def test_all_of_it_is_told(result: ScaleResult, capsys: pytest.CaptureFixture[st
 
 
 def test_the_lines_are_to_scale(result: ScaleResult) -> None:
-    """One point is half of the other, and so are their distances from nothing."""
+    """Twice the work is as far up as twice the ideal."""
     ours = [replace(each, point=replace(each.point, streams=1)) for each in result.simulated]
     root = ET.fromstring(draw(replace(result, simulated=tuple(ours), real=())))
     groups = {group.get("id"): group for group in root.iter(f"{SVG}g")}
-    path = groups["one stream, while there are chunks"].find(f"{SVG}path")
-    assert path is not None
-    ys = [float(y) for _, y in re.findall(r"([\d.]+) ([\d.]+)", path.get("d", ""))]
-    ideal = groups["ideal"].find(f"{SVG}path")
-    assert ideal is not None
-    (top, *_) = (float(y) for _, y in re.findall(r"([\d.]+) ([\d.]+)", ideal.get("d", "")))
+
+    def heights(name: str) -> list[float]:
+        path = groups[name].find(f"{SVG}path")
+        assert path is not None
+        return [float(y) for _, y in re.findall(r"([\d.]+) ([\d.]+)", path.get("d", ""))]
+
+    drawn = heights("one stream, while there are chunks")
+    ideal = heights("ideal: nothing but the chunks costs anything")
     first, second = (each.efficiency for each in ours)
-    assert (ys[0] - top) / (ys[1] - top) == pytest.approx((1 - first) / (1 - second), rel=0.01)
+    assert (drawn[0] - drawn[1]) / (ideal[0] - ideal[1]) == pytest.approx(
+        math.log2(256 * second / first) / 8, rel=0.01
+    )
     words = " ".join(t.text or "" for t in root.iter(f"{SVG}text"))
-    for said in ("workers <kept> busy", "ideal", f"{second:.1%} of ideal with 256"):
+    for said in ("workers <kept> busy", "one stream, whole recording", f"{second:.0%}"):
         assert said in words

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.settings import Settings
 from serve_app.cli import COMMANDS, main
+from tests.unit.api_reference import reference
 from tests.unit.api_server import Product
 
 ROOT = Path(__file__).parents[2]
@@ -130,6 +131,13 @@ def test_the_readme_lists_exactly_the_routes_that_are_served() -> None:
     assert listed == served
 
 
+def test_the_reference_is_what_the_openapi_document_says() -> None:
+    text = (ROOT / "docs" / "api.md").read_text("utf-8")
+    told = text.partition("\n<!-- reference -->\n")[2].partition("\n<!-- /reference -->\n")[0]
+    true = reference(Product().app().openapi())
+    assert told == true, f"docs/api.md has to say, between its comments:\n\n{true}\n"
+
+
 # --- the map of the tree ----------------------------------------------------------------------
 
 
@@ -155,3 +163,10 @@ def test_the_map_names_every_module() -> None:
     missing, gone = sorted(modules - mapped()), sorted(mapped() - modules)
     assert not missing, f"docs/architecture.md lacks {', '.join(missing)}"
     assert not gone, f"docs/architecture.md names {', '.join(gone)}, which do not exist"
+
+
+def test_the_version_of_kafka_that_is_tested_is_the_one_that_is_told() -> None:
+    lock = (ROOT / "tests/apache_kafka/jars.lock").read_text("utf-8")
+    (version,) = set(re.findall(r"org\.apache\.kafka:[^:]+:(\S+)", lock))
+    manual = (ROOT / "docs/operations.md").read_text("utf-8")
+    assert f"Tested with Apache Kafka {version} " in manual

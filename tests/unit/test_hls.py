@@ -100,10 +100,14 @@ def test_a_fragment_without_pictures_has_its_place_between_its_neighbours() -> N
     assert sum(s.length for s in playlist.segments) == made.fragment_end[-1]
 
 
+def told(placed: list[PlacedSpan]) -> list[stitch.Track]:
+    return [lane.track for lane in stitch.merge(placed)]
+
+
 def test_a_master_playlist_says_what_players_ask() -> None:
     placed = place([(0, span([video(10.0, 250, gop=50, size=1000), audio(10.0, 468, at=10**6)]))])
     playlist = hls.segment_ranges(placed, {0: 0})
-    variant = hls.describe_variant("source.m3u8", [playlist], stitch.merge(placed))
+    variant = hls.describe_variant("source.m3u8", [playlist], told(placed))
     assert variant.bandwidth >= variant.average_bandwidth > 0
     master = m3u8.M3U8(hls.render_master([variant]))
     (stream,) = master.playlists
@@ -117,7 +121,7 @@ def test_a_master_playlist_says_what_players_ask() -> None:
 def test_sound_alone_has_no_resolution() -> None:
     placed = place([(0, span([audio(10.0, 470, at=50)]))])
     playlist = hls.segment_ranges(placed, {0: 0})
-    text = "\n".join(hls.describe_variant("a.m3u8", [playlist], stitch.merge(placed)).render())
+    text = "\n".join(hls.describe_variant("a.m3u8", [playlist], told(placed)).render())
     assert "RESOLUTION" not in text
     assert "FRAME-RATE" not in text
     assert 'CODECS="mp4a.40.2"' in text
@@ -243,7 +247,7 @@ def describe(
     uri: str, own: Sequence[PlacedSpan], sounds: Sequence[Sequence[PlacedSpan]]
 ) -> hls.Variant:
     playlists = [hls.segment_ranges(placed, {0: 0}) for placed in (own, *sounds)]
-    tracks = [lane for placed in (own, *sounds) for lane in stitch.merge(placed)]
+    tracks = [track for placed in (own, *sounds) for track in told(placed)]
     return hls.describe_variant(uri, playlists, tracks)
 
 
@@ -259,7 +263,7 @@ def test_renditions_name_the_sounds_of_another_object() -> None:
         ]
         assert variant.bandwidth == pytest.approx(peaks[0] + max(peaks[1:]), abs=2)
     keyframes = hls.keyframe_ranges(low, {0: 0})
-    variants.append(hls.describe_keyframes("low.keys.m3u8", keyframes, stitch.merge(low)[0]))
+    variants.append(hls.describe_keyframes("low.keys.m3u8", keyframes, told(low)[0]))
     members = [("a.m3u8", Sound(name="Main")), ("b.m3u8", Sound(language="de"))]
     text = hls.render_master(variants, members)
     master = m3u8.M3U8(text)
@@ -289,14 +293,14 @@ def test_of_sound_without_pictures_only_one_is_heard() -> None:
 
 def test_a_picture_of_wide_pixels_is_described_as_it_is_shown() -> None:
     placed = [placed_at(span([video(10.0, 50)]))]
-    (lane,) = stitch.merge(placed)
+    (pictures,) = told(placed)
     wide = boxes.make(b"pasp", (64).to_bytes(4, "big"), (45).to_bytes(4, "big"))
-    entry = lane.form.entry
+    entry = pictures.form.entry
     at = boxes.find(entry, "pasp", 86)
     if at is not None:
         entry = entry[: at.start] + entry[at.end :]
-    anamorphic = replace(lane, form=replace(lane.form, entry=entry + wide))
-    for track, size in ((lane, (64, 64)), (anamorphic, (91, 64))):
+    anamorphic = replace(pictures, form=replace(pictures.form, entry=entry + wide))
+    for track, size in ((pictures, (64, 64)), (anamorphic, (91, 64))):
         found = hls.describe_variant("a.m3u8", [hls.segment_ranges(placed, {0: 0})], [track])
         assert (found.width, found.height) == size
 

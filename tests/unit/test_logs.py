@@ -76,7 +76,16 @@ def test_console_form(stderr: Callable[[], str]) -> None:
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_no_secret_comes_through(stderr: Callable[[], str], form: str) -> None:
     configure(
-        settings(log_format=form, minio_secret_key="verysecret1", webhook_secret="hook-secret")
+        settings(
+            log_format=form,
+            minio_secret_key="verysecret1",
+            webhook_secret="hook-secret",
+            kafka_brokers="kafka:9093",
+            kafka_security_protocol="SASL_SSL",
+            kafka_sasl_mechanism="PLAIN",
+            kafka_sasl_username="vodray",
+            kafka_sasl_password="kafka-pass",
+        )
     )
     structlog.get_logger("a").warning(
         "using verysecret1",
@@ -87,8 +96,9 @@ def test_no_secret_comes_through(stderr: Callable[[], str], form: str) -> None:
         settings=settings(minio_secret_key="verysecret1"),
     )
     logging.getLogger("b").warning("got %s", "verysecret1")
+    logging.getLogger("b").warning("refused: %s", "kafka-pass")
     text = stderr()
-    for secret in ("verysecret1", "hook-secret", "abcdef", "pw-in-dict", "eyJ.abc"):
+    for secret in ("verysecret1", "hook-secret", "kafka-pass", "abcdef", "pw-in-dict", "eyJ.abc"):
         assert secret not in text
     assert MASK in text
     assert "part=1" in text

@@ -13,6 +13,7 @@ from pipeline.load import source_limits
 from pipeline.media.limits import MediaLimits
 from pipeline.media.playlist_text import PlaylistLimits
 from pipeline.settings import Settings, load_settings, parse_duration, parse_size
+from tests.apache_kafka.certificates import Authority
 
 
 @pytest.fixture(autouse=True)
@@ -127,6 +128,8 @@ def test_the_environment_and_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("PORT", "eighty"),
         ("PORT", "70000"),
+        ("MINIO_PUBLIC_URL", "media.example.com"),
+        ("MINIO_PUBLIC_URL", "https://media.example.com/bucket"),
         ("STALL_TIMEOUT", "90"),
         ("STALL_TIMEOUT", "0s"),
         ("MONITOR_INTERVAL", "0s"),
@@ -135,6 +138,17 @@ def test_the_environment_and_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
         ("MINIO_ENDPOINT", "minio:9000/path"),
         ("DATABASE_URL", "mysql://db/x"),
         ("VOD_SERVICE_URL", "ftp://vod"),
+        ("KAFKA_BROKERS", "a:1,kafka://b:2"),
+        ("KAFKA_TOPIC", "a b"),
+        ("KAFKA_EVENTS_TOPIC", "x" * 246),
+        ("KAFKA_EVENTS_TOPIC", "recording.tasks.dlq"),
+        ("KAFKA_SECURITY_PROTOCOL", "TLS"),
+        ("KAFKA_SECURITY_PROTOCOL", "sasl_ssl"),
+        ("KAFKA_SASL_MECHANISM", "GSSAPI"),
+        ("KAFKA_SASL_MECHANISM", "PLAIN"),
+        ("KAFKA_SASL_USERNAME", "vodray"),
+        ("KAFKA_SASL_PASSWORD", "hunter2"),
+        ("KAFKA_SSL_CAFILE", "ca.pem"),
         ("OBJECT_NAME", "fixed"),
         ("OBJECT_NAME", "{title}"),
         ("OBJECT_NAME", "{stream_key"),
@@ -184,6 +198,68 @@ def test_a_profile_may_be_one_of_the_file_s(monkeypatch: pytest.MonkeyPatch) -> 
     # Another process may know no such file.
     Path("own.toml").unlink()
     assert pickle.loads(pickle.dumps(settings)).profiles["web"].pictures == "none"
+
+
+SASL = {
+    "KAFKA_BROKERS": "kafka:9093",
+    "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+    "KAFKA_SASL_MECHANISM": "SCRAM-SHA-512",
+    "KAFKA_SASL_USERNAME": "vodray",
+    "KAFKA_SASL_PASSWORD": "hunter2 hunter2",
+}
+
+
+@pytest.mark.parametrize("missing", ["BROKERS", "SASL_MECHANISM", "SASL_USERNAME", "SASL_PASSWORD"])
+def test_what_kafka_s_protocol_needs_must_be_there(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SASL.items():
+        if name != f"KAFKA_{missing}":
+            monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"KAFKA_{missing}") as caught:
+        load_settings()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_who_we_are_to_kafka(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in SASL.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    for text in (repr(settings), repr(settings.kafka_access), str(settings.model_dump())):
+        assert "hunter2" not in text
+    options = settings.kafka_access.client_options()
+    assert options["sasl_plain_password"] == "hunter2 hunter2"
+    assert options["ssl_context"].check_hostname
+    monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "SASL_PLAINTEXT")
+    assert load_settings().kafka_access.client_options()["ssl_context"] is None
+
+
+def test_the_files_of_kafka_s_tls_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    own, other = authority.sign("own", key_password=b"locked"), authority.sign("other")
+    broken = tmp_path / "broken.pem"
+    broken.write_text("no certificate", "utf-8")
+    monkeypatch.setenv("KAFKA_BROKERS", "kafka:9093")
+    monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "SSL")
+    good = {"CAFILE": authority.cafile, "CERTFILE": own.certfile, "KEYFILE": own.keyfile}
+    bad = [
+        ({"CAFILE": tmp_path / "gone.pem"}, "KAFKA_SSL_CAFILE: cannot be read: No such file"),
+        ({"CAFILE": broken}, "KAFKA_SSL_CAFILE: not in PEM form"),
+        ({"KEYFILE": other.keyfile}, "KAFKA_SSL_CERTFILE, KAFKA_SSL_KEYFILE: .*not a pair"),
+        ({"KEY_PASSWORD": "wrong"}, "KAFKA_SSL_CERTFILE, KAFKA_SSL_KEYFILE: .*another password"),
+        ({"KEY_PASSWORD": ""}, "KAFKA_SSL_CERTFILE, KAFKA_SSL_KEYFILE: .*another password"),
+        ({"CERTFILE": ""}, "KAFKA_SSL_KEYFILE: KAFKA_SSL_CERTFILE is missing"),
+    ]
+    for changed, words in [*bad, ({}, "")]:
+        for name, value in {**good, "KEY_PASSWORD": "locked", **changed}.items():
+            monkeypatch.setenv(f"KAFKA_SSL_{name}", str(value))
+        if words:
+            with pytest.raises(SettingsError, match=words):
+                load_settings()
+        else:
+            load_settings()
 
 
 def test_two_buckets_must_be_two(monkeypatch: pytest.MonkeyPatch) -> None:

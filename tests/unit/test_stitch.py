@@ -27,13 +27,13 @@ def two_chunks() -> list[PlacedSpan]:
     )
 
 
-def truth(placed: list[PlacedSpan], offset: dict[int, int]) -> list[verify.FragmentSamples]:
+def truth(placed: list[PlacedSpan], offset: dict[int, int]) -> list[verify.Truth]:
     keys = sorted({key for p in placed for key in lanes(p.span)})
     return [
-        verify.fragment_samples(
+        verify.Truth(
             "audio" if key.is_sound else "video",
             [
-                (number, offset[p.chunk], lanes(p.span)[key])
+                verify.Piece(number, offset[p.chunk], lanes(p.span)[key])
                 for number, p in enumerate(placed)
                 if key in lanes(p.span)
             ],
@@ -52,7 +52,7 @@ def stitched(
     return head, {chunk: len(head) + at for chunk, at in offset.items()}
 
 
-def check(head: bytes, wanted: list[verify.FragmentSamples]) -> None:
+def check(head: bytes, wanted: list[verify.Truth]) -> None:
     tables, body, size = read_tables(head)
     verify.check_tables(tables, wanted, body, size)
 
@@ -65,7 +65,8 @@ def test_tables_say_what_the_fragments_say() -> None:
     placed = two_chunks()
     head, absolute = stitched(placed, {0: 0, 1: 20_000}, 40_000)
     judge(head, placed, absolute)
-    (pictures, sound), body, size = read_tables(head)
+    tables, body, size = read_tables(head)
+    pictures, sound = tables
     assert (body, size) == (len(head), len(head) + 40_000)
     assert (pictures.kind, len(pictures.size), sound.kind, len(sound.size)) == (
         *("video", 55),
@@ -104,7 +105,7 @@ def test_objects_of_many_gigabytes() -> None:
     head, absolute = stitched(placed, {0: 3 * GIB, 1: 400 * GIB}, 401 * GIB)
     judge(head, placed, absolute)
     tables, _, size = read_tables(head)
-    assert tables[0].offset[-1] > 400 * GIB
+    assert next(tables).offset[-1] > 400 * GIB
     assert size == len(head) + 401 * GIB
 
 
@@ -124,7 +125,7 @@ def test_streams_of_days() -> None:
     head, absolute = stitched(placed, {0: 0, 1: 1000, 2: 2000}, 3000)
     judge(head, placed, absolute)
     tables, _, _ = read_tables(head)
-    assert tables[0].dts[-1] > 2 * day * AUDIO_SCALE
+    assert next(tables).dts[-1] > 2 * day * AUDIO_SCALE
 
 
 def test_another_form_in_the_middle_gets_a_sample_entry_of_its_own() -> None:
@@ -184,15 +185,21 @@ def test_every_flipped_bit_in_a_table_is_found(table: str, named: str) -> None:
                 check(bytes(bad), wanted)
 
 
-@pytest.mark.parametrize("column", ["offset", "size", "cts", "key"])
-def test_the_judge_names_track_column_and_sample(column: str) -> None:
+@pytest.mark.parametrize(
+    ("column", "changed", "sample"),
+    [("run_offset", 2, 10), ("size", 13, 13), ("cts", 13, 13), ("key", 13, 13), ("dts", 13, 12)],
+)
+def test_the_judge_names_track_column_and_sample(column: str, changed: int, sample: int) -> None:
     placed = two_chunks()
     head, absolute = stitched(placed, {0: 0, 1: 20_000}, 40_000)
     tables, body, size = read_tables(head)
     wanted = truth(placed, absolute)
-    changed = getattr(wanted[0], column)
-    changed[13] = ~changed[13]
-    with pytest.raises(VerificationFailed, match=rf"track 1 \(video\): {column} of sample 13"):
+    values = getattr(wanted[0].pieces[0].samples, column)
+    values[changed] = ~values[changed]
+    named = {"run_offset": "offset", "dts": "duration"}.get(column, column)
+    with pytest.raises(
+        VerificationFailed, match=rf"track 1 \(video\): {named} of sample {sample}:"
+    ):
         verify.check_tables(tables, wanted, body, size)
 
 
@@ -206,7 +213,7 @@ def test_samples_outside_the_object_are_found() -> None:
 def test_lost_and_doubled_samples_and_tracks_are_found() -> None:
     placed = two_chunks()
     head, absolute = stitched(placed, {0: 0, 1: 20_000}, 40_000)
-    with pytest.raises(VerificationFailed, match="55 in moov, 25 in fragments"):
+    with pytest.raises(VerificationFailed, match="55 samples in moov, 25 in fragments"):
         judge(head, placed[:1], absolute)
     tables, body, size = read_tables(head)
     with pytest.raises(VerificationFailed, match="2 tracks in moov, 1 in fragments"):

@@ -33,7 +33,7 @@ class Object:
     """What is known of an object: its playlists by what they are of."""
 
     placed: list[list[PlacedSpan]]
-    tracks: list[stitch.Lane]
+    tracks: list[stitch.Track]
     base: int
 
 
@@ -57,8 +57,9 @@ def write(path: Path, made: Sequence[Body]) -> Object:
         for span in spans
     ]
     body = b"".join(pieces)
-    tracks = stitch.merge([p for own in placed for p in own])
-    head = stitch.build_head(tracks, {0: 0}, len(body))
+    merged = stitch.merge([p for own in placed for p in own])
+    tracks = [lane.track for lane in merged]
+    head = stitch.build_head(merged, {0: 0}, len(body))
     path.write_bytes(head + body)
     return Object(placed=placed, tracks=tracks, base=len(head))
 

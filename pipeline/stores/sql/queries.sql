@@ -45,6 +45,9 @@ ORDER BY created_at DESC, id DESC FOR NO KEY UPDATE
 -- recording:
 SELECT {recording} FROM recordings WHERE id = $1 AND deleted_at IS NULL
 
+-- any_recording:
+SELECT {recording} FROM recordings WHERE id = $1
+
 -- recording_for_update:
 SELECT {recording} FROM recordings WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE
 

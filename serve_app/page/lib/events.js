@@ -4,12 +4,13 @@ import { get } from "./api.js";
 
 const RETRY_MS = 5000;
 
-/** `handlers`: by name of the event. `isOver`: whether the server has ended it for good. Returns
- * what ends it. */
-export function subscribe(path, handlers, isOver = () => false) {
+/** `handlers`: by name of the event. `isOver`: whether the server has ended it for good. `again`: is
+ * called after a break, in which nothing was heard. Returns what ends it. */
+export function subscribe(path, handlers, isOver = () => false, again = () => {}) {
   let source = null;
   let timer = 0;
   let isClosed = false;
+  let wasOpen = false;
 
   function drop() {
     source?.close();
@@ -23,6 +24,10 @@ export function subscribe(path, handlers, isOver = () => false) {
     for (const [name, handle] of Object.entries(handlers)) {
       source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
     }
+    source.onopen = () => {
+      if (wasOpen) again();
+      wasOpen = true;
+    };
     source.onerror = () => {
       if (isOver()) return drop();
       /* Refused; while it is only broken off, the browser tries again by itself. */
@@ -58,11 +63,13 @@ export function subscribe(path, handlers, isOver = () => false) {
 const listeners = new Set();
 let close = null;
 
-/** `listen` is told of every recording that changes, on one connection for all. */
-export function onRecording(listen) {
-  listeners.add(listen);
+/** `told`: `changed(recording)`, `gone(id)` and, after a break, `again()`. One connection for all. */
+export function onRecordings(told) {
+  const tell = (what, value) => listeners.forEach((each) => each[what](value));
+  listeners.add(told);
   close ??= subscribe("/events", {
-    recording: (recording) => listeners.forEach((each) => each(recording)),
-  });
-  return () => listeners.delete(listen);
+    recording: (recording) => tell("changed", recording),
+    deleted: ({ id }) => tell("gone", id),
+  }, undefined, () => tell("again"));
+  return () => listeners.delete(told);
 }

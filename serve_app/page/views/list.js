@@ -1,12 +1,14 @@
 /* The recordings: searched, filtered, page by page, and changing while one looks. */
 import { get } from "../lib/api.js";
-import { onRecording } from "../lib/events.js";
+import { onRecordings } from "../lib/events.js";
 import { bytes, count, duration, instant, isFinal, nameOf } from "../lib/format.js";
 import { useEvery, useSettled } from "../lib/hooks.js";
 import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { Poster, Status, STATUSES } from "../parts/status.js";
 
 const PAGE = 50;
+/* That the service answers at once. */
+const MOST = 1000;
 const TYPING_MS = 250;
 
 export function ListView({ query }) {
@@ -105,13 +107,15 @@ function Overview() {
 function useRecordings(q, status) {
   const [state, setState] = useState({ items: [], next: null, isLoading: true, error: "" });
   const asked = useRef(null);
+  const shown = useRef(0);
+  shown.current = state.items.length;
 
-  async function load(cursor) {
+  async function load(cursor, count = PAGE) {
     asked.current?.abort();
     const own = (asked.current = new AbortController());
     setState((before) => ({ ...before, isLoading: true, error: "" }));
     const parameters = new URLSearchParams({
-      limit: PAGE, ...(q && { q }), ...(status && { status }), ...(cursor && { cursor }),
+      limit: count, ...(q && { q }), ...(status && { status }), ...(cursor && { cursor }),
     });
     try {
       const page = await get(`/recordings?${parameters}`, { signal: own.signal });
@@ -129,9 +133,15 @@ function useRecordings(q, status) {
     load(null);
     return () => asked.current?.abort();
   }, [q, status]);
-  useEffect(() => onRecording((recording) => setState((before) => ({
-    ...before, items: withNews(before, recording, q, status),
-  }))), [q, status]);
+  useEffect(() => onRecordings({
+    changed: (recording) => setState((before) => ({
+      ...before, items: withNews(before, recording, q, status),
+    })),
+    gone: (id) => setState((before) => ({
+      ...before, items: before.items.filter((each) => each.id !== id),
+    })),
+    again: () => load(null, Math.min(Math.max(PAGE, shown.current), MOST)),
+  }), [q, status]);
   return { ...state, more: () => state.isLoading || load(state.next) };
 }
 

@@ -1,6 +1,6 @@
 /* One recording: while it is made, and what has become of it. */
 import { ApiError, call, get } from "../lib/api.js";
-import { onRecording } from "../lib/events.js";
+import { onRecordings } from "../lib/events.js";
 import { isFinal, nameOf } from "../lib/format.js";
 import { html, useEffect, useRef, useState } from "../lib/html.js";
 import { ChunkMap } from "../parts/chunk_map.js";
@@ -61,12 +61,18 @@ function useRecording(id) {
       const recording = known ?? (await get(`/recordings/${id}`)).recording;
       setState({ recording, error: "" });
     } catch (error) {
-      setState((before) => ({ ...before, error: error.message }));
+      if (error.status === 404) setState({ recording: null, error: error.message });
+      else setState((before) => ({ ...before, error: error.message }));
     }
   }
   useEffect(() => {
     update();
-    return onRecording((recording) => recording.id === id && setState({ recording, error: "" }));
+    return onRecordings({
+      changed: (recording) => recording.id === id && setState({ recording, error: "" }),
+      gone: (deleted) => deleted === id
+        && setState({ recording: null, error: "This recording is deleted" }),
+      again: () => update(),
+    });
   }, [id]);
   return { ...state, update };
 }
