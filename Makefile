@@ -26,7 +26,8 @@ demo: $(STAMP) ## Record a real stream end to end; INPUT=<path or URL of an .m3u
 
 test: $(STAMP) ## Run all tests, with the programs that they need besides; ARGS= goes to pytest
 	@chromium="$$(.ci/chromium)"; kafka="$$(.ci/kafka)"; nginx="$$(.ci/nginx)"; \
-	 CHROMIUM="$$chromium" APACHE_KAFKA="$$kafka" NGINX="$$nginx" \
+	 prometheus="$$(.ci/prometheus)"; \
+	 CHROMIUM="$$chromium" APACHE_KAFKA="$$kafka" NGINX="$$nginx" PROMETHEUS="$$prometheus" \
 	 $(BIN)/python -m pytest $(WORKERS) $(ARGS)
 
 kafka: $(STAMP) ## The Kafka tests alone, on Apache Kafka and the embedded broker; KAFKA_BROKERS= names brokers to use instead

@@ -4,6 +4,7 @@ Knows nothing of Ray: whoever has workers hands in how they are asked (``Workers
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from actors.board import Board, Entry
 from actors.fair_queue import FairQueue, Urgency
 from pipeline.errors import JobIsPoison, WorkerLost
 from pipeline.jobs import Answer, Job
+from pipeline.measured import PoolMeasure, Waiting
+from pipeline.metrics import COUNTS, JOBS, WORKER_DEATHS
 
 SLOTS = 2
 """Jobs that a worker has at the same time."""
@@ -67,6 +70,24 @@ class Assigner:
             self._idle[number] = SLOTS
         self._assign()
 
+    def measure(self) -> PoolMeasure:
+        waiting = {urgency.name.lower(): Waiting() for urgency in Urgency}
+        now = time.monotonic()
+        for urgency, one in self._queue.waiting():
+            if not one.answer.done():
+                name = urgency.name.lower()
+                waiting[name] = Waiting(
+                    jobs=waiting[name].jobs + 1,
+                    oldest_s=max(waiting[name].oldest_s, now - one.entry.since),
+                )
+        return PoolMeasure(
+            workers=len(self._idle),
+            busy=sum(idle < SLOTS for idle in self._idle.values()),
+            running=len(self._running),
+            waiting=waiting,
+            counted=COUNTS.all(),
+        )
+
     async def submit(self, job: Job, recording: str, urgency: Urgency) -> Answer:
         """Queue a job, wait for its answer.
 
@@ -83,6 +104,8 @@ class Assigner:
         finally:
             is_answered = not answer.cancelled() and answer.exception() is None
             self.board.end(entry, answer.result() if is_answered else None)
+            if not answer.cancelled():
+                COUNTS.count(JOBS, entry.kind, _outcome(answer.exception()))
 
     def _assign(self) -> None:
         while self._queue and self._idle:
@@ -115,6 +138,7 @@ class Assigner:
 
     def _again(self, waiting: _Waiting, error: WorkerLost) -> None:
         waiting.deaths += 1
+        COUNTS.count(WORKER_DEATHS)
         log.warning(
             "worker_died", recording=waiting.recording, deaths=waiting.deaths, error=str(error)
         )
@@ -123,6 +147,12 @@ class Assigner:
             self._queue.push(waiting, waiting.recording, waiting.urgency)
         else:
             _settle(waiting.answer, JobIsPoison(f"{MAX_DEATHS} workers died of it: {error}"))
+
+
+def _outcome(error: BaseException | None) -> str:
+    if error is None:
+        return "done"
+    return "poison" if isinstance(error, JobIsPoison) else "failed"
 
 
 def _settle(future: "asyncio.Future[Answer]", result: Answer | Exception) -> None:

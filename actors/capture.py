@@ -59,6 +59,8 @@ class Capture:
         self._depot, self._may_grow, self._on_news = depot, may_grow, on_news
         self._keeper = Keeper(recording.id, depot, settings)
         self._target_s = _UNKNOWN_TARGET_S
+        self._begun_at = time.monotonic()
+        self._captured: CaptureLog | None = None
         self._playlists: tuple[FollowedPlaylist, ...] = ()
         self._reloading: dict[int, asyncio.Task[list[Segment]]] = {}
         # What an earlier process has left, by playlist and media sequence number.
@@ -73,6 +75,14 @@ class Capture:
             follow=may_grow,
             wait=self._wait,
         )
+
+    @property
+    def lag_s(self) -> float | None:
+        """How long ago something was captured last; None once the stream is known to be over."""
+        if self._recording.end_reason is not None:
+            return None
+        since = self._captured.written_at if self._captured else self._begun_at
+        return time.monotonic() - since
 
     def wake(self) -> None:
         """Something about the recording has changed: look now."""
@@ -128,7 +138,7 @@ class Capture:
                 for number, sound in enumerate(start.sounds, 1)
             ),
         )
-        captured = CaptureLog(
+        captured = self._captured = CaptureLog(
             self._id,
             catalog=self._catalog,
             findings=findings,

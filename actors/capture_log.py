@@ -4,6 +4,7 @@ Whoever reads the log sees a beginning of each playlist that never changes.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -15,6 +16,7 @@ import structlog
 from actors.loops import backoff
 from pipeline.errors import CatalogUnavailable
 from pipeline.model import Finding, Progress, Segment, by_playlist
+from pipeline.recording_counts import count_captured
 from pipeline.spool import Waiting
 from pipeline.staging import staged_key
 from pipeline.stores.catalog import Catalog
@@ -27,7 +29,7 @@ log = structlog.get_logger()
 class CaptureLog:
     """``findings``: what is written already. ``counts``, ``known_s``: how many segments and how
     many seconds of each playlist were added, kept or not; ``has_copies``: whether any was kept.
-    ``note``: see ``Depot.note``."""
+    ``written_at``: when something was written last. ``note``: see ``Depot.note``."""
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class CaptureLog:
         self._known = list(self.counts)
         self.known_s = [sum(segment.duration_s for segment in segments) for segments in taken]
         self.has_copies = any(staged_key(s.uri) for segments in taken for s in segments)
+        self.written_at = time.monotonic()
         self._written_s, self._written = self.known_s[0], self.counts[0]
         self._pending: list[deque[asyncio.Task[Segment]]] = [deque() for _ in taken]
         self._news = asyncio.Event()
@@ -77,6 +80,9 @@ class CaptureLog:
                     on_failure=partial(self._note_all, found),
                 )
                 self._number += 1
+                self.written_at = time.monotonic()
+                for segment in found[0]:
+                    count_captured(segment)
                 for playlist, segments in enumerate(found):
                     self._known[playlist] += len(segments)
                 await self._report(found[0])

@@ -19,11 +19,14 @@ import structlog
 
 from actors import names
 from actors.capture import Capture
+from actors.counting import hand_on_for_ever
 from actors.depot import Depot
 from actors.loops import backoff, pause, rest
 from actors.recording import sources_of
 from pipeline import logs, tracing
+from pipeline.disk import used_percent, watched
 from pipeline.errors import RecordingNotFound, VodrayError
+from pipeline.measured import CaptureMeasure
 from pipeline.model import EndReason, Recording
 from pipeline.settings import Settings
 from pipeline.stores.connect import make_catalog, make_store
@@ -65,6 +68,7 @@ class CaptureProcess:
         loop.set_default_executor(ThreadPoolExecutor(_THREADS))
         # Ray restarts the process, not the call that ran in it: the loop starts with the actor.
         self._loop = loop.create_task(self._run())
+        self._counting = loop.create_task(hand_on_for_ever())
 
     async def poke(self, recordings: Collection[UUID] = ()) -> None:
         """There is news, and what is about these recordings should be seen now."""
@@ -75,6 +79,18 @@ class CaptureProcess:
 
     async def running(self) -> list[str]:
         return [str(recording_id) for recording_id in self._running]
+
+    async def measure(self) -> CaptureMeasure:
+        """Of what runs, and of this machine's disks."""
+        lags = (running.capture.lag_s for running in self._running.values())
+        return CaptureMeasure(
+            lags_s=tuple(lag for lag in lags if lag is not None),
+            used_percent=await asyncio.to_thread(self._used_percent),
+        )
+
+    def _used_percent(self) -> dict[str, float]:
+        folders = watched(self._settings)
+        return {name: used_percent(folder) for name, folder in folders.items()}
 
     async def _run(self) -> None:
         """For ever; an outage of the catalogue is waited out."""

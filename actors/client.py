@@ -19,6 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors import alone, names, pool
 from actors.capture_process import CaptureActor
+from actors.counting import hand_on, hand_on_for_ever
 from actors.faults import actor_errors
 from actors.ingest import IngestActor
 from actors.kafka_service import KafkaActor
@@ -29,6 +30,7 @@ from pipeline.errors import NotInstalled, WorkerLost
 from pipeline.ingest.commands import check_installed
 from pipeline.ingest.state import Notice
 from pipeline.ingest.view import View
+from pipeline.measured import Measured
 from pipeline.model import EventKind, Origin, Recording, StreamEvent
 from pipeline.settings import Settings
 from pipeline.source import Source
@@ -39,6 +41,7 @@ from pipeline.stores.objects import ObjectStore
 _CALL_TIMEOUT_S = 10.0
 _PROGRESS_EVERY_S = 0.2
 _ACTIVITY_TIMEOUT_S = 2.0
+_MEASURE_TIMEOUT_S = 2.5
 _POKE_EVERY_S = 0.05
 
 log = structlog.get_logger()
@@ -87,6 +90,28 @@ class Client:
         except (WorkerLost, TimeoutError, ray.exceptions.RayError) as error:
             log.info("activity_unknown", error=str(error))
             return Activity()
+
+    async def count_for_ever(self) -> None:
+        """Hand on what this process counts."""
+        await hand_on_for_ever()
+
+    async def measure(self) -> Measured:
+        """What the processes tell of themselves; each has little time to answer."""
+        _, pool, capture, running, kafka, taken_in = await asyncio.gather(
+            hand_on(),
+            _measured(names.POOL, lambda actor: actor.measure.remote()),
+            _measured(names.CAPTURE, lambda actor: actor.measure.remote()),
+            _measured(names.RECONCILER, lambda actor: actor.running.remote()),
+            _measured(names.KAFKA, lambda actor: actor.measure.remote()),
+            _measured(names.INGEST, lambda actor: actor.status.remote()),
+        )
+        return Measured(
+            pool=pool,
+            capture=capture,
+            supervised=None if running is None else len(running),
+            kafka=kafka,
+            taken_in=None if taken_in is None else len(taken_in),
+        )
 
     async def ingest_notify(self, notice: Notice) -> View:
         """See ``IngestService.notify``; ``NotInstalled`` without the extra."""
@@ -217,6 +242,17 @@ def _here() -> dict[str, Any]:
     """On this node, while it lives: nodes that come and go are for workers."""
     node_id = ray.get_runtime_context().get_node_id()
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=True)}
+
+
+async def _measured(name: str, call: Callable[[Any], Any]) -> Any:
+    """None if it does not answer."""
+    try:
+        with actor_errors(name):
+            async with asyncio.timeout(_MEASURE_TIMEOUT_S):
+                return await call(_actor(name))
+    except (WorkerLost, TimeoutError, ray.exceptions.RayError) as error:
+        log.debug("not_measured", actor=name, error=str(error))
+        return None
 
 
 async def _ask_ingest(call: Callable[[Any], Any]) -> Any:

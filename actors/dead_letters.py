@@ -4,6 +4,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 
 from actors.kafka_link import broker_errors, send
+from pipeline.metrics import request
 
 MAX_REASON_CHARS = 500
 TRUNCATED_BYTES = 1024
@@ -28,7 +29,7 @@ async def bury(producer: AIOKafkaProducer, record: ConsumerRecord, reason: str) 
         ("original-partition", b"%d" % record.partition),
         ("original-offset", b"%d" % record.offset),
     ]
-    with broker_errors():
+    with request("kafka", "send"), broker_errors():
         try:
             await send(producer, topic, value, key=key, headers=headers)
         except (MessageSizeTooLargeError, RecordListTooLargeError):

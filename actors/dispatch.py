@@ -18,6 +18,7 @@ from pipeline.jobs import ChunkJob, Place
 from pipeline.load import references, source_limits
 from pipeline.media.layout import part_number
 from pipeline.model import ChunkRecord, ChunkSpec, Upload
+from pipeline.recording_counts import count_chunk
 from pipeline.settings import Settings
 from pipeline.staging import URL_LIFETIME_S, Locates, chunks_prefix, strip_key
 from pipeline.stores.catalog import Catalog
@@ -74,6 +75,7 @@ class Dispatcher:
             begin = time.monotonic()
             answer = await self._made(chunk, urgency)
             await self._catalog.finish_chunks(self._id, answer)
+        count_chunk(chunk, answer)
         self.resume(chunk, answer)
         told = {
             "chunk": chunk.index,

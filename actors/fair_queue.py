@@ -7,6 +7,7 @@ recording of thousands of chunks does not hold up one of three. Within a recordi
 import heapq
 import itertools
 from collections import Counter
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import Generic, TypeVar
 
@@ -39,6 +40,10 @@ class FairQueue(Generic[Item]):
         turn = max(self._latest.get(lane, 0), self._served[urgency]) + 1
         self._latest[lane] = turn
         heapq.heappush(self._heap, (int(urgency), turn, next(self._order), recording, item))
+
+    def waiting(self) -> Iterator[tuple[Urgency, Item]]:
+        """All that waits, in no order."""
+        return ((Urgency(entry[0]), entry[-1]) for entry in self._heap)
 
     def peek(self) -> Item:
         """What ``pop`` would return."""

@@ -16,6 +16,7 @@ from uuid import UUID
 import ray
 import structlog
 
+from actors.counting import hand_on_for_ever
 from actors.ingest_rtmp import RtmpListener
 from actors.ingest_session import Read
 from actors.ingest_stream import Around, IngestStream
@@ -84,6 +85,7 @@ class IngestService:
         loop.set_default_executor(ThreadPoolExecutor(_THREADS))
         # Ray restarts the process, not the call that ran in it: the loop starts with the actor.
         self._loop = loop.create_task(self._run())
+        self._counting = loop.create_task(hand_on_for_ever())
 
     # --- asked by the HTTP service ---------------------------------------------------------------
     async def notify(self, notice: Notice) -> View:

@@ -13,6 +13,7 @@ from actors.loops import RetryingLoop, pause
 from pipeline.errors import CatalogUnavailable
 from pipeline.kafka_access import KafkaAccess
 from pipeline.messages import state_event
+from pipeline.metrics import request
 from pipeline.stores.catalog import Catalog, StateChange
 
 PARTITIONS = 4
@@ -44,6 +45,15 @@ class EventPublisher:
         self._loop.stopping.set()
         self._wake.set()
         await self._loop.stop(STOP_GRACE_S)
+
+    @property
+    def is_running(self) -> bool:
+        return self._loop.is_running
+
+    @property
+    def last_error(self) -> str | None:
+        """Why it does not work now."""
+        return self._loop.last_error
 
     def status(self) -> dict[str, Any]:
         return {
@@ -79,7 +89,7 @@ class EventPublisher:
     async def _publish(self, change: StateChange, producer: AIOKafkaProducer) -> None:
         """One at a time: a retry must not let a later change of the stream overtake it."""
         key = change.recording.stream_id.encode()
-        with broker_errors():
+        with request("kafka", "send"), broker_errors():
             await send(producer, self._topic, state_event(change), key=key)
 
     @asynccontextmanager

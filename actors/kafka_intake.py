@@ -23,7 +23,7 @@ from actors.kafka_link import (
     started,
 )
 from actors.loops import RetryingLoop
-from actors.progress_marks import ProgressMarks
+from actors.progress_marks import ProgressMarks, fetched_end
 from actors.rebalance import RebalanceGate
 from actors.task_batch import Accept, Settler
 from pipeline.errors import BrokerUnavailable
@@ -36,6 +36,7 @@ POKE_TIMEOUT_S = 2.0
 # Without news for this long the broker is asked whether it and the topic are still there.
 QUIET_S = 10.0
 ASK_TIMEOUT_S = 5.0
+LAG_TIMEOUT_S = 2.0
 STOP_GRACE_S = 2.5
 # The shortest that Kafka brokers allow by default: another member soon takes over from a dead one.
 SESSION_TIMEOUT = timedelta(seconds=6)
@@ -69,6 +70,7 @@ class KafkaIntake:
         self._settler = Settler(accept)
         self._gate = RebalanceGate()
         self._loop = RetryingLoop("Kafka intake", self._session)
+        self._consumer: AIOKafkaConsumer | None = None
         self._lag = 0
 
     async def run(self) -> None:
@@ -81,6 +83,15 @@ class KafkaIntake:
         self._gate.hurry.set()
         await self._loop.stop(STOP_GRACE_S)
 
+    @property
+    def is_running(self) -> bool:
+        return self._loop.is_running
+
+    @property
+    def last_error(self) -> str | None:
+        """Why it does not work now."""
+        return self._settler.catalog_error or self._loop.last_error
+
     def status(self) -> dict[str, Any]:
         """``lag``: messages that were waiting when we last looked; counts are since the start."""
         return {
@@ -88,8 +99,32 @@ class KafkaIntake:
             "accepted": self._settler.accepted,
             "dead_letters": self._settler.dead_letters,
             "lag": self._lag,
-            "error": self._settler.catalog_error or self._loop.last_error,
+            "error": self.last_error,
         }
+
+    async def lag(self) -> int | None:
+        """Messages that wait or are not durable yet, of the partitions that are ours, as the broker
+        knows it now; None if it does not tell."""
+        consumer = self._consumer
+        if consumer is None:
+            return None
+        partitions = consumer.assignment()
+        try:
+            with broker_errors():
+                async with asyncio.timeout(LAG_TIMEOUT_S):
+                    # At once: each waits behind a fetch that waits for messages.
+                    ends, begins, *done = await asyncio.gather(
+                        consumer.end_offsets(partitions),
+                        consumer.beginning_offsets(partitions),
+                        *map(consumer.committed, partitions),
+                    )
+        except BrokerUnavailable as error:
+            log.debug("the lag is not known: %s", error)
+            return None
+        # The embedded broker counts a last batch as one message; what was fetched tells more.
+        behind = (max(ends[tp], fetched_end(consumer, tp)) for tp in partitions)
+        first = (max(at or 0, begins[tp]) for tp, at in zip(partitions, done, strict=True))
+        return sum(int(end - begin) for end, begin in zip(behind, first, strict=True))
 
     async def _session(self) -> None:
         await ensure_topics(
@@ -102,7 +137,11 @@ class KafkaIntake:
         letters = open_producer(self._access, idempotent=False)
         async with letters as producer, started(consumer):
             self._loop.succeeded()
-            await self._read(consumer, producer)
+            self._consumer = consumer
+            try:
+                await self._read(consumer, producer)
+            finally:
+                self._consumer = None
 
     async def _read(self, consumer: AIOKafkaConsumer, producer: AIOKafkaProducer) -> None:
         clock = asyncio.get_running_loop().time

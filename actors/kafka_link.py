@@ -28,6 +28,7 @@ from aiokafka.errors import (
 from actors.loops import is_cancelled
 from pipeline.errors import BrokerUnavailable
 from pipeline.kafka_access import KafkaAccess
+from pipeline.metrics import request
 
 REQUEST_TIMEOUT_S = 5.0
 # A message that no broker has taken for this long waits for another connection. Long enough for an
@@ -96,7 +97,7 @@ async def ensure_topics(access: KafkaAccess, partitions: Mapping[str, int]) -> N
     options = _options(access)
     admin = AIOKafkaAdminClient(**options, request_timeout_ms=_ms(REQUEST_TIMEOUT_S))
     try:
-        with broker_errors():
+        with request("kafka", "connect"), broker_errors():
             async with asyncio.timeout(2 * REQUEST_TIMEOUT_S):
                 try:
                     await admin.start()
@@ -155,7 +156,7 @@ async def open_producer(
     """
     producer = _make_producer(access, idempotent=idempotent)
     try:
-        with broker_errors():
+        with request("kafka", "connect"), broker_errors():
             async with asyncio.timeout(2 * REQUEST_TIMEOUT_S):
                 try:
                     await producer.start()
@@ -241,7 +242,7 @@ def make_consumer(access: KafkaAccess, group: str, session_timeout: timedelta) -
 async def started(consumer: AIOKafkaConsumer) -> AsyncIterator[None]:
     """The consumer at work, its subscription made before."""
     try:
-        with broker_errors():
+        with request("kafka", "connect"), broker_errors():
             async with asyncio.timeout(JOIN_TIMEOUT_S):
                 await consumer.start()
         yield

@@ -8,10 +8,12 @@ from uuid import UUID
 
 import ray
 
+from actors.counting import hand_on, hand_on_for_ever
 from actors.kafka_events import EventPublisher
 from actors.kafka_intake import KafkaIntake
 from actors.loops import RetryingLoop
 from pipeline import logs, tracing
+from pipeline.measured import KafkaMeasure
 from pipeline.model import StreamEvent
 from pipeline.profiles import find_profile
 from pipeline.settings import Settings
@@ -70,6 +72,14 @@ class KafkaService:
             "events": self.publisher.status(),
         }
 
+    async def measure(self) -> KafkaMeasure:
+        """Asks the broker."""
+        parts = (self._loop, self.intake, self.publisher)
+        return KafkaMeasure(
+            is_well=all(part.is_running and part.last_error is None for part in parts),
+            lag=await self.intake.lag(),
+        )
+
     async def _accept(self, event: StreamEvent) -> Accepted:
         if event.profile is not None:
             find_profile(event.profile, self._profiles)
@@ -107,6 +117,11 @@ class KafkaProcess(KafkaService):
         tracing.configure(settings)
         super().__init__(settings, make_catalog, poke)
         self._running = asyncio.get_running_loop().create_task(self.run())
+        self._counting = asyncio.get_running_loop().create_task(hand_on_for_ever())
+
+    async def stop(self) -> None:
+        await super().stop()
+        await hand_on()
 
 
 KafkaActor = ray.remote(KafkaProcess)

@@ -17,8 +17,10 @@ from actors.assigner import SLOTS, Assigner
 from actors.fair_queue import Urgency
 from actors.faults import LOST, actor_errors
 from pipeline.activity import Activity, WorkerActivity
-from pipeline.errors import WorkerLost
+from pipeline.errors import VodrayError, WorkerLost
 from pipeline.jobs import Answer, Job
+from pipeline.measured import PoolMeasure
+from pipeline.metrics import COUNTS, Counted
 
 JOB_TIMEOUT_S = 900.0
 _PING_TIMEOUT_S = 20.0
@@ -68,6 +70,13 @@ class Pool:
         ]
         return self._assigner.board.tell(workers, recording)
 
+    async def count(self, counted: Counted) -> None:
+        """What another process has counted: the totals are here."""
+        COUNTS.add(counted)
+
+    async def measure(self) -> PoolMeasure:
+        return self._assigner.measure()
+
     async def _resize_for_ever(self) -> None:
         while True:
             try:
@@ -101,12 +110,16 @@ class _WorkerActors:
         with actor_errors(f"worker {number}"):
             call = self.handles[number].run.remote(job)
             try:
-                answer: Answer = await asyncio.wait_for(_as_future(call), self._job_timeout_s)
+                answer: Answer | VodrayError
+                answer, counted = await asyncio.wait_for(_as_future(call), self._job_timeout_s)
             except TimeoutError as error:
                 ray.kill(self.handles[number], no_restart=False)
                 raise WorkerLost(
                     f"worker {number} took over {self._job_timeout_s:g} s (JOB_TIMEOUT)"
                 ) from error
+            COUNTS.add(counted)
+            if isinstance(answer, VodrayError):
+                raise answer
             return answer
 
     async def wait_alive(self, number: int) -> None:

@@ -9,10 +9,11 @@ import asyncio
 import logging
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from actors.kafka_link import broker_errors
 from actors.rebalance import RebalanceGate
+from pipeline.metrics import request
 
 COMMIT_TIMEOUT_S = 5.0
 
@@ -38,7 +39,8 @@ class ProgressMarks:
                     positions = await self._positions()
                     moved = dict(positions.items() - self._committed.items())
                     if moved:
-                        await self._consumer.commit(moved)
+                        with request("kafka", "commit", away=(KafkaError,)):
+                            await self._consumer.commit(moved)
                     self._committed = positions
             except (CommitFailedError, IllegalStateError) as error:
                 # The group gave the partitions to another member, which reads these messages again.
@@ -48,7 +50,7 @@ class ProgressMarks:
         """Messages that were waiting when we last looked, up to the first open transaction."""
         assigned = self._consumer.assignment()
         return sum(
-            max(0, self._end(partition) - position)
+            max(0, fetched_end(self._consumer, partition) - position)
             for partition, position in self._committed.items()
             if partition in assigned
         )
@@ -59,8 +61,10 @@ class ProgressMarks:
         known = [p for p in self._consumer.assignment() if self._consumer.highwater(p) is not None]
         return {partition: await self._consumer.position(partition) for partition in known}
 
-    def _end(self, partition: TopicPartition) -> int:
-        stable = self._consumer.last_stable_offset(partition)
-        if stable is None or stable < 0:
-            return self._consumer.highwater(partition) or 0
-        return int(stable)
+
+def fetched_end(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:
+    """Behind the last message that may be read, as the last fetch told it."""
+    stable = consumer.last_stable_offset(partition)
+    if stable is None or stable < 0:
+        return consumer.highwater(partition) or 0
+    return int(stable)

@@ -16,6 +16,7 @@ import ray
 import structlog
 
 from actors import names
+from actors.counting import hand_on_for_ever
 from actors.faults import actor_errors
 from actors.loops import pause, rest
 from actors.recording import sources_of
@@ -69,6 +70,7 @@ class Reconciler:
         self._unexpected: Counter[UUID] = Counter()
         # Ray restarts the process, not the call that ran in it: the loop starts with the actor.
         self._loop = asyncio.get_running_loop().create_task(self._run())
+        self._counting = asyncio.get_running_loop().create_task(hand_on_for_ever())
 
     async def _run(self) -> None:
         """For ever; an outage of a store is waited out."""

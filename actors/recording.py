@@ -11,6 +11,7 @@ from uuid import UUID
 import ray
 
 from actors import names
+from actors.counting import hand_on, hand_on_for_ever
 from actors.fair_queue import Urgency
 from actors.faults import actor_errors
 from actors.submit import OUTAGE_S
@@ -41,7 +42,9 @@ class RecordingProcess:
         self._source_store = make_store(settings)
         self._opening, self._is_open = asyncio.Lock(), False
         self._supervisors: dict[UUID, Supervisor] = {}
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS))
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(_THREADS))
+        self._counting = loop.create_task(hand_on_for_ever())
 
     async def run(self, recording_id: UUID, last_try: bool = False) -> None:
         """Raises the ``VodrayError`` that a later run may overcome."""
@@ -63,6 +66,8 @@ class RecordingProcess:
             await supervisor.run(last_try=last_try)
         finally:
             del self._supervisors[recording_id]
+            # This process may be ended as soon as it is done.
+            await hand_on()
 
     async def wake(self, recording_id: UUID) -> None:
         if recording_id in self._supervisors:

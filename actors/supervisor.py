@@ -36,6 +36,7 @@ from pipeline.errors import (
 from pipeline.model import PLAIN, ChunkRecord, ChunkSpec, Output, Recording, Sound, Status, Upload
 from pipeline.plan import PlanState
 from pipeline.profiles import find_profile, form_for, outputs_for
+from pipeline.recording_counts import count_final
 from pipeline.settings import Settings
 from pipeline.source import Source
 from pipeline.staging import Addresses, clear, staging_prefix
@@ -303,6 +304,7 @@ class Supervisor:
         # The object is whole: whoever had to go on from here would find it.
         await asyncio.to_thread(publisher.clear_chunks)
         done = await self._catalog.complete(self._id, completion, report)
+        count_final(done)
         if not done.resumable:
             await asyncio.to_thread(clear, self._results, self._bucket, staging_prefix(self._id))
             await self._catalog.forget_ledger(self._id)
@@ -325,6 +327,8 @@ class Supervisor:
         log.error("recording_failed", recording=str(self._id), error=error)
         await self._remove_objects(recording)
         failed = await self._catalog.fail(self._id, error)
+        if failed.status is Status.FAILED:
+            count_final(failed)
         end_trace(self._id, _age_s(recording), error=error, status=failed.status.value)
         await self._catalog.forget_ledger(self._id)
         return failed

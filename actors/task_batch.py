@@ -18,6 +18,7 @@ from actors.loops import backoff, pause
 from pipeline.errors import CatalogUnavailable, InvalidTask, VodrayError
 from pipeline.instants import EARLIEST
 from pipeline.messages import parse_task
+from pipeline.metrics import COUNTS, DEAD_LETTERS
 from pipeline.model import StreamEvent
 from pipeline.stores.catalog import Accepted
 from pipeline.tracing import add_span
@@ -105,6 +106,7 @@ class Settler:
         log.warning("no task at %s/%s: %s", record.partition, record.offset, reason)
         await bury(producer, record, reason)
         self.dead_letters += 1
+        COUNTS.count(DEAD_LETTERS)
 
     async def _refusal(self, event: StreamEvent) -> str:
         """Empty once the event is durable, else why it never will be."""

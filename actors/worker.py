@@ -13,7 +13,9 @@ import ray
 
 from actors.assigner import SLOTS
 from pipeline import steps
+from pipeline.errors import VodrayError
 from pipeline.jobs import Answer, ChunkJob, FillJob, Job, JoinJob, LookJob, PosterJob, SheetJob
+from pipeline.metrics import COUNTS, Counted
 
 _TRANSFERS = 4
 # In logs and reports: where a chunk that looks strange was made.
@@ -31,8 +33,17 @@ class Worker:
             gate=threading.Lock(),
         )
 
-    def run(self, job: Job) -> Answer:
-        """Raises the ``VodrayError`` that stopped the job."""
+    def run(self, job: Job) -> tuple[Answer | VodrayError, Counted]:
+        """The answer, or the error that stopped the job, with what was counted since the last
+        time."""
+        answer: Answer | VodrayError
+        try:
+            answer = self._do(job)
+        except VodrayError as error:
+            answer = error
+        return answer, COUNTS.take()
+
+    def _do(self, job: Job) -> Answer:
         match job:
             case ChunkJob():
                 records = steps.make_chunk(job, self._tools)

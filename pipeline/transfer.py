@@ -31,6 +31,7 @@ from pipeline.errors import (
     Unsupported,
     VodrayError,
 )
+from pipeline.metrics import request
 from pipeline.model import ByteRange
 from pipeline.stores import objects_files, objects_memory
 
@@ -99,6 +100,11 @@ def _scheme(url: str) -> str:
     return url.partition(":")[0].lower()
 
 
+def _service(url: str) -> str:
+    """For metrics: what is signed as S3 does it is ours."""
+    return "s3" if "X-Amz-Signature=" in url else "source"
+
+
 def _retried(action: Callable[[], T], limits: TransferLimits) -> T:
     for _ in range(limits.attempts - 1):
         try:
@@ -147,6 +153,7 @@ def _get(url: str, byte_range: ByteRange | None, limits: TransferLimits) -> byte
         last = byte_range.offset + byte_range.length - 1
         headers["Range"] = f"bytes={byte_range.offset}-{last}"
     with (
+        request(_service(url), "get"),
         _source_errors(url),
         exchange("GET", url, timeout_s=limits.timeout_s, headers=headers) as response,
     ):
@@ -257,6 +264,7 @@ def _put(url: str, pieces: Sequence[Buffer], limits: TransferLimits) -> str:
     size = sum(memoryview(piece).nbytes for piece in pieces)
     headers = {"Content-Length": str(size)}
     with (
+        request("s3", "put"),
         _store_errors(url),
         exchange("PUT", url, timeout_s=limits.timeout_s, headers=headers, body=pieces) as response,
     ):

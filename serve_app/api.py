@@ -19,12 +19,14 @@ from serve_app.access.limits import RateLimit
 from serve_app.chunk_maps import ChunkMaps
 from serve_app.feed import Feed
 from serve_app.live_view import LiveViews
+from serve_app.metrics import Metrics
 from serve_app.routes import (
     chunks,
     events,
     files,
     health,
     live,
+    metrics,
     page,
     recordings,
     session,
@@ -39,7 +41,8 @@ from serve_app.version import version
 _ROUTERS = tuple(
     module.router
     for module in (
-        health, recordings, files, live, webhook, events, videos, session, streams, chunks, page
+        health, recordings, files, live, webhook, events, videos, session, streams, chunks,
+        metrics, page
     )
 )  # fmt: skip
 
@@ -75,6 +78,7 @@ def create_api(services: Services) -> FastAPI:
     app.state.guard = Guard(services.settings, services.platform)
     app.state.served = Served(services.platform)
     health.install_checks(app, services)
+    app.state.metrics = Metrics(services, app.state.checks)
     problems.install(app)
     _install_access(app, services.settings)
     for router in _ROUTERS:

@@ -52,10 +52,12 @@ class RecordingService:
         )
         self._client = Client()
         self._opening: asyncio.Task[None] | None = None
+        self._counting: asyncio.Task[None] | None = None
 
     async def __serve_build_asgi_app__(self) -> FastAPI:
         """Called by Serve in the event loop that serves the requests."""
         self._opening = asyncio.create_task(self._open())
+        self._counting = asyncio.create_task(self._client.count_for_ever())
         await asyncio.wait({self._opening}, timeout=FIRST_OPEN_S)
         if self._opening.done():
             self._opening.result()
@@ -68,6 +70,7 @@ class RecordingService:
                 check_store=self._check_store,
                 address=self._address,
                 activity=self._client.activity,
+                measure=self._client.measure,
                 dashboard_url=self._dashboard_url,
                 platform=PostgresPlatform(self._catalog.database),
                 objects=self._store,
@@ -78,8 +81,9 @@ class RecordingService:
         )
 
     async def __del__(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
+        for task in (self._opening, self._counting):
+            if task is not None:
+                task.cancel()
         await self._catalog.close()
 
     async def _open(self) -> None:

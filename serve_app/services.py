@@ -8,6 +8,7 @@ from uuid import UUID
 from pipeline.activity import Activity
 from pipeline.ingest.state import Notice
 from pipeline.ingest.view import View
+from pipeline.measured import Measured
 from pipeline.model import StreamEvent
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Accepted, Catalog
@@ -35,8 +36,9 @@ class Services:
     segment's reference into a URL that whoever has it may read for a while. ``objects`` has the
     results, ``presign(bucket, key, expires_s)`` an address of one of them for viewers; ``poke``
     tells those who act on recordings that these have changed.
-    ``activity`` tells what the workers do, of one recording or of all; it never fails and answers
-    soon, if need be with nothing. ``dashboard_url`` is that of Ray.
+    ``activity`` tells what the workers do, of one recording or of all, ``measure`` what all
+    processes tell for metrics; they never fail and answer soon, if need be with nothing.
+    ``dashboard_url`` is that of Ray.
     ``ingest``: None where nothing takes streams in.
     """
 
@@ -51,5 +53,6 @@ class Services:
     presign: Callable[[str, str, int], str]
     poke: Callable[[Collection[UUID]], Awaitable[None]]
     activity: Callable[[UUID | None], Awaitable[Activity]]
+    measure: Callable[[], Awaitable[Measured]]
     dashboard_url: str | None = None
     ingest: Ingest | None = None

@@ -117,6 +117,7 @@ class World:
         self.settings = quick_settings(**(usual | settings))
         self.source = S3Source(self.origin, BUCKET, PLAYLIST)
         self.id = UUID(int=0)
+        self.capture: Capture | None = None
         self._tasks: list[tuple[asyncio.Task[None], Depot]] = []
 
     async def announce(self, kind: EventKind = EventKind.STARTED) -> None:
@@ -164,7 +165,7 @@ class World:
     async def new_process(self) -> "asyncio.Task[None]":
         depot = Depot(self.results, BUCKET, self.settings)
         recording = await self.catalog.get(self.id)
-        capture = Capture(
+        capture = self.capture = Capture(
             recording,
             catalog=self.catalog,
             sources=lambda _: [self.source],

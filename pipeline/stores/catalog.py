@@ -63,6 +63,16 @@ class StateChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Recordings of one status. ``file_size``: bytes of all their main objects; ``unchanged_s``:
+    for how long nothing has changed of the one of which that is longest so."""
+
+    recordings: int = 0
+    file_size: int = 0
+    unchanged_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Which recordings a list is of: all of this has to hold, what is None or empty always does.
 
@@ -137,6 +147,9 @@ class Catalog(Protocol):
 
     async def unfinished(self) -> tuple[Recording, ...]:
         """Those with status ``recording`` or ``processing``, oldest first."""
+
+    async def tally(self) -> Mapping[Status, Tally]:
+        """Of all that are not deleted, by status; without those that there are none of."""
 
     async def to_supervise(self) -> tuple[Recording, ...]:
         """Unfinished ones whose source was found, or will not be, oldest first."""

@@ -24,7 +24,7 @@ from pipeline.model import (
     Upload,
 )
 from pipeline.stores import folds
-from pipeline.stores.catalog import EVERYTHING, Accepted, Completion, StateChange, Wanted
+from pipeline.stores.catalog import EVERYTHING, Accepted, Completion, StateChange, Tally, Wanted
 from pipeline.stores.catalog_changes import Readers
 from pipeline.tasks import Attach, Create, Decision, LookAtSource, Wait, is_same_stream, resolve
 
@@ -137,6 +137,21 @@ class MemoryCatalog:
 
     async def unfinished(self) -> tuple[Recording, ...]:
         return tuple(r for r in reversed(self._newest_first()) if not r.status.is_final)
+
+    async def tally(self) -> Mapping[Status, Tally]:
+        now = datetime.now(UTC)
+        of_status: dict[Status, list[Recording]] = {}
+        for recording in self._newest_first():
+            if recording.deleted_at is None:
+                of_status.setdefault(recording.status, []).append(recording)
+        return {
+            status: Tally(
+                recordings=len(those),
+                file_size=sum(one.file_size for one in those),
+                unchanged_s=(now - min(one.updated_at for one in those)).total_seconds(),
+            )
+            for status, those in of_status.items()
+        }
 
     async def to_supervise(self) -> tuple[Recording, ...]:
         return tuple(r for r in await self.unfinished() if self._ledger(r.id).source)

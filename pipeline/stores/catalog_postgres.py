@@ -15,6 +15,7 @@ import asyncpg
 
 from pipeline.chunk_map import ChunkOutcome, ChunkOutline
 from pipeline.errors import CatalogUnavailable, Conflict, RecordingNotFound
+from pipeline.metrics import COUNTS, TASKS
 from pipeline.model import (
     ChunkRecord,
     ChunkSpec,
@@ -29,7 +30,7 @@ from pipeline.model import (
     Upload,
 )
 from pipeline.stores import folds
-from pipeline.stores.catalog import EVERYTHING, Accepted, Completion, StateChange, Wanted
+from pipeline.stores.catalog import EVERYTHING, Accepted, Completion, StateChange, Tally, Wanted
 from pipeline.stores.catalog_json import CHUNK, EVENT, FOUND, OPENED, REPORT, storable
 from pipeline.stores.catalog_listener import ChangeListener
 from pipeline.stores.catalog_rows import (
@@ -100,7 +101,9 @@ class PostgresCatalog:
 
     # --- tasks ---------------------------------------------------------------------------------
     async def accept(self, event: StreamEvent) -> Accepted:
-        return await self._inbox.call(folds.checked(event, datetime.now(UTC)))
+        accepted = await self._inbox.call(folds.checked(event, datetime.now(UTC)))
+        COUNTS.count(TASKS, event.origin)
+        return accepted
 
     async def _accept_all(self, events: Sequence[StreamEvent]) -> Sequence[Accepted]:
         """In one transaction, in their order."""
@@ -210,6 +213,19 @@ class PostgresCatalog:
 
     async def unfinished(self) -> tuple[Recording, ...]:
         return tuple(map(recording_from, await self._fetch("unfinished_recordings")))
+
+    async def tally(self) -> Mapping[Status, Tally]:
+        rows = await self._database.run(
+            lambda connection: connection.fetch(SQL["tally"]), patience_s=_PING_S
+        )
+        return {
+            Status(row["status"]): Tally(
+                recordings=row["recordings"],
+                file_size=row["file_size"],
+                unchanged_s=row["unchanged_s"],
+            )
+            for row in rows
+        }
 
     async def to_supervise(self) -> tuple[Recording, ...]:
         return tuple(map(recording_from, await self._fetch("recordings_to_supervise")))

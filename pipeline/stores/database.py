@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 
 from pipeline.errors import CatalogUnavailable, SettingsError
+from pipeline.metrics import request
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ class Database:
             finally:
                 await close_quietly(connection)
 
-        await self._patiently(first_contact, _START_PATIENCE_S)
+        await self._patiently("open", first_contact, _START_PATIENCE_S)
         self._pool = await asyncpg.create_pool(
             self._dsn,
             min_size=0,
@@ -118,7 +119,7 @@ class Database:
             async with asyncio.timeout_at(deadline), self._acquire() as connection:
                 return await work(connection)
 
-        return await self._patiently(attempt, patience_s)
+        return await self._patiently("call", attempt, patience_s)
 
     async def transact(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """``run`` in a transaction, that of the default isolation (read committed)."""
@@ -141,14 +142,17 @@ class Database:
                 await self._pool.expire_connections()
             raise
 
-    async def _patiently(self, attempt: Callable[[], Awaitable[T]], patience_s: float) -> T:
+    async def _patiently(
+        self, operation: str, attempt: Callable[[], Awaitable[T]], patience_s: float
+    ) -> T:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience_s
         delay_s = _DELAY_S
         with self._in_our_words():
             while True:
                 try:
-                    return await attempt()
+                    with request("postgres", operation, away=(*AWAY, *_REFUSED)):
+                        return await attempt()
                 except AWAY as error:
                     pause_s = delay_s * random.uniform(0.5, 1.0)
                     if isinstance(error, asyncpg.DataError) or loop.time() + pause_s >= deadline:

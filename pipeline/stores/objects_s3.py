@@ -8,6 +8,7 @@ import io
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from functools import partial
 from itertools import count
@@ -22,6 +23,7 @@ from minio.error import S3Error
 
 from pipeline.connections import CONNECT_TIMEOUT_S, tls_context
 from pipeline.errors import BucketMissing, MediaInvalid, SettingsError, StoreError, StoreUnavailable
+from pipeline.metrics import request
 from pipeline.model import Part
 from pipeline.stores.objects import ObjectInfo, OpenUpload
 from pipeline.stores.objects_s3_client import MultipartClient
@@ -80,10 +82,10 @@ class S3Store:
     # --- buckets -----------------------------------------------------------------------------
 
     def ensure_bucket(self, bucket: str) -> None:
-        self._call(lambda: self._make_bucket(bucket), bucket)
+        self._call("bucket", lambda: self._make_bucket(bucket), bucket)
 
     def check_bucket(self, bucket: str) -> None:
-        if not self._call(lambda: self._client.bucket_exists(bucket), bucket):
+        if not self._call("bucket", lambda: self._client.bucket_exists(bucket), bucket):
             raise BucketMissing(f"Object store at {self._endpoint} has no bucket {bucket!r}")
 
     def _make_bucket(self, bucket: str) -> None:
@@ -98,7 +100,7 @@ class S3Store:
     # --- objects -----------------------------------------------------------------------------
 
     def stat(self, bucket: str, key: str) -> ObjectInfo:
-        return _info(self._call(lambda: self._client.stat_object(bucket, key), bucket, key))
+        return _info(self._call("stat", lambda: self._client.stat_object(bucket, key), bucket, key))
 
     def get(
         self, bucket: str, key: str, *, offset: int = 0, length: int | None = None, max_bytes: int
@@ -106,7 +108,7 @@ class S3Store:
         if length == 0:
             return b""  # the client takes 0 for "all"
         return self._call(
-            lambda: self._read(bucket, key, offset, length or 0, max_bytes), bucket, key
+            "get", lambda: self._read(bucket, key, offset, length or 0, max_bytes), bucket, key
         )
 
     def _read(self, bucket: str, key: str, offset: int, length: int, max_bytes: int) -> bytes:
@@ -133,6 +135,7 @@ class S3Store:
 
     def put(self, bucket: str, key: str, data: bytes, content_type: str) -> ObjectInfo:
         result = self._call(
+            "put",
             lambda: self._client.put_object(
                 bucket,
                 key,
@@ -171,12 +174,14 @@ class S3Store:
                     where = f"{bucket}/{failure.name}"
                     raise StoreUnavailable(f"{where} could not be deleted: {failure.code}")
 
-        self._call(remove, bucket)
+        self._call("delete", remove, bucket)
 
     # --- multipart uploads -------------------------------------------------------------------
 
     def create_upload(self, bucket: str, key: str, content_type: str) -> str:
-        return self._call(lambda: self._client.begin(bucket, key, content_type), bucket, key)
+        return self._call(
+            "begin", lambda: self._client.begin(bucket, key, content_type), bucket, key
+        )
 
     def put_part(self, bucket: str, key: str, upload_id: str, number: int, data: bytes) -> Part:
         limits = TransferLimits(
@@ -193,7 +198,7 @@ class S3Store:
         marker: str | None = None
         while True:
             ask = partial(self._client.parts_after, bucket, key, upload_id, marker)
-            page = self._call(ask, bucket, key)
+            page = self._call("parts", ask, bucket, key)
             found += [
                 Part(number=p.part_number, etag=p.etag, size_bytes=p.size or 0) for p in page.parts
             ]
@@ -206,7 +211,9 @@ class S3Store:
     ) -> ObjectInfo:
         ordered = sorted(parts, key=lambda part: part.number)
         size = sum(part.size_bytes for part in ordered)
-        self._call(lambda: self._finish(bucket, key, upload_id, ordered, size), bucket, key)
+        self._call(
+            "complete", lambda: self._finish(bucket, key, upload_id, ordered, size), bucket, key
+        )
         info = self.stat(bucket, key)
         if info.size_bytes != size:
             found = f"{bucket}/{key} has {info.size_bytes} bytes"
@@ -239,14 +246,14 @@ class S3Store:
                 if error.code != "NoSuchUpload":
                     raise
 
-        self._call(drop, bucket, key)
+        self._call("abort", drop, bucket, key)
 
     def uploads(self, bucket: str, prefix: str) -> tuple[OpenUpload, ...]:
         found: list[OpenUpload] = []
         markers: Mapping[str, str] = {}
         while True:
             ask = partial(self._client.uploads_after, bucket, prefix, markers)
-            page, markers = self._call(ask, bucket)
+            page, markers = self._call("uploads", ask, bucket)
             found += [upload for upload in page if upload.key.startswith(prefix)]
             if not markers:
                 return tuple(found)
@@ -261,7 +268,7 @@ class S3Store:
         """As ``presign_get``, where viewers reach it. A signature is good for one host only."""
         if not self._public:
             return self.presign_get(bucket, key, expires_s=expires_s)
-        region = self._call(lambda: self._client.region_of(bucket), bucket)
+        region = self._call("bucket", lambda: self._client.region_of(bucket), bucket)
         client = Minio(
             self._public.netloc, *self._keys, secure=self._public.scheme == "https", region=region
         )
@@ -281,6 +288,7 @@ class S3Store:
     ) -> str:
         expires = timedelta(seconds=min(expires_s, _LONGEST_EXPIRY_S))
         return self._call(
+            "",
             lambda: self._client.get_presigned_url(
                 method, bucket, key, expires, extra_query_params=dict(query)
             ),
@@ -290,11 +298,13 @@ class S3Store:
 
     # --- bounds and retries ------------------------------------------------------------------
 
-    def _call(self, action: Callable[[], T], bucket: str, key: str = "") -> T:
+    def _call(self, operation: str, action: Callable[[], T], bucket: str, key: str = "") -> T:
+        """``operation``: for metrics; empty for what is hardly ever a request."""
         give_up = self._give_up()
         for attempt in count(1):
             try:
-                with s3_errors(self._endpoint, bucket, key):
+                counted = request("s3", operation) if operation else nullcontext()
+                with counted, s3_errors(self._endpoint, bucket, key):
                     return action()
             except StoreUnavailable:
                 if self._is_enough(attempt, give_up):

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from pipeline import model
 from pipeline.errors import Conflict
+from pipeline.recording_counts import count_cancelled
 from pipeline.stores.catalog import Wanted
 from serve_app.access.audit import note
 from serve_app.access.guard import Reader, Writer
@@ -136,6 +137,8 @@ async def cancel_recording(
 ) -> OneRecording:
     """End a recording that goes on, and keep nothing of it: it has failed then."""
     cancelled = await services.catalog.cancel(recording.id, f"Cancelled by {caller.name}")
+    if not recording.status.is_final:
+        count_cancelled()
     await services.poke([recording.id])
     await note(request, caller, "recording.cancel", recording.id)
     return OneRecording(recording=Recording.of(cancelled, caller))

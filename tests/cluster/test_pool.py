@@ -16,11 +16,14 @@ import pytest
 import ray
 
 from actors import client, names
+from actors.counting import hand_on
 from actors.fair_queue import Urgency
 from actors.recording import submit_to_pool
 from pipeline.activity import Activity
 from pipeline.errors import JobIsPoison, MediaInvalid, VodrayError
 from pipeline.jobs import LookJob
+from pipeline.measured import Measured
+from pipeline.metrics import COUNTS, GAPS
 from pipeline.model import Segment
 from pipeline.transfer import TransferLimits
 from tests.local_pool import quick_settings
@@ -146,4 +149,29 @@ async def test_who_has_what_is_told_and_nothing_once_the_pool_is_gone(origin: st
         Origin.over.set()
         with pytest.raises(VodrayError):
             await asyncio.wait_for(hanging, 60)
+        await _count_here_and_there(origin)
     assert await client.Client().activity() == Activity()
+    assert await client.Client().measure() == Measured()
+    # What nobody takes is kept until somebody does.
+    COUNTS.count(GAPS, "window")
+    await hand_on()
+    assert COUNTS.take() == {("vodray_gaps", ("window",)): [1]}
+
+
+async def _count_here_and_there(origin: str) -> None:
+    """What this process has counted, and what workers have, is told by the pool; once."""
+    COUNTS.take()
+    COUNTS.count(GAPS, "window")
+    for _ in range(2):
+        with pytest.raises(MediaInvalid):
+            await asyncio.wait_for(submit(f"{origin}/other", "c"), 60)
+        await hand_on()
+    assert COUNTS.all() == {}
+    told = (await client.Client().measure()).pool
+    assert told is not None
+    assert (told.workers, told.busy) == (1, 0)
+    assert told.counted["vodray_gaps", ("window",)] == (1,)
+    assert told.counted["vodray_worker_deaths", ()] == (1,)
+    # The one that was killed with its first request in hand has told nothing of it.
+    _, *within = told.counted["vodray_request_seconds", ("source", "get")]
+    assert sum(within) == 3

@@ -323,6 +323,24 @@ async def test_unfinished_ones_oldest_first(catalog: Catalog) -> None:
     assert [r.id for r in await catalog.unfinished()] == [made[1], made[3]]
 
 
+async def test_they_are_counted_by_status(catalog: Catalog) -> None:
+    assert await catalog.tally() == {}
+    made = [await make(catalog) for _ in range(5)]
+    await finish(catalog, made[0])
+    await finish(catalog, made[1])
+    await catalog.fail(made[2], "lost")
+    await finish(catalog, made[3])
+    await catalog.delete(made[3])
+    told = await catalog.tally()
+    assert {status: one.recordings for status, one in told.items()} == {
+        Status.RECORDING: 1,
+        Status.COMPLETED: 2,
+        Status.FAILED: 1,
+    }
+    assert told[Status.COMPLETED].file_size == 2 * completion().file_size
+    assert 0 <= told[Status.RECORDING].unchanged_s < 60
+
+
 async def test_a_name_belongs_to_one_recording_for_ever(catalog: Catalog) -> None:
     first, second, third = [await make(catalog) for _ in range(3)]
     assert await catalog.claim_name(first, ["k", "k_1"]) == "k"

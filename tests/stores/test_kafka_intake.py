@@ -79,6 +79,24 @@ async def test_nothing_is_committed_before_it_is_durable(any_world: World) -> No
     assert sorted(desk.stream_ids) == sorted(["first", *names])
 
 
+async def test_the_lag_is_what_is_not_durable_whether_it_was_read_or_not(any_world: World) -> None:
+    desk = Desk()
+    intake = any_world.intake(desk)
+    assert await intake.lag() is None
+    async with at_work(intake):
+        await any_world.send(*(task(f"a{n}") for n in range(3)))
+        await until(lambda: len(desk.events) == 3)
+        desk.away = True
+        await any_world.send(*(task(f"b{n}") for n in range(7)))
+        await until(lambda: desk.attempts > 4)
+        assert await intake.lag() == 7
+        desk.away = False
+        async with asyncio.timeout(10):
+            while await intake.lag() != 0:
+                await asyncio.sleep(0.05)
+    assert await intake.lag() is None
+
+
 async def test_a_new_process_carries_on_where_the_last_one_was(any_world: World) -> None:
     desk = Desk()
     async with at_work(any_world.intake(desk)):

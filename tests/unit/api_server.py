@@ -13,6 +13,7 @@ import httpx
 import uvicorn
 
 from pipeline.activity import Activity
+from pipeline.measured import Measured
 from pipeline.model import EndReason, EventKind, Gap, Origin, Recording, StreamEvent
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Accepted, Completion
@@ -34,6 +35,10 @@ async def nothing_at_work(_: UUID | None) -> Activity:
     return Activity()
 
 
+async def nobody_measures() -> Measured:
+    return Measured()
+
+
 def memory_catalog() -> MemoryCatalog:
     return MemoryCatalog(reconnect_window=timedelta(seconds=60), profile="copy")
 
@@ -51,6 +56,7 @@ class Product:
     objects: ObjectStore = field(default_factory=MemoryStore)
     poked: list[UUID] = field(default_factory=list)
     activity: Callable[[UUID | None], Awaitable[Activity]] = nothing_at_work
+    measure: Callable[[], Awaitable[Measured]] = nobody_measures
     ingest: Any = None
 
     async def submit(self, event: StreamEvent) -> Accepted:
@@ -76,6 +82,7 @@ class Product:
                 ),
                 poke=self.poke,
                 activity=self.activity,
+                measure=self.measure,
                 ingest=self.ingest,
             )
         )

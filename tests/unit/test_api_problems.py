@@ -92,6 +92,7 @@ async def test_openapi_promises_only_what_is_served() -> None:
     }
     assert served == {
         ("/health", "get"): {"200", *ALWAYS, "503"},
+        ("/metrics", "get"): {"200", *GUARDED},
         ("/recordings", "get"): {"200", "400", *GUARDED},
         ("/recording/{id}", "get"): {"200", "404", *GUARDED},
         ("/recordings/{id}", "get"): {"200", "404", *GUARDED},

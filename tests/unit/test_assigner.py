@@ -9,6 +9,7 @@ from actors.assigner import MAX_DEATHS, SLOTS, Assigner
 from actors.fair_queue import Urgency
 from pipeline.errors import JobIsPoison, MediaInvalid, WorkerLost
 from pipeline.jobs import Answer, Job, JoinJob
+from pipeline.metrics import COUNTS
 from pipeline.transfer import TransferLimits
 
 LIMITS = TransferLimits(timeout_s=1.0, attempts=1, retry_delay_s=0.0, max_bytes=1)
@@ -119,3 +120,48 @@ async def test_who_no_longer_waits_costs_no_worker() -> None:
     assert workers.asked[0] == [1]
     await workers.let(1)
     assert await there == 1
+
+
+async def test_what_waits_and_who_works_is_told() -> None:
+    workers = Workers()
+    assigner = Assigner(workers)
+    assigner.add([0, 1])
+    jobs = [submit(assigner, number) for number in range(2 * SLOTS + 3)]
+    late = asyncio.create_task(assigner.submit(job(99), "b", Urgency.BACKLOG))
+    await settle()
+    gone = jobs.pop()
+    gone.cancel()
+    await asyncio.sleep(0.05)
+    told = assigner.measure()
+    assert (told.workers, told.busy, told.running) == (2, 2, 2 * SLOTS)
+    assert {name: one.jobs for name, one in told.waiting.items()} == {
+        "finish": 0,
+        "live": 2,
+        "backlog": 1,
+    }
+    assert told.waiting["live"].oldest_s >= 0.05
+    assert told.waiting["finish"].oldest_s == 0
+    for task in (*jobs, late):
+        task.cancel()
+
+
+async def test_jobs_are_counted_by_what_became_of_them() -> None:
+    COUNTS.take()
+    workers = Workers()
+    assigner = Assigner(workers)
+    assigner.add([0])
+    done, failed = submit(assigner, 0), submit(assigner, 1)
+    await settle()
+    await workers.let(0)
+    await workers.let(1, MediaInvalid("no media"))
+    poison = submit(assigner, 2)
+    await settle()
+    for _ in range(MAX_DEATHS):
+        await workers.let(2, WorkerLost("killed"))
+    await asyncio.gather(done, failed, poison, return_exceptions=True)
+    assert COUNTS.take() == {
+        ("vodray_jobs", ("join", "done")): [1],
+        ("vodray_jobs", ("join", "failed")): [1],
+        ("vodray_jobs", ("join", "poison")): [1],
+        ("vodray_worker_deaths", ()): [MAX_DEATHS],
+    }

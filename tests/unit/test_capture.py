@@ -661,3 +661,29 @@ async def test_sound_that_vanishes(world: World) -> None:
     await world.done(task)
     assert len(world.log()) == 20
     assert [s.duration_s for s in world.log(1) if s.is_gap] == [17.0]
+
+
+# --- how far behind it is -------------------------------------------------------------------------
+
+
+async def test_a_live_stream_lags_by_the_time_since_something_was_kept(world: World) -> None:
+    world.show(0, 1)
+    task = await world.new_process()
+    capture = world.capture
+    assert capture is not None
+    await world.logs(1)
+    await world.until(lambda: (capture.lag_s or 0) > 0.3)
+    world.show(0, 2)
+    await world.logs(2)
+    assert capture.lag_s is not None
+    assert capture.lag_s < 0.3
+    await world.announce(EventKind.ENDED)
+    await world.until(lambda: capture.lag_s is None)
+    await world.done(task)
+
+
+async def test_a_stream_that_is_not_there_lags_from_when_it_was_told(world: World) -> None:
+    await world.new_process()
+    capture = world.capture
+    assert capture is not None
+    await world.until(lambda: (capture.lag_s or 0) > 0.2)

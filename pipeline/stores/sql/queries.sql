@@ -68,6 +68,14 @@ SELECT EXISTS (SELECT FROM sources WHERE recording_id = $1)
 SELECT {recording} FROM recordings WHERE status IN ('recording', 'processing')
 ORDER BY created_at, id
 
+-- tally:
+SELECT
+    status,
+    count(*) AS recordings,
+    sum(file_size)::bigint AS file_size,
+    extract(epoch FROM clock_timestamp() - min(updated_at))::double precision AS unchanged_s
+FROM recordings WHERE deleted_at IS NULL GROUP BY status
+
 -- recordings_to_supervise:
 SELECT {recording} FROM recordings JOIN sources ON recording_id = id
 WHERE status IN ('recording', 'processing')
