@@ -68,6 +68,7 @@ class RecordingService:
                 check_store=self._check_store,
                 address=self._address,
                 activity=self._client.activity,
+                disk=self._client.disk,
                 dashboard_url=self._dashboard_url,
                 platform=PostgresPlatform(self._catalog.database),
                 objects=self._store,

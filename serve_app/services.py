@@ -6,6 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 from pipeline.activity import Activity
+from pipeline.disk import DiskState
 from pipeline.ingest.state import Notice
 from pipeline.ingest.view import View
 from pipeline.model import StreamEvent
@@ -36,7 +37,8 @@ class Services:
     results, ``presign(bucket, key, expires_s)`` an address of one of them for viewers; ``poke``
     tells those who act on recordings that these have changed.
     ``activity`` tells what the workers do, of one recording or of all; it never fails and answers
-    soon, if need be with nothing. ``dashboard_url`` is that of Ray.
+    soon, if need be with nothing; so does ``disk``, of the service's disks. ``dashboard_url`` is
+    that of Ray.
     ``ingest``: None where nothing takes streams in.
     """
 
@@ -51,5 +53,6 @@ class Services:
     presign: Callable[[str, str, int], str]
     poke: Callable[[Collection[UUID]], Awaitable[None]]
     activity: Callable[[UUID | None], Awaitable[Activity]]
+    disk: Callable[[], Awaitable[DiskState | None]]
     dashboard_url: str | None = None
     ingest: Ingest | None = None

@@ -9,9 +9,12 @@ from starlette.responses import JSONResponse
 
 from pipeline.errors import VodrayError
 from pipeline.logs import scrub
+from pipeline.stores.migrations import newest_version
 from serve_app.problems import documented
-from serve_app.schemas import Healthy, Unhealthy
+from serve_app.routes.common import FromServices
+from serve_app.schemas import HealthDetails, Healthy, Unhealthy
 from serve_app.services import Services
+from serve_app.version import version
 
 # A little longer than the catalogue and the store try, so that their own reasons come through.
 CHECK_TIMEOUT_S = 3.5
@@ -61,11 +64,19 @@ def install_checks(app: FastAPI, services: Services) -> None:
     response_model=Healthy,
     responses=documented() | {503: {"model": Unhealthy, "description": "A part is away"}},
 )
-async def health(request: Request) -> JSONResponse:
+async def health(request: Request, services: FromServices) -> JSONResponse:
     """Healthy if PostgreSQL, S3 and at least one worker answer."""
     checks: dict[str, Check] = request.app.state.checks
-    results = await asyncio.gather(*(check() for check in checks.values()))
+    results, disk = await asyncio.gather(
+        asyncio.gather(*(check() for check in checks.values())), services.disk()
+    )
     if all(result == "ok" for result in results):
-        return JSONResponse(Healthy().model_dump())
+        details = HealthDetails(
+            version=version(),
+            schema_version=newest_version(),
+            disk_percent=disk and disk.percent,
+            backlog="waits" if disk and disk.is_full else "taken",
+        )
+        return JSONResponse(Healthy(details=details).model_dump())
     unhealthy = Unhealthy(checks=dict(zip(checks, results, strict=True)))
     return JSONResponse(unhealthy.model_dump(), status_code=503)

@@ -13,6 +13,7 @@ import httpx
 import uvicorn
 
 from pipeline.activity import Activity
+from pipeline.disk import DiskState
 from pipeline.model import EndReason, EventKind, Gap, Origin, Recording, StreamEvent
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Accepted, Completion
@@ -52,6 +53,7 @@ class Product:
     poked: list[UUID] = field(default_factory=list)
     activity: Callable[[UUID | None], Awaitable[Activity]] = nothing_at_work
     ingest: Any = None
+    disk_state: DiskState | None = None
 
     async def submit(self, event: StreamEvent) -> Accepted:
         self.events.append(event)
@@ -59,6 +61,9 @@ class Product:
 
     async def poke(self, recordings: Collection[UUID]) -> None:
         self.poked += recordings
+
+    async def disk(self) -> DiskState | None:
+        return self.disk_state
 
     def app(self) -> Any:
         return create_api(
@@ -76,6 +81,7 @@ class Product:
                 ),
                 poke=self.poke,
                 activity=self.activity,
+                disk=self.disk,
                 ingest=self.ingest,
             )
         )
