@@ -1,8 +1,8 @@
 """What the results bucket says of each completed recording, so that its row can be made anew from
 the bucket alone: ``{name}/recording.json``.
 
-Neither the stream's key nor where the stream was is in it: whoever may read results must not be
-able to publish.
+Neither the stream's key nor where the stream was is in it: where results are not named after the
+key, whoever may read them must not learn it.
 """
 
 import json
@@ -39,7 +39,9 @@ def note_key(name: str) -> str:
 def write_note(recording: Recording, report: Mapping[str, Any]) -> bytes:
     """Of a completed one."""
     told = replace(recording, stream_key=None, source=None, resumable=False)
-    note = _Note(recording=told, report=dict(report))
+    note = _Note(
+        recording=told, report={name: value for name, value in report.items() if name != "source"}
+    )
     return json.dumps(_NOTE.dump_python(note, mode="json")).encode()
 
 

@@ -1,6 +1,7 @@
 """A service of years from the outside: what is too old goes, and what was lost comes back."""
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
@@ -150,7 +151,7 @@ def test_backup_and_bucket_give_the_same_answers(
     assert running.code == 2
     assert "in use" in running.complaint
 
-    # --- from the bucket alone, which knows no videos
+    # --- from the bucket alone, which knows no videos, nor where streams were
     dsn = elsewhere()
     rebuilt = command(world, tmp_path, "rebuild", DATABASE_URL=dsn)
     assert f"{recording['id']}\t{recording['file_path']}" in rebuilt.out.splitlines()
@@ -158,6 +159,9 @@ def test_backup_and_bucket_give_the_same_answers(
     shown = f"/videos?q={live.stream_id}"
     assert video["id"] in before.pop(shown)
     assert told.pop(shown) == '{"videos":[]}'
+    report = f"{path}/report"
+    told[report], before[report] = json.loads(told[report]), json.loads(before[report])
+    assert before[report].pop("source").endswith(f"/{live.key}/stream.m3u8")
     expected = {
         where: text.replace(f'"video_id":"{video["id"]}"', '"video_id":null')
         if isinstance(text, str)
