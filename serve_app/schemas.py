@@ -260,7 +260,9 @@ class HealthDetails(BaseModel):
 class Healthy(BaseModel):
     status: Literal["healthy"] = "healthy"
     service: Literal["recording-service"] = "recording-service"
-    details: HealthDetails
+    details: HealthDetails | None = Field(
+        None, description="Where they are asked for", exclude_if=lambda details: details is None
+    )
 
 
 class Unhealthy(BaseModel):

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Query, Request
 from starlette.responses import JSONResponse
 
 from pipeline.errors import VodrayError
@@ -64,19 +65,26 @@ def install_checks(app: FastAPI, services: Services) -> None:
     response_model=Healthy,
     responses=documented() | {503: {"model": Unhealthy, "description": "A part is away"}},
 )
-async def health(request: Request, services: FromServices) -> JSONResponse:
+async def health(
+    request: Request,
+    services: FromServices,
+    details: Annotated[bool, Query(description="Version and fill of the disks as well")] = False,
+) -> JSONResponse:
     """Healthy if PostgreSQL, S3 and at least one worker answer."""
     checks: dict[str, Check] = request.app.state.checks
-    results, disk = await asyncio.gather(
-        asyncio.gather(*(check() for check in checks.values())), services.disk()
-    )
+    results = await asyncio.gather(*(check() for check in checks.values()))
     if all(result == "ok" for result in results):
-        details = HealthDetails(
-            version=version(),
-            schema_version=newest_version(),
-            disk_percent=disk and disk.percent,
-            backlog="waits" if disk and disk.is_full else "taken",
-        )
-        return JSONResponse(Healthy(details=details).model_dump())
+        told = await _details(services) if details else None
+        return JSONResponse(Healthy(details=told).model_dump())
     unhealthy = Unhealthy(checks=dict(zip(checks, results, strict=True)))
     return JSONResponse(unhealthy.model_dump(), status_code=503)
+
+
+async def _details(services: Services) -> HealthDetails:
+    disk = await services.disk()
+    return HealthDetails(
+        version=version(),
+        schema_version=newest_version(),
+        disk_percent=disk and disk.percent,
+        backlog="waits" if disk and disk.is_full else "taken",
+    )

@@ -17,6 +17,13 @@ async def test_healthy_to_the_byte() -> None:
     async with in_process(Product()) as client:
         answer = await client.get("/health")
     assert answer.status_code == 200
+    assert answer.content == b'{"status":"healthy","service":"recording-service"}'
+
+
+async def test_details_where_they_are_asked_for() -> None:
+    async with in_process(Product()) as client:
+        answer = await client.get("/health?details=true")
+    assert answer.status_code == 200
     assert answer.content == (
         b'{"status":"healthy","service":"recording-service","details":{'
         b'"version":"%s","schema_version":%d,"disk_percent":null,"backlog":"taken"}}'
@@ -27,7 +34,7 @@ async def test_healthy_to_the_byte() -> None:
 async def test_a_full_disk_is_told_and_makes_nobody_ill() -> None:
     full = DiskState(is_full=True, percent=83.2)
     async with in_process(Product(disk_state=full)) as client:
-        answer = await client.get("/health")
+        answer = await client.get("/health?details=true")
     assert answer.status_code == 200
     assert answer.json()["details"] | {"version": "", "schema_version": 0} == {
         "version": "",
