@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,9 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from pipeline.settings import Settings
 from pipeline.stores.catalog_postgres import PostgresCatalog
 from pipeline.stores.platform_postgres import PostgresPlatform
 from serve_app.api import create_api
-from serve_app.services import Services
 from tests.e2e.conftest import NewBroadcast
 from tests.e2e.service import Done, vodray
 from tests.e2e.world import Json, World, eventually
@@ -85,19 +84,10 @@ async def answers(dsn: str, world: World, recording: Json) -> dict[str, Any]:
     """Those of an API on another database, over the same bucket."""
     catalog = PostgresCatalog(dsn, reconnect_window=timedelta(0), profile="copy")
     await catalog.open()
-    product = Product()
-    services = Services(
-        settings=Settings(_env_file=None),
+    services = replace(
+        Product(objects=world.store).services(),
         catalog=catalog,
-        submit=catalog.accept,
-        check_workers=product.check_workers,
-        check_store=product.check_store,
-        address=lambda ref: ref,
         platform=PostgresPlatform(catalog.database),
-        objects=world.store,
-        poke=product.poke,
-        activity=product.activity,
-        disk=product.disk,
     )
     app = create_api(services)
     transport = httpx.ASGITransport(app=app)

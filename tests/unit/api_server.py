@@ -66,24 +66,25 @@ class Product:
         return self.disk_state
 
     def app(self) -> Any:
-        return create_api(
-            Services(
-                settings=Settings(_env_file=None, **self.settings),
-                catalog=self.catalog,
-                submit=self.submit,
-                check_workers=self.check_workers,
-                check_store=self.check_store,
-                address=lambda ref: f"http://store/{ref}",
-                platform=self.platform,
-                objects=self.objects,
-                presign=lambda bucket, key, expires_s: self.objects.presign_get(
-                    bucket, key, expires_s=expires_s
-                ),
-                poke=self.poke,
-                activity=self.activity,
-                disk=self.disk,
-                ingest=self.ingest,
-            )
+        return create_api(self.services())
+
+    def services(self) -> Services:
+        return Services(
+            settings=Settings(_env_file=None, **self.settings),
+            catalog=self.catalog,
+            submit=self.submit,
+            check_workers=self.check_workers,
+            check_store=self.check_store,
+            address=lambda ref: f"http://store/{ref}",
+            platform=self.platform,
+            objects=self.objects,
+            presign=lambda bucket, key, expires_s: self.objects.presign_get(
+                bucket, key, expires_s=expires_s
+            ),
+            poke=self.poke,
+            activity=self.activity,
+            disk=self.disk,
+            ingest=self.ingest,
         )
 
     async def record(self, stream: str, started_at: datetime = STARTED) -> Recording:
