@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from pipeline.errors import BucketMissing
 from pipeline.model import Output, Recording, Upload
-from pipeline.naming import MAIN_SUFFIXES, is_file_of, object_key, object_names
+from pipeline.naming import MAIN_SUFFIXES, object_key, object_names
+from pipeline.results import objects_of
 from pipeline.staging import staging_prefix
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore, OpenUpload
@@ -77,17 +78,8 @@ def own_uploads(results: ObjectStore, bucket: str, name: str) -> Iterator[OpenUp
 
 
 def remove_results(results: ObjectStore, bucket: str, recording: Recording) -> None:
-    """Delete the objects that a completed recording consists of, and no other's: names may be
-    below its own."""
-    name = recording.object_name
-    if name is None:
-        return
-    keys = [name + suffix for suffix in MAIN_SUFFIXES]
-    renditions = [rendition.name for rendition in recording.renditions]
-    with contextlib.suppress(BucketMissing):
-        below = [found.key for found in results.list(bucket, f"{name}/")]
-        keys += [key for key in below if is_file_of(key.removeprefix(f"{name}/"), renditions)]
-        results.delete(bucket, keys)
+    """Delete the objects that a completed recording consists of."""
+    results.delete(bucket, [found.key for found in objects_of(results, bucket, recording)])
 
 
 def remove_everything(

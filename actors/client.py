@@ -26,6 +26,7 @@ from actors.kafka_service import KafkaActor
 from actors.reconciler import ReconcilerActor
 from actors.recording import pool_slots, submit_to_pool
 from pipeline.activity import Activity
+from pipeline.disk import DiskState
 from pipeline.errors import NotInstalled, WorkerLost
 from pipeline.ingest.commands import check_installed
 from pipeline.ingest.state import Notice
@@ -112,6 +113,17 @@ class Client:
             kafka=kafka,
             taken_in=None if taken_in is None else len(taken_in),
         )
+
+    async def disk(self) -> DiskState | None:
+        """How full the service's disks are; None if the reconciler does not tell."""
+        try:
+            with actor_errors("the reconciler"):
+                async with asyncio.timeout(_ACTIVITY_TIMEOUT_S):
+                    state: DiskState = await _actor(names.RECONCILER).disk.remote()
+                    return state
+        except (WorkerLost, TimeoutError, ray.exceptions.RayError) as error:
+            log.info("disk_unknown", error=str(error))
+            return None
 
     async def ingest_notify(self, notice: Notice) -> View:
         """See ``IngestService.notify``; ``NotInstalled`` without the extra."""

@@ -8,7 +8,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,12 +23,16 @@ from actors.recording import sources_of
 from actors.stream_status import StreamStatus
 from actors.supervisors import Supervisors
 from actors.sweep import Sweeper
+from actors.upkeep import Housekeeper
 from pipeline import logs, tracing
+from pipeline.disk import DiskAlert, DiskState
 from pipeline.errors import SourceError, SourceForbidden, VodrayError
 from pipeline.model import Recording, Status, StreamEvent
 from pipeline.settings import Settings
 from pipeline.source import fingerprint, open_presentation
 from pipeline.stores.connect import make_catalog, make_store
+from pipeline.stores.platform_postgres import PostgresPlatform
+from pipeline.stores.upkeep import Upkeep
 
 _EVERY_S = 2.0
 _RETRY_S = 5.0
@@ -63,6 +67,7 @@ class Reconciler:
         self._catalog = make_catalog(settings)
         self._store = make_store(settings)
         self._sweeper = Sweeper(self._catalog, self._store, settings.minio_bucket)
+        self._disk = DiskAlert(settings)
         self._settle_at = self._orphans_at = 0.0
         self._poked = asyncio.Event()
         self._running: dict[UUID, _Running] = {}
@@ -85,6 +90,7 @@ class Reconciler:
         if self._settings.stream_service_url:
             status = StreamStatus(self._settings, self._catalog, self._pass_on)
             self._asking = asyncio.get_running_loop().create_task(status.run())
+        self._upkeep = asyncio.get_running_loop().create_task(self._housekeeper().run())
         while True:
             began = time.monotonic()
             try:
@@ -94,6 +100,16 @@ class Reconciler:
             await rest(time.monotonic() - began)
             await pause(self._poked, _EVERY_S)
             self._poked.clear()
+
+    def _housekeeper(self) -> Housekeeper:
+        database = self._catalog.database
+        return Housekeeper(
+            self._settings,
+            self._catalog,
+            PostgresPlatform(database),
+            Upkeep(database),
+            self._store,
+        )
 
     async def poke(self, recordings: Collection[UUID] = ()) -> None:
         """There is news, and what is about these recordings their supervisors should see now."""
@@ -115,6 +131,10 @@ class Reconciler:
             capture: Any = ray.get_actor(names.CAPTURE, namespace=names.NAMESPACE)
             capture.poke.remote(recordings)
 
+    async def disk(self) -> DiskState:
+        """As it was looked at last."""
+        return self._disk.state
+
     async def running(self) -> list[str]:
         return [str(recording_id) for recording_id in self._running]
 
@@ -125,6 +145,9 @@ class Reconciler:
     async def _reconcile(self) -> None:
         for task_id, event in await self._catalog.undecided():
             await self._decide(task_id, event)
+        if self._disk.has_changed():
+            told = log.warning if self._disk.state.is_full else log.info
+            told("disk_alert", **asdict(self._disk.state))
         for recording in await self._catalog.to_supervise():
             waits = self._not_before.get(recording.id, 0.0) > time.monotonic()
             if recording.id not in self._running and not waits and self._has_room(recording):
@@ -133,11 +156,9 @@ class Reconciler:
         await self._sweep()
 
     def _has_room(self, recording: Recording) -> bool:
-        """Live streams get a supervisor as soon as one can be started; of those that have ended, a
-        few at a time: more processes would finish none of them sooner."""
         running = self._running.values()
         ended = sum(one.has_ended for one in running)
-        if recording.end_reason is not None and ended >= _MOST_ENDED:
+        if not may_begin(recording, ended=ended, disk_is_full=self._disk.state.is_full):
             return False
         is_starting = sum(not one.is_up for one in running) >= _MOST_STARTING
         return not is_starting or self._supervisors.has_room(recording)
@@ -217,6 +238,16 @@ class Reconciler:
             if not self._running:
                 self._supervisors.all_ended()
             self._poked.set()
+
+
+def may_begin(recording: Recording, *, ended: int, disk_is_full: bool) -> bool:
+    """Live streams get a supervisor as soon as one can be started; of those that have ended, a few
+    at a time: more processes would finish none of them sooner. Where a disk is nearly full, none of
+    these is begun of which nothing is made yet. ``ended``: how many of them run."""
+    if recording.end_reason is None:
+        return True
+    is_begun = recording.object_name is not None
+    return ended < _MOST_ENDED and (is_begun or not disk_is_full)
 
 
 ReconcilerActor = ray.remote(Reconciler)

@@ -6,16 +6,18 @@ ledgers that were kept in case the stream came back.
 
 import asyncio
 from collections import defaultdict
+from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
 
 from actors.claim import remove_everything, remove_results
+from actors.orphans import is_orphan
 from pipeline.errors import RecordingNotFound
 from pipeline.model import Recording, Status
 from pipeline.staging import PREFIX, clear, staging_prefix
 from pipeline.stores.catalog import Catalog
-from pipeline.stores.objects import ObjectStore
+from pipeline.stores.objects import ObjectInfo, ObjectStore
 
 log = structlog.get_logger()
 
@@ -51,22 +53,24 @@ class Sweeper:
 
     async def remove_orphans(self) -> None:
         """Delete what is staged for recordings that will not go on, or that nobody knows."""
-        for recording_id, keys in (await asyncio.to_thread(self._staged)).items():
+        for recording_id, infos in (await asyncio.to_thread(self._staged)).items():
             try:
                 recording = await self._catalog.get(recording_id)
                 is_over = recording.status.is_final and not recording.resumable
             except RecordingNotFound:
-                is_over = True
+                # This catalogue may be older than the bucket.
+                is_over = all(is_orphan(info, datetime.now(UTC)) for info in infos)
             if is_over:
+                keys = [info.key for info in infos]
                 await asyncio.to_thread(self._results.delete, self._bucket, keys)
                 log.info("orphans_removed", recording=str(recording_id), objects=len(keys))
 
-    def _staged(self) -> dict[UUID, list[str]]:
+    def _staged(self) -> dict[UUID, list[ObjectInfo]]:
         found = defaultdict(list)
         for listed in self._results.list(self._bucket, PREFIX):
             name = listed.key.removeprefix(PREFIX).partition("/")[0]
             try:
-                found[UUID(name)].append(listed.key)
+                found[UUID(name)].append(listed)
             except ValueError:
                 log.warning("not_ours", key=listed.key)
         return found

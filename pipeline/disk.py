@@ -2,9 +2,13 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.settings import Settings
+
+# A disk that has become a little emptier may be over the limit again at once.
+_MARGIN_PERCENT = 2.0
 
 
 def watched(settings: Settings) -> Mapping[str, Path]:
@@ -30,3 +34,28 @@ def used_percent(folder: Path) -> float:
         return 0.0
     used = disk.f_blocks - disk.f_bfree
     return 100.0 * used / max(1, used + disk.f_bavail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskState:
+    """``percent``: used of the fullest disk; ``is_full``: what can wait has to."""
+
+    is_full: bool = False
+    percent: float = 0.0
+
+
+class DiskAlert:
+    """Whether a disk has filled above ``DISK_ALERT_PERCENT``, until it is clearly below again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._folders = tuple(watched(settings).values())
+        self._limit = settings.disk_alert_percent
+        self.state = DiskState()
+
+    def has_changed(self) -> bool:
+        """Look again; whether that has changed what may be begun."""
+        before = self.state.is_full
+        percent = fill(self._folders)
+        limit = self._limit - _MARGIN_PERCENT if before else self._limit
+        self.state = DiskState(is_full=percent > limit, percent=round(percent, 1))
+        return self.state.is_full is not before

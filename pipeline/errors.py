@@ -5,6 +5,7 @@
     │   ├── SettingsError
     │   ├── DataDirBusy
     │   └── SchemaTooNew      a newer release has migrated this database
+    ├── BackupInvalid         a file that no catalogue can be restored from
     ├── InvalidTask           a webhook or message that is no task
     ├── RecordingNotFound
     ├── VideoNotFound
@@ -94,6 +95,10 @@ class DataDirBusy(UsageError):
 
 class SchemaTooNew(UsageError):
     """The database was migrated by a newer release than this one."""
+
+
+class BackupInvalid(VodrayError):
+    fault = Fault.CALLER
 
 
 class InvalidTask(VodrayError):

@@ -128,7 +128,7 @@ class Recording:
     while only an end was told; ``started_at`` is then the time of that end.
     ``object_name`` is the ``{name}`` of its objects once it holds one for itself.
     ``fingerprint`` identifies the source's content (playlist start and first segment).
-    ``deleted_at``: nobody sees it from then on.
+    ``deleted_at``: nobody sees it from then on. ``keep``: it is never deleted for its age.
     """
 
     id: UUID
@@ -160,6 +160,7 @@ class Recording:
     renditions: tuple[Rendition, ...] = ()
     error: str | None = None
     deleted_at: datetime | None = None
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from pipeline.model import Output, Recording
 
 # Of the main output's object, by profile.
 MAIN_SUFFIXES = (".mp4", ".m4a")
-# Beside those of renditions: see ``presentation`` and ``storyboard``.
-_FIXED_STEM = re.compile(r"master|poster|audio-\d+|storyboard(-\d+)?")
+# Beside those of renditions: see ``presentation``, ``storyboard`` and ``notes``.
+_FIXED_STEM = re.compile(r"master|poster|recording|audio-\d+|storyboard(-\d+)?")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=@+-]")
 
 

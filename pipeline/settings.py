@@ -148,6 +148,7 @@ class Settings(BaseSettings):
     gap_policy: Literal["cut", "fill"] = "cut"
     object_name: str = "{stream_key}"
     retention_days: int | None = Field(None, ge=1)
+    delete_source_after: Duration | None = None
     disk_alert_percent: int = Field(80, ge=1, le=100)
 
     webhook_secret: SecretStr | None = None
@@ -192,10 +193,10 @@ class Settings(BaseSettings):
     def _must_be_positive(cls, value: timedelta) -> timedelta:
         return _positive(value)
 
-    @field_validator("retry_delay", "reconnect_window")
+    @field_validator("retry_delay", "reconnect_window", "delete_source_after")
     @classmethod
-    def _must_not_be_negative(cls, value: timedelta) -> timedelta:
-        if value < timedelta(0):
+    def _must_not_be_negative(cls, value: timedelta | None) -> timedelta | None:
+        if value is not None and value < timedelta(0):
             raise ValueError("must not be negative")
         return value
 

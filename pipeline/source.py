@@ -355,10 +355,15 @@ def read_media_playlist(source: Source, growing: GrowingPlaylist | None = None) 
 def fingerprint(source: Source, first: Segment) -> str:
     """Identifies a broadcast by where its first segment is and what is in it (hex)."""
     ref = source.resolve(first.uri)
+    return mark_of(first, ref, source.identity(ref))
+
+
+def mark_of(first: Segment, ref: str, identity: str) -> str:
+    """Of a broadcast that begins with this segment; ``identity``: see ``Source``."""
     # What is behind it may be a signature that is another one at each reload.
     place = ref.partition("?")[0] if urlsplit(ref).scheme in _PORTS else ref
     moment = first.program_date_time.isoformat() if first.program_date_time else ""
-    text = "\n".join((place, str(first.sequence), moment, source.identity(ref)))
+    text = "\n".join((place, str(first.sequence), moment, identity))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -71,6 +71,7 @@ class RecordingService:
                 address=self._address,
                 activity=self._client.activity,
                 measure=self._client.measure,
+                disk=self._client.disk,
                 dashboard_url=self._dashboard_url,
                 platform=PostgresPlatform(self._catalog.database),
                 objects=self._store,

@@ -18,6 +18,10 @@ COMMANDS = {
     "status": "Show one recording; --follow waits until it is done.",
     "retry": "Begin a failed recording anew.",
     "cancel": "End a recording that goes on, and keep nothing of it.",
+    "retention": "Delete recordings that are too old, or show which they are.",
+    "backup": "Write the catalogue into one file.",
+    "restore": "Make the catalogue what a backup says.",
+    "rebuild": "Make rows for recordings that only the bucket knows.",
     "token": "Mint an API token, or revoke one.",
 }
 

@@ -89,6 +89,7 @@ class Recording(BaseModel):
         description="Only for a token that may see it: its owner's and an admin's",
         exclude_if=lambda key: key is None,
     )
+    keep: bool = Field(description="Never deleted for its age")
 
     @classmethod
     def of(cls, recording: model.Recording, caller: Caller) -> Self:
@@ -114,6 +115,7 @@ class Recording(BaseModel):
                 for each in recording.renditions
             ],
             stream_key=recording.stream_key if caller.is_known else None,
+            keep=recording.keep,
         )
 
 
@@ -130,6 +132,7 @@ class RecordingChange(BaseModel):
 
     title: str | None = Field(None, max_length=MAX_TITLE, pattern=_NO_NUL)
     user_id: str | None = Field(None, max_length=MAX_LABEL, pattern=_NO_NUL)
+    keep: bool = False
 
 
 class Address(BaseModel):
@@ -242,9 +245,24 @@ class RecordingPage(BaseModel):
     next_cursor: str | None = Field(None, exclude_if=lambda cursor: cursor is None)
 
 
+class HealthDetails(BaseModel):
+    """Nothing of it makes the service unhealthy. ``disk_percent``: of the fullest disk that it
+    writes to, None if nobody tells."""
+
+    version: str
+    schema_version: int = Field(description="Of PostgreSQL, as this version knows it")
+    disk_percent: float | None
+    backlog: Literal["taken", "waits"] = Field(
+        description="Of streams that have ended: `waits` above DISK_ALERT_PERCENT"
+    )
+
+
 class Healthy(BaseModel):
     status: Literal["healthy"] = "healthy"
     service: Literal["recording-service"] = "recording-service"
+    details: HealthDetails | None = Field(
+        None, description="Where they are asked for", exclude_if=lambda details: details is None
+    )
 
 
 class Unhealthy(BaseModel):

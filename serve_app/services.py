@@ -6,6 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 from pipeline.activity import Activity
+from pipeline.disk import DiskState
 from pipeline.ingest.state import Notice
 from pipeline.ingest.view import View
 from pipeline.measured import Measured
@@ -37,8 +38,8 @@ class Services:
     results, ``presign(bucket, key, expires_s)`` an address of one of them for viewers; ``poke``
     tells those who act on recordings that these have changed.
     ``activity`` tells what the workers do, of one recording or of all, ``measure`` what all
-    processes tell for metrics; they never fail and answer soon, if need be with nothing.
-    ``dashboard_url`` is that of Ray.
+    processes tell for metrics, ``disk`` how full the service's disks are; they never fail and
+    answer soon, if need be with nothing. ``dashboard_url`` is that of Ray.
     ``ingest``: None where nothing takes streams in.
     """
 
@@ -54,5 +55,6 @@ class Services:
     poke: Callable[[Collection[UUID]], Awaitable[None]]
     activity: Callable[[UUID | None], Awaitable[Activity]]
     measure: Callable[[], Awaitable[Measured]]
+    disk: Callable[[], Awaitable[DiskState | None]]
     dashboard_url: str | None = None
     ingest: Ingest | None = None

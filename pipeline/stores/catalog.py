@@ -208,6 +208,9 @@ class Catalog(Protocol):
     ) -> Recording:
         """Set both."""
 
+    async def set_keep(self, recording_id: UUID, keep: bool) -> Recording:
+        """Whether it is spared when others of its age are deleted."""
+
     async def link_video(self, recording_id: UUID, video_id: UUID | None) -> Recording: ...
 
     async def cancel(self, recording_id: UUID, reason: str) -> Recording:
@@ -218,9 +221,10 @@ class Catalog(Protocol):
         """A failed one begins anew; others that are not completed go on. Raises ``Conflict`` for a
         completed one, and as long as what is left of the failed one is not removed."""
 
-    async def delete(self, recording_id: UUID) -> None:
+    async def delete(self, recording_id: UUID, *, spare_kept: bool = False) -> None:
         """Nobody sees it any more: from here on ``RecordingNotFound`` and in no list, but of
-        ``to_remove``. Raises ``Conflict`` unless it is final."""
+        ``to_remove``. Raises ``Conflict`` unless it is final, and for one that is kept if those
+        are to be spared."""
 
     async def to_remove(self) -> tuple[Recording, ...]:
         """Deleted ones whose objects may still be there."""

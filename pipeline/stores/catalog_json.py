@@ -66,6 +66,7 @@ def _storable_all(value: Any) -> Any:
 
 
 CHUNK: JsonColumn[ChunkSpec] = JsonColumn(ChunkSpec)
+ETAGS: JsonColumn[dict[str, str]] = JsonColumn(dict[str, str])
 EVENT: JsonColumn[StreamEvent] = JsonColumn(StreamEvent)
 FOUND: JsonColumn[tuple[tuple[Segment, ...], ...]] = JsonColumn(tuple[tuple[Segment, ...], ...])
 GAPS: JsonColumn[tuple[Gap, ...]] = JsonColumn(tuple[Gap, ...])

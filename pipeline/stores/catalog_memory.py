@@ -211,6 +211,9 @@ class MemoryCatalog:
     ) -> Recording:
         return self._change(recording_id, lambda r: folds.described(r, title, user_id))
 
+    async def set_keep(self, recording_id: UUID, keep: bool) -> Recording:
+        return self._change(recording_id, lambda r: folds.kept(r, keep))
+
     async def link_video(self, recording_id: UUID, video_id: UUID | None) -> Recording:
         return self._change(recording_id, lambda r: folds.linked(r, video_id))
 
@@ -221,8 +224,9 @@ class MemoryCatalog:
         has_ledger = self._ledger(recording_id) != _Ledger()
         return self._change(recording_id, lambda r: folds.retried(r, has_ledger=has_ledger))
 
-    async def delete(self, recording_id: UUID) -> None:
-        self._change(recording_id, lambda r: folds.deleted(r, datetime.now(UTC)))
+    async def delete(self, recording_id: UUID, *, spare_kept: bool = False) -> None:
+        now = datetime.now(UTC)
+        self._change(recording_id, lambda r: folds.deleted(r, now, spare_kept=spare_kept))
         self._to_remove.add(recording_id)
 
     async def to_remove(self) -> tuple[Recording, ...]:

@@ -281,6 +281,9 @@ class PostgresCatalog:
     ) -> Recording:
         return await self._change(recording_id, lambda r: folds.described(r, title, user_id))
 
+    async def set_keep(self, recording_id: UUID, keep: bool) -> Recording:
+        return await self._change(recording_id, lambda r: folds.kept(r, keep))
+
     async def link_video(self, recording_id: UUID, video_id: UUID | None) -> Recording:
         return await self._change(recording_id, lambda r: folds.linked(r, video_id))
 
@@ -295,8 +298,9 @@ class PostgresCatalog:
 
         return await self._database.transact(work)
 
-    async def delete(self, recording_id: UUID) -> None:
-        await self._change(recording_id, lambda r: folds.deleted(r, datetime.now(UTC)))
+    async def delete(self, recording_id: UUID, *, spare_kept: bool = False) -> None:
+        now = datetime.now(UTC)
+        await self._change(recording_id, lambda r: folds.deleted(r, now, spare_kept=spare_kept))
 
     async def to_remove(self) -> tuple[Recording, ...]:
         return tuple(map(recording_from, await self._fetch("recordings_to_remove")))

@@ -30,6 +30,7 @@ _COLUMNS = (
     "duration", "file_size", "status", "started_at", "completed_at", "created_at", "profile",
     "source", "ended_at", "end_reason", "last_start_at", "object_name", "fingerprint", "progress",
     "gaps", "renditions", "error", "publishing", "resumable", "deleted_at",
+    "keep",
 )  # fmt: skip
 """In the order of the parameters of ``save_recording``."""
 

@@ -51,6 +51,14 @@ class Database:
         self._dsn, self._patience_s = dsn, patience_s
         self._pool: asyncpg.Pool | None = None
 
+    async def make(self) -> None:
+        """The database, unless it is there."""
+        with self._in_our_words():
+            try:
+                await close_quietly(await self.connect())
+            except asyncpg.InvalidCatalogNameError:
+                await self._create_database()
+
     async def open(self, prepare: Callable[[asyncpg.Connection], Awaitable[object]]) -> None:
         """Make the database if it is missing, run ``prepare`` on it, and open the pool."""
 
@@ -101,6 +109,16 @@ class Database:
                 "DATABASE_URL cannot be read", "Percent-encode special characters in it"
             ) from None
         return connection
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[asyncpg.Connection]:
+        """A connection of its own for work that takes long. Raises ``CatalogUnavailable``."""
+        with self._in_our_words():
+            connection = await self.connect()
+            try:
+                yield connection
+            finally:
+                await close_quietly(connection)
 
     async def run(
         self,

@@ -196,6 +196,10 @@ def described(recording: Recording, title: str | None, user_id: str | None) -> R
     return replace(recording, title=title, user_id=user_id)
 
 
+def kept(recording: Recording, keep: bool) -> Recording:
+    return replace(recording, keep=keep)
+
+
 def linked(recording: Recording, video_id: UUID | None) -> Recording:
     return replace(recording, video_id=video_id)
 
@@ -223,7 +227,9 @@ def retried(recording: Recording, *, has_ledger: bool) -> Recording:
     )
 
 
-def deleted(recording: Recording, now: datetime) -> Recording:
+def deleted(recording: Recording, now: datetime, *, spare_kept: bool = False) -> Recording:
+    if spare_kept and recording.keep:
+        raise Conflict("The recording is to be kept")
     if not recording.status.is_final:
         raise Conflict(f"The recording is {recording.status}: cancel it first")
     return replace(recording, deleted_at=now, resumable=False)

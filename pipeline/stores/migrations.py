@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -56,6 +57,12 @@ def load_migrations(folder: Traversable | None = None) -> tuple[Migration, ...]:
     return tuple(found)
 
 
+@cache
+def newest_version() -> int:
+    """That this release migrates to."""
+    return len(load_migrations())
+
+
 async def migrate(connection: asyncpg.Connection, target: int | None = None) -> int:
     """Go up or down to ``target`` (default: the newest); returns the version reached.
 
@@ -68,7 +75,7 @@ async def migrate(connection: asyncpg.Connection, target: int | None = None) -> 
         raise ValueError(f"There is no schema version {target}; the newest is {len(known)}")
     async with _only_one(connection):
         await connection.execute(_CREATE_VERSIONS)
-        current = await connection.fetchval("SELECT max(version) FROM schema_migrations") or 0
+        current = await version_of(connection)
         if current > len(known):
             raise SchemaTooNew(
                 f"The database has schema version {current}, this release knows {len(known)}",
@@ -77,6 +84,13 @@ async def migrate(connection: asyncpg.Connection, target: int | None = None) -> 
         await _go_up(connection, known[current:target])
         await _go_down(connection, known[target:current])
     return target
+
+
+async def version_of(connection: asyncpg.Connection) -> int:
+    """Of the database's schema; 0 where there is none."""
+    if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
+        return 0
+    return await connection.fetchval("SELECT max(version) FROM schema_migrations") or 0
 
 
 @asynccontextmanager

@@ -67,10 +67,13 @@ class EmbeddedServices:
         return settings.model_copy(update=update)
 
 
-def start_missing(settings: Settings, data_dir: Path) -> tuple[Settings, EmbeddedServices]:
+def start_missing(
+    settings: Settings, data_dir: Path, *, stores_only: bool = False
+) -> tuple[Settings, EmbeddedServices]:
     """Start what ``settings`` do not name, with its data below ``data_dir``.
 
     Returns the settings with the endpoints filled in, and the services: the caller stops them.
+    ``stores_only``: no Kafka.
     Raises ``DataDirBusy``, ``SettingsError`` when a package is missing, ``UsageError`` when the
     folder cannot be used, ``ServiceFailed``.
     """
@@ -82,7 +85,7 @@ def start_missing(settings: Settings, data_dir: Path) -> tuple[Settings, Embedde
         logs.mkdir(mode=0o700, exist_ok=True)
         services = EmbeddedServices(DataDirLock(data_dir))
     try:
-        _choose(services, settings, data_dir, logs)
+        _choose(services, settings, data_dir, logs, stores_only=stores_only)
     except BaseException:
         services.lock.release()
         raise
@@ -95,13 +98,20 @@ def start_missing(settings: Settings, data_dir: Path) -> tuple[Settings, Embedde
     return settings, services
 
 
-def _choose(services: EmbeddedServices, settings: Settings, data_dir: Path, logs: Path) -> None:
+def _choose(
+    services: EmbeddedServices,
+    settings: Settings,
+    data_dir: Path,
+    logs: Path,
+    *,
+    stores_only: bool,
+) -> None:
     credentials = load_or_create(data_dir / "credentials.json")
     if settings.database_dsn is None:
         services.postgres = _postgres(data_dir / "postgres", logs, credentials)
     if settings.minio_endpoint is None:
         services.s3 = _s3(data_dir / "s3", logs, credentials)
-    if not settings.kafka_brokers:
+    if not settings.kafka_brokers and not stores_only:
         try:
             services.kafka = _kafka(data_dir / "kafka", logs)
         except SettingsError as error:

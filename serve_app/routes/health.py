@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, FastAPI, Query, Request
 from starlette.responses import JSONResponse
 
 from pipeline.errors import VodrayError
 from pipeline.logs import scrub
+from pipeline.stores.migrations import newest_version
 from serve_app.problems import documented
-from serve_app.schemas import Healthy, Unhealthy
+from serve_app.routes.common import FromServices
+from serve_app.schemas import HealthDetails, Healthy, Unhealthy
 from serve_app.services import Services
+from serve_app.version import version
 
 # A little longer than the catalogue and the store try, so that their own reasons come through.
 CHECK_TIMEOUT_S = 3.5
@@ -61,11 +65,26 @@ def install_checks(app: FastAPI, services: Services) -> None:
     response_model=Healthy,
     responses=documented() | {503: {"model": Unhealthy, "description": "A part is away"}},
 )
-async def health(request: Request) -> JSONResponse:
+async def health(
+    request: Request,
+    services: FromServices,
+    details: Annotated[bool, Query(description="Version and fill of the disks as well")] = False,
+) -> JSONResponse:
     """Healthy if PostgreSQL, S3 and at least one worker answer."""
     checks: dict[str, Check] = request.app.state.checks
     results = await asyncio.gather(*(check() for check in checks.values()))
     if all(result == "ok" for result in results):
-        return JSONResponse(Healthy().model_dump())
+        told = await _details(services) if details else None
+        return JSONResponse(Healthy(details=told).model_dump())
     unhealthy = Unhealthy(checks=dict(zip(checks, results, strict=True)))
     return JSONResponse(unhealthy.model_dump(), status_code=503)
+
+
+async def _details(services: Services) -> HealthDetails:
+    disk = await services.disk()
+    return HealthDetails(
+        version=version(),
+        schema_version=newest_version(),
+        disk_percent=disk and disk.percent,
+        backlog="waits" if disk and disk.is_full else "taken",
+    )

@@ -92,16 +92,20 @@ async def change_recording(
     caller: Writer,
     request: Request,
 ) -> OneRecording:
-    """Set its title, or whose it is (`admin`, or without access control). What is not named stays;
-    null and the empty text clear it."""
+    """Set its title, whether it is kept however old it is, or whose it is (`admin`, or without
+    access control). What is not named stays; null and the empty text clear a text."""
     told = change.model_dump(exclude_unset=True)
     if "user_id" in told and caller.owner is not None:
         raise HTTPException(403, "Only an admin may say whose a recording is")
-    changed = await services.catalog.describe(
-        recording.id,
-        told.get("title", recording.title) or None,
-        told.get("user_id", recording.user_id) or None,
-    )
+    changed = recording
+    if told.keys() & {"title", "user_id"}:
+        changed = await services.catalog.describe(
+            recording.id,
+            told.get("title", recording.title) or None,
+            told.get("user_id", recording.user_id) or None,
+        )
+    if "keep" in told:
+        changed = await services.catalog.set_keep(recording.id, told["keep"])
     await note(request, caller, "recording.change", recording.id, **told)
     return OneRecording(recording=Recording.of(changed, caller))
 

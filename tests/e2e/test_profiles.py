@@ -54,7 +54,8 @@ def objects(world: World, done: Json, folder: Path) -> dict[str, bytes]:
             name.encode(), b"*"
         )
         for path in folder.rglob("*")
-        if path.is_file()
+        # It tells when which recording was made.
+        if path.is_file() and path.name != "recording.json"
     }
 
 

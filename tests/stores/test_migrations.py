@@ -1,6 +1,7 @@
 """The schema goes up, down and up again, whoever starts at once."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -71,6 +72,55 @@ async def test_the_indexes_that_queries_rely_on(connection: asyncpg.Connection) 
     indexed = " ".join(row["indexdef"] for row in rows)
     for column in ("stream_id", "stream_key", "status", "video_id"):
         assert f"({column})" in indexed
+
+
+# Of the first release; what comes later must leave older code that runs beside it working.
+FIRST_RELEASE = 10
+_BREAKS_OLD_CODE = re.compile(
+    r"""\bDROP\s+(?!INDEX|TRIGGER|DEFAULT|NOT\s+NULL)\w+ | \bRENAME\b | \bSET\s+NOT\s+NULL\b
+    | \bALTER\s+COLUMN\s+\w+\s+(SET\s+DATA\s+)?TYPE\b | \bTRUNCATE\b
+    | \bADD\s+COLUMN\s+(?:(?!,|;|DEFAULT).)*\bNOT\s+NULL\b(?!(?:(?!,|;).)*\bDEFAULT\b)""",
+    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE recordings DROP COLUMN error",
+        "DROP TABLE tasks",
+        "drop function note_state_change",
+        "ALTER TABLE recordings RENAME COLUMN error TO problem",
+        "ALTER TABLE tasks RENAME TO inbox",
+        "ALTER TABLE recordings ALTER COLUMN title SET NOT NULL",
+        "ALTER TABLE recordings ALTER COLUMN duration TYPE text",
+        "ALTER TABLE recordings ADD COLUMN a int,\n ADD COLUMN b text NOT NULL",
+    ],
+)
+def test_what_breaks_old_code_is_told(statement: str) -> None:
+    assert _BREAKS_OLD_CODE.search(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE recordings ADD COLUMN keep boolean NOT NULL DEFAULT false, ADD COLUMN b int",
+        "CREATE TABLE more (id uuid PRIMARY KEY, name text NOT NULL)",
+        "DROP INDEX recordings_status",
+        "ALTER TABLE recordings ALTER COLUMN title DROP NOT NULL",
+    ],
+)
+def test_what_adds_is_no_break(statement: str) -> None:
+    assert not _BREAKS_OLD_CODE.search(statement)
+
+
+def test_old_code_survives_every_migration_since_the_first_release() -> None:
+    breaking = {
+        step.name: found[0]
+        for step in load_migrations()[FIRST_RELEASE:]
+        if (found := _BREAKS_OLD_CODE.search(step.up))
+    }
+    assert not breaking
 
 
 async def test_eight_start_at_once(database: str) -> None:

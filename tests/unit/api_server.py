@@ -13,6 +13,7 @@ import httpx
 import uvicorn
 
 from pipeline.activity import Activity
+from pipeline.disk import DiskState
 from pipeline.measured import Measured
 from pipeline.model import EndReason, EventKind, Gap, Origin, Recording, StreamEvent
 from pipeline.settings import Settings
@@ -58,6 +59,7 @@ class Product:
     activity: Callable[[UUID | None], Awaitable[Activity]] = nothing_at_work
     measure: Callable[[], Awaitable[Measured]] = nobody_measures
     ingest: Any = None
+    disk_state: DiskState | None = None
 
     async def submit(self, event: StreamEvent) -> Accepted:
         self.events.append(event)
@@ -66,25 +68,30 @@ class Product:
     async def poke(self, recordings: Collection[UUID]) -> None:
         self.poked += recordings
 
+    async def disk(self) -> DiskState | None:
+        return self.disk_state
+
     def app(self) -> Any:
-        return create_api(
-            Services(
-                settings=Settings(_env_file=None, **self.settings),
-                catalog=self.catalog,
-                submit=self.submit,
-                check_workers=self.check_workers,
-                check_store=self.check_store,
-                address=lambda ref: f"http://store/{ref}",
-                platform=self.platform,
-                objects=self.objects,
-                presign=lambda bucket, key, expires_s: self.objects.presign_get(
-                    bucket, key, expires_s=expires_s
-                ),
-                poke=self.poke,
-                activity=self.activity,
-                measure=self.measure,
-                ingest=self.ingest,
-            )
+        return create_api(self.services())
+
+    def services(self) -> Services:
+        return Services(
+            settings=Settings(_env_file=None, **self.settings),
+            catalog=self.catalog,
+            submit=self.submit,
+            check_workers=self.check_workers,
+            check_store=self.check_store,
+            address=lambda ref: f"http://store/{ref}",
+            platform=self.platform,
+            objects=self.objects,
+            presign=lambda bucket, key, expires_s: self.objects.presign_get(
+                bucket, key, expires_s=expires_s
+            ),
+            poke=self.poke,
+            activity=self.activity,
+            measure=self.measure,
+            disk=self.disk,
+            ingest=self.ingest,
         )
 
     async def record(self, stream: str, started_at: datetime = STARTED) -> Recording:

@@ -5,8 +5,11 @@ import time
 
 import pytest
 
+from pipeline.disk import DiskState
 from pipeline.errors import BucketMissing, CatalogUnavailable, WorkerLost
+from pipeline.stores.migrations import newest_version
 from serve_app.routes import health
+from serve_app.version import version
 from tests.unit.api_server import Product, in_process
 
 
@@ -15,6 +18,30 @@ async def test_healthy_to_the_byte() -> None:
         answer = await client.get("/health")
     assert answer.status_code == 200
     assert answer.content == b'{"status":"healthy","service":"recording-service"}'
+
+
+async def test_details_where_they_are_asked_for() -> None:
+    async with in_process(Product()) as client:
+        answer = await client.get("/health?details=true")
+    assert answer.status_code == 200
+    assert answer.content == (
+        b'{"status":"healthy","service":"recording-service","details":{'
+        b'"version":"%s","schema_version":%d,"disk_percent":null,"backlog":"taken"}}'
+        % (version().encode(), newest_version())
+    )
+
+
+async def test_a_full_disk_is_told_and_makes_nobody_ill() -> None:
+    full = DiskState(is_full=True, percent=83.2)
+    async with in_process(Product(disk_state=full)) as client:
+        answer = await client.get("/health?details=true")
+    assert answer.status_code == 200
+    assert answer.json()["details"] | {"version": "", "schema_version": 0} == {
+        "version": "",
+        "schema_version": 0,
+        "disk_percent": 83.2,
+        "backlog": "waits",
+    }
 
 
 async def test_each_part_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ async def test_a_completed_recording_to_the_byte() -> None:
         '"status":"completed","started_at":"2025-10-05T18:00:00Z",'
         '"completed_at":"2025-10-05T18:31:00Z","user_id":"u1","title":null,'
         '"thumbnail_path":null,"progress":{"segments":0,"chunks_done":0,"chunks_total":0,'
-        '"seconds":0.0},"gaps":[],"error":null,"renditions":[]}}'
+        '"seconds":0.0},"gaps":[],"error":null,"renditions":[],"keep":false}}'
     ).encode()
     async with in_process(product) as client:
         for path in ("/recording", "/recordings"):

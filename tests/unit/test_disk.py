@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.disk import fill, used_percent, watched
+from pipeline.disk import DiskAlert, fill, used_percent, watched
 from pipeline.settings import Settings
 
 
@@ -41,3 +41,29 @@ def test_the_fullest_counts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_folders_are_those_that_we_write_to(tmp_path: Path) -> None:
     settings = Settings(_env_file=None, spool_dir=tmp_path / "s", ingest_dir=tmp_path / "i")
     assert watched(settings) == {"spool": tmp_path / "s", "ingest": tmp_path / "i"}
+
+
+def test_an_alert_is_over_only_when_the_disk_is_clearly_below(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    filling = iter([80.0, 80.04, 79.9, 78.1, 81.0, 78.0, 79.9, 80.1])
+    monkeypatch.setattr("pipeline.disk.fill", lambda _: next(filling))
+    alert = DiskAlert(Settings(_env_file=None, disk_alert_percent=80))
+    told = [(alert.has_changed(), alert.state.is_full) for _ in range(8)]
+    assert told == [
+        (False, False),
+        (True, True),
+        (False, True),
+        (False, True),
+        (False, True),
+        (True, False),
+        (False, False),
+        (True, True),
+    ]
+
+
+def test_a_limit_of_100_percent_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.disk.used_percent", lambda _: 100.0)
+    alert = DiskAlert(Settings(_env_file=None, disk_alert_percent=100))
+    assert not alert.has_changed()
+    assert not alert.state.is_full

@@ -89,10 +89,10 @@ INSERT INTO recordings (
     id, stream_id, stream_key, user_id, title, video_id, file_path, thumbnail_path, duration,
     file_size, status, started_at, completed_at, created_at, profile, source, ended_at, end_reason,
     last_start_at, object_name, fingerprint, progress, gaps, renditions, error,
-    publishing, resumable, deleted_at
+    publishing, resumable, deleted_at, keep
 ) VALUES (
     $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-    $22, $23, $24, $25, $26, $27, $28
+    $22, $23, $24, $25, $26, $27, $28, $29
 )
 ON CONFLICT (id) DO UPDATE SET
     stream_key = EXCLUDED.stream_key,
@@ -119,7 +119,8 @@ ON CONFLICT (id) DO UPDATE SET
     error = EXCLUDED.error,
     publishing = EXCLUDED.publishing,
     resumable = EXCLUDED.resumable,
-    deleted_at = EXCLUDED.deleted_at
+    deleted_at = EXCLUDED.deleted_at,
+    keep = EXCLUDED.keep
 RETURNING updated_at
 
 -- is_repeat:
@@ -342,3 +343,85 @@ WHERE stream_id = $1 AND broadcast = $2 ORDER BY run, number
 
 -- has_task:
 SELECT EXISTS (SELECT FROM tasks WHERE event = $1::jsonb)
+
+-- expired_recordings:
+SELECT {recording} FROM recordings
+WHERE status IN ('completed', 'failed') AND NOT resumable AND NOT keep AND deleted_at IS NULL
+AND coalesce(completed_at, created_at) < $1
+ORDER BY coalesce(completed_at, created_at), id LIMIT $2
+
+-- recordings_to_note:
+SELECT {recording} FROM recordings
+WHERE status = 'completed' AND deleted_at IS NULL AND (noted_at IS NULL OR noted_at < updated_at)
+ORDER BY updated_at LIMIT $1
+
+-- mark_noted:
+UPDATE recordings SET noted_at = $2 WHERE id = $1
+
+-- has_recording:
+SELECT id FROM recordings WHERE id = $1
+
+-- owner_of_name:
+SELECT recording_id FROM object_names WHERE name = $1
+
+-- tell_nobody:
+UPDATE state_changes SET published_at = clock_timestamp()
+WHERE recording_id = $1 AND published_at IS NULL
+
+-- save_source_objects:
+INSERT INTO source_objects (recording_id, objects) VALUES ($1, $2)
+ON CONFLICT (recording_id) DO UPDATE SET objects = EXCLUDED.objects
+
+-- source_objects_due:
+SELECT source.objects, {recording}
+FROM source_objects AS source JOIN recordings ON recordings.id = source.recording_id
+WHERE recordings.status = 'completed' AND recordings.deleted_at IS NULL
+AND recordings.completed_at < $1 AND NOT recordings.resumable
+AND NOT EXISTS (
+    SELECT FROM recordings AS other WHERE other.status IN ('recording', 'processing') AND (
+        other.stream_id = recordings.stream_id
+        OR other.stream_key = recordings.stream_key
+        OR other.source = recordings.source
+    )
+)
+AND NOT EXISTS (
+    SELECT FROM tasks WHERE tasks.decided_at IS NULL AND (
+        tasks.event ->> 'stream_id' = recordings.stream_id
+        OR tasks.event ->> 'stream_key' = recordings.stream_key
+    )
+)
+ORDER BY recordings.completed_at LIMIT $2
+
+-- forget_source_objects:
+DELETE FROM source_objects WHERE recording_id = $1
+
+-- owners_of_names:
+SELECT
+    name,
+    recordings.renditions,
+    recordings.id IS NULL OR recordings.is_removed OR coalesce(
+        recordings.status = 'failed' AND recordings.file_path IS NULL
+        AND recordings.updated_at < $2::timestamptz, false
+    ) AS is_gone
+FROM object_names LEFT JOIN recordings ON recordings.id = object_names.recording_id
+WHERE name = ANY($1::text[])
+
+-- prune_tasks:
+DELETE FROM tasks
+WHERE id IN (SELECT id FROM tasks ORDER BY id LIMIT $2) AND decided_at < $1
+RETURNING id
+
+-- prune_changes:
+DELETE FROM state_changes
+WHERE id IN (SELECT id FROM state_changes ORDER BY id LIMIT $3)
+AND (published_at < $1 OR changed_at < $2)
+RETURNING id
+
+-- prune_audit:
+DELETE FROM audit WHERE id IN (SELECT id FROM audit ORDER BY id LIMIT $2) AND at < $1
+RETURNING id
+
+-- prune_recordings:
+DELETE FROM recordings
+WHERE id IN (SELECT id FROM recordings WHERE is_removed AND deleted_at < $1 LIMIT $2)
+RETURNING id
