@@ -90,9 +90,9 @@ class MadeUpStore(S3Store):
             key=f"{bucket}/{key}", size_bytes=sum(p.size_bytes for p in parts), etag=""
         )
 
-    def _call(self, action: Callable[[], T], bucket: str, key: str = "") -> T:
+    def _call(self, operation: str, action: Callable[[], T], bucket: str, key: str = "") -> T:
         self._count(requests=1)
-        return super()._call(action, bucket, key)
+        return super()._call(operation, action, bucket, key)
 
     def _presign(
         self, method: str, bucket: str, key: str, expires_s: int, query: dict[str, str]

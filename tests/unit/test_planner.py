@@ -131,7 +131,14 @@ class Run:
             part=None,
             staging_key=None,
             index=b"",
-            report={"unavailable": (), "lost": (), "timings_s": {}},
+            report={
+                "unavailable": (),
+                "lost": (),
+                "timings_s": {},
+                "segments": (),
+                "bytes_in": 0,
+                "remedies": (),
+            },
         )
         return (record,)
 
