@@ -141,18 +141,20 @@ class Client:
         return count
 
 
-def start(settings: Settings) -> None:
-    """Start the actors that every recording needs, unless the cluster has them already."""
-    _start_pool(settings, detached=True)
-    CaptureActor.options(**_service(names.CAPTURE)).remote(settings)
-    ReconcilerActor.options(**_service(names.RECONCILER)).remote(settings)
+def start(settings: Settings, *, node_id: str | None = None) -> None:
+    """Start the actors that every recording needs, unless the cluster has them already: on the node
+    with this id, else on this one."""
+    place = _on(node_id)
+    _start_pool(settings, place, detached=True)
+    CaptureActor.options(**_service(names.CAPTURE), **place).remote(settings)
+    ReconcilerActor.options(**_service(names.RECONCILER), **place).remote(settings)
     if settings.kafka_brokers:
-        KafkaActor.options(**_service(names.KAFKA)).remote(
+        KafkaActor.options(**_service(names.KAFKA), **place).remote(
             settings, partial(make_catalog, settings), Client().poke
         )
     with contextlib.suppress(NotInstalled):
         check_installed()
-        IngestActor.options(**_service(names.INGEST), max_task_retries=3).remote(
+        IngestActor.options(**_service(names.INGEST), **place, max_task_retries=3).remote(
             settings, partial(make_catalog, settings), Client().poke
         )
 
@@ -176,7 +178,7 @@ def stop(grace_s: float = 2.5) -> None:
 @asynccontextmanager
 async def workers_only(settings: Settings, count: int = 0) -> AsyncIterator[None]:
     """Just the workers, for recordings that this process supervises itself."""
-    handle = _start_pool(settings, detached=False, workers=count)
+    handle = _start_pool(settings, _on(), detached=False, workers=count)
     try:
         yield
     finally:
@@ -230,11 +232,13 @@ async def record_alone(
         work.cancel()
 
 
-def _start_pool(settings: Settings, *, detached: bool, workers: int = 0) -> Any:
+def _start_pool(
+    settings: Settings, place: dict[str, Any], *, detached: bool, workers: int = 0
+) -> Any:
     lifetime = {"lifetime": "detached", "get_if_exists": True} if detached else {}
     return pool.PoolActor.options(
-        name=names.POOL, namespace=names.NAMESPACE, **_here(), **lifetime, **pool.OPTIONS
-    ).remote(workers, settings.job_timeout.total_seconds())
+        name=names.POOL, namespace=names.NAMESPACE, **place, **lifetime, **pool.OPTIONS
+    ).remote(workers, settings.job_timeout.total_seconds(), settings.max_workers)
 
 
 def _service(name: str) -> dict[str, Any]:
@@ -246,13 +250,12 @@ def _service(name: str) -> dict[str, Any]:
         "num_cpus": 0,
         "max_restarts": -1,
         "max_concurrency": 1000,
-        **_here(),
     }
 
 
-def _here() -> dict[str, Any]:
-    """On this node, while it lives: nodes that come and go are for workers."""
-    node_id = ray.get_runtime_context().get_node_id()
+def _on(node_id: str | None = None) -> dict[str, Any]:
+    """On that node (else this one), while it lives: nodes that come and go are for workers."""
+    node_id = node_id or ray.get_runtime_context().get_node_id()
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=True)}
 
 

@@ -1,6 +1,7 @@
 """The HTTP API as a Ray Serve application; what cannot be pickled is made in the replica."""
 
 import asyncio
+from collections.abc import Mapping
 
 import structlog
 from fastapi import FastAPI
@@ -115,9 +116,13 @@ class RecordingService:
         return self._store.presign_public(bucket, key, ADDRESS_LIFETIME_S)
 
 
-def build_app(settings: Settings, dashboard_url: str | None = None) -> serve.Application:
+def build_app(
+    settings: Settings,
+    dashboard_url: str | None = None,
+    resources: Mapping[str, float] | None = None,
+) -> serve.Application:
     """The application for ``serve.run``. PostgreSQL and S3 must be named. ``dashboard_url``: of
-    Ray, for the page."""
+    Ray, for the page. ``resources`` of Ray that the replica takes, to be where they are."""
     _known(settings.database_dsn, "DATABASE_URL")
     _known(settings.minio_endpoint, "MINIO_ENDPOINT")
     log_form = form(settings)
@@ -126,7 +131,7 @@ def build_app(settings: Settings, dashboard_url: str | None = None) -> serve.App
         max_ongoing_requests=MAX_ONGOING_REQUESTS,
         graceful_shutdown_timeout_s=SHUTDOWN_GRACE_S,
         graceful_shutdown_wait_loop_s=0.5,
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options={"num_cpus": 0, "resources": dict(resources or {})},
         logging_config={
             "encoding": "JSON" if log_form == "json" else "TEXT",
             "log_level": settings.log_level.upper(),

@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 import ray
+from ray._private import ray_constants
 
 from pipeline.errors import WorkerLost
 from pipeline.settings import Settings
@@ -56,7 +57,7 @@ def local_ray(
     address = settings.ray_address or "local"
     options: dict[str, Any] = {}
     if not settings.ray_address:
-        # On this address alone, Ray listens to nobody outside.
+        _stay_on_loopback()
         options = {
             "num_cpus": num_cpus,
             "include_dashboard": dashboard,
@@ -75,6 +76,14 @@ def local_ray(
         for process in left:
             with contextlib.suppress(psutil.Error):
                 process.kill()
+
+
+def _stay_on_loopback() -> None:
+    """Of this process and of those that Ray starts: no cluster with other machines, so that nothing
+    listens but on 127.0.0.1. It is the rule on Windows and macOS, and the variable is named after
+    that; Ray has read it when it was imported."""
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def _connect(address: str, options: dict[str, Any]) -> None:

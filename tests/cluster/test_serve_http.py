@@ -6,15 +6,26 @@ through Serve's proxy.
 
 import asyncio
 import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
+import ray
+import yaml
 from ray import serve
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ServeDeploySchema
 
+from actors import client as actors
 from pipeline.model import EndReason
 from pipeline.settings import Settings
 from pipeline.stores.catalog import Completion
@@ -24,6 +35,7 @@ from serve_app.app import build_app
 from serve_app.local_ray import local_ray
 from tests.conftest import S3
 
+ROOT = Path(__file__).parents[2]
 BODY = {
     "event": "stream.started",
     "stream_id": "bb52ba50-edc5-4056-a62c-6ef211d72d25",
@@ -65,6 +77,50 @@ def service(
     serve.run(build_app(settings), name="vodray", route_prefix="/")
     yield ray_serve
     serve.delete("vodray")
+
+
+@pytest.fixture
+def deployed_by_serve(
+    ray_serve: str, database: str, s3: S3, new_bucket_name: Callable[[], str]
+) -> Iterator[str]:
+    """The URL of the service as Serve deploys it from deploy/serve.yaml."""
+    variables = {
+        "DATABASE_URL": database,
+        "MINIO_ENDPOINT": s3.endpoint,
+        "MINIO_ACCESS_KEY": s3.access_key,
+        "MINIO_SECRET_KEY": s3.secret_key,
+        "MINIO_BUCKET": new_bucket_name(),
+        "MINIO_HLS_BUCKET": new_bucket_name(),
+    }
+    config = yaml.safe_load((ROOT / "deploy" / "serve.yaml").read_text("utf-8"))
+    # A real one has them where its nodes are started.
+    config["applications"][0]["runtime_env"] = {"env_vars": variables}
+    try:
+        _get_global_client().deploy_apps(ServeDeploySchema.model_validate(config))
+        yield ray_serve
+    finally:
+        serve.delete("vodray")
+        actors.stop()
+
+
+@pytest.mark.timeout(300)
+async def test_serve_deploys_it_from_its_own_configuration(deployed_by_serve: str) -> None:
+    async with httpx.AsyncClient(base_url=deployed_by_serve, timeout=30) as client:
+        async with asyncio.timeout(200):
+            while await _status(client, "/health") != 200:
+                await asyncio.sleep(0.2)
+        told = await client.post("/webhook/stream", json=BODY)
+        assert told.status_code == 200
+        (recording,) = (await client.get("/recordings")).json()["recordings"]
+        assert recording["stream_id"] == BODY["stream_id"]
+
+
+async def _status(client: httpx.AsyncClient, path: str) -> int | None:
+    """None: no answer. A request that comes while Serve deploys may wait for ever."""
+    try:
+        return (await client.get(path, timeout=5)).status_code
+    except httpx.HTTPError:
+        return None
 
 
 async def test_from_a_webhook_to_the_last_event(service: str, database: str) -> None:
@@ -144,3 +200,39 @@ async def test_streams_of_clients_that_left_do_not_fill_the_service(service: str
             async with client.stream("GET", "/events") as answer:
                 assert answer.status_code == 200
                 assert await anext(answer.aiter_lines()) == "retry: 3000"
+
+
+@pytest.mark.usefixtures("service")
+def test_a_ray_of_our_own_listens_to_this_machine_alone() -> None:
+    listening = {
+        (process.name(), connection.laddr.ip)
+        for process in psutil.Process().children(recursive=True)
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert {name for name, _ in listening} > {"gcs_server", "raylet"}
+    # Where replicas call each other, Serve lets nobody choose the address; it wants the token.
+    outside = {name for name, at in listening if not _is_loopback(at)}
+    assert outside <= {"ray::ServeReplica:vodray:RecordingService"}
+
+
+def _is_loopback(address: str) -> bool:
+    return ip_address(address.removeprefix("::ffff:")).is_loopback
+
+
+@pytest.mark.usefixtures("ray_serve")
+@pytest.mark.parametrize("token", [None, "0" * 64])
+def test_a_ray_of_our_own_asks_for_its_token(token: str | None) -> None:
+    variables = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    if token is not None:
+        variables |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
+    address = ray.get_runtime_context().gcs_address
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ray"), "status", "--address", address],
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "nauthenticated" in done.stderr, done.stderr
