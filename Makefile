@@ -59,10 +59,13 @@ clean: ## Remove .venv, caches and build results; recordings in .vodray stay
 	  .hypothesis bench/out
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
-constraints: $(STAMP) ## Pin the newest versions that pyproject.toml allows, for every platform
+constraints: $(STAMP) ## Pin the newest versions that pyproject.toml allows, for every platform and for the image
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate --all-extras \
 	  pyproject.toml --output-file constraints.txt
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate --extra image \
+	  --constraint constraints.txt pyproject.toml --output-file deploy/requirements.txt
 
 $(STAMP): constraints.txt pyproject.toml
 	@python="$$(.ci/python $(PYTHON))"; \

@@ -129,13 +129,6 @@ def test_what_the_pods_are_told_vodray_knows() -> None:
         assert told <= {name.upper() for name in Settings.model_fields}
 
 
-def test_the_autoscalers_most_is_the_pools() -> None:
-    (plain,) = (each["data"] for each in KUBERNETES if each["kind"] == "ConfigMap")
-    (cpu,) = (group for group in CLUSTER["workerGroupSpecs"] if group["groupName"] == "cpu")
-    cpus = int(cpu["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"])
-    assert int(plain["MAX_WORKERS"]) == cpus * cpu["maxReplicas"]
-
-
 def test_two_clusters_never_work_on_one_database() -> None:
     assert SERVICE["spec"]["upgradeStrategy"] == {"type": "None"}
 
