@@ -14,7 +14,8 @@ from bench.report import print_outcome
 from bench.result import Options
 from bench.tabled import Tabled
 
-pytestmark = pytest.mark.timeout(300)
+# CI runs a real bench, too: the gate.
+pytestmark = [pytest.mark.timeout(300), pytest.mark.soak]
 
 
 def shown(outcome: Tabled) -> str:

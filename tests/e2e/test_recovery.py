@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 from minio import Minio
 
@@ -71,6 +72,26 @@ def test_an_actor_is_killed(
     after = broadcast()
     after.show_whole()
     after.task("process")
+    after.completed()
+
+
+def test_the_api_is_killed(service: Service, world: World, broadcast: NewBroadcast) -> None:
+    """The next one listens on the same port, although connections of clients linger there."""
+    assert world.http.get("/health").status_code == 200
+    with httpx.Client(base_url=service.endpoints["http"]) as lingering:
+        assert lingering.get("/health").status_code == 200
+        service.kill_actor("ServeReplica")
+
+        def is_back() -> bool:
+            try:
+                return world.http.get("/health").status_code == 200
+            except httpx.TransportError:
+                return False
+
+        eventually(is_back, within_s=30)
+    after = broadcast()
+    after.show_whole()
+    after.tell("ended")
     after.completed()
 
 

@@ -101,6 +101,7 @@ def test_the_peer_has_the_profile_s_settings() -> None:
     )
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("task", "height", "content", "outputs"),
@@ -395,6 +396,7 @@ def test_what_is_no_outcome_is_said(text: str, tmp_path: Path) -> None:
     assert "wrong.json" in done.output
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_a_minute_for_real(tmp_path: Path) -> None:
     done = subprocess.run(
