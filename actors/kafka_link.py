@@ -205,15 +205,18 @@ async def _end(producer: AIOKafkaProducer) -> None:
     background of a ``stop`` that was cut off, and once the broker is back its message would come
     behind those that the next producer has sent."""
     sender, waiting = producer._sender, producer._message_accumulator  # noqa: SLF001
-    if sender.sender_task is not None:
-        await _close(sender.close())
-        for queue in waiting._batches.values():  # noqa: SLF001
-            for batch in queue:
-                batch.drain_ready()
-                waiting._pending_batches.add(batch)  # noqa: SLF001
-        waiting._batches.clear()  # noqa: SLF001
-        waiting.fail_all(ProducerClosed())
-    await _close(producer.stop())
+    try:
+        if sender.sender_task is not None:
+            await _close(sender.close())
+            for queue in waiting._batches.values():  # noqa: SLF001
+                for batch in queue:
+                    batch.drain_ready()
+                    waiting._pending_batches.add(batch)  # noqa: SLF001
+            waiting._batches.clear()  # noqa: SLF001
+            waiting.fail_all(ProducerClosed())
+    finally:
+        # Also when whoever waits for this is told to hurry.
+        await _close(producer.stop())
 
 
 def make_consumer(access: KafkaAccess, group: str, session_timeout: timedelta) -> AIOKafkaConsumer:
