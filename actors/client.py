@@ -116,14 +116,10 @@ class Client:
 
     async def disk(self) -> DiskState | None:
         """How full the service's disks are; None if the reconciler does not tell."""
-        try:
-            with actor_errors("the reconciler"):
-                async with asyncio.timeout(_ACTIVITY_TIMEOUT_S):
-                    state: DiskState = await _actor(names.RECONCILER).disk.remote()
-                    return state
-        except (WorkerLost, TimeoutError, ray.exceptions.RayError) as error:
-            log.info("disk_unknown", error=str(error))
-            return None
+        state: DiskState | None = await _measured(
+            names.RECONCILER, lambda actor: actor.disk.remote(), _ACTIVITY_TIMEOUT_S
+        )
+        return state
 
     async def ingest_notify(self, notice: Notice) -> View:
         """See ``IngestService.notify``; ``NotInstalled`` without the extra."""
@@ -259,11 +255,13 @@ def _on(node_id: str | None = None) -> dict[str, Any]:
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=True)}
 
 
-async def _measured(name: str, call: Callable[[Any], Any]) -> Any:
+async def _measured(
+    name: str, call: Callable[[Any], Any], timeout_s: float = _MEASURE_TIMEOUT_S
+) -> Any:
     """None if it does not answer."""
     try:
         with actor_errors(name):
-            async with asyncio.timeout(_MEASURE_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 return await call(_actor(name))
     except (WorkerLost, TimeoutError, ray.exceptions.RayError) as error:
         log.debug("not_measured", actor=name, error=str(error))

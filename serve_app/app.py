@@ -1,16 +1,11 @@
 """The HTTP API as a Ray Serve application; what cannot be pickled is made in the replica."""
 
 import asyncio
-import os
-import threading
-import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import structlog
 from fastapi import FastAPI
 from ray import serve
-from ray.serve._private import replica as serve_replica
 
 from actors.client import Client
 from pipeline import tracing
@@ -23,6 +18,7 @@ from pipeline.stores.catalog import Accepted
 from pipeline.stores.connect import make_catalog
 from pipeline.stores.objects_s3 import S3Store
 from pipeline.stores.platform_postgres import PostgresPlatform
+from serve_app import direct_ingress
 from serve_app.api import create_api
 from serve_app.services import Services
 
@@ -35,8 +31,6 @@ FIRST_OPEN_S = 10.0
 OPEN_RETRY_S = 1.0
 STORE_CHECK_S = 2.5
 ADDRESS_LIFETIME_S = 3600
-_WATCH_S = 0.5
-_LISTEN = "start_asgi_http_server"
 
 _log = structlog.get_logger(__name__)
 
@@ -47,8 +41,7 @@ class RecordingService:
     def __init__(self, settings: Settings, dashboard_url: str | None = None) -> None:
         configure(settings)
         tracing.configure(settings)
-        _end_with_raylet()
-        _leave_port_to_next()
+        direct_ingress.leave_port_to_next()
         self._settings, self._dashboard_url = settings, dashboard_url
         self._catalog = make_catalog(settings)
         self._store = S3Store(
@@ -147,31 +140,6 @@ def build_app(
         },
     )(serve.ingress()(RecordingService))
     return deployment.bind(settings.model_copy(update={"log_format": log_form}), dashboard_url)
-
-
-def _end_with_raylet() -> None:
-    """A replica that listens itself holds the port that the next one needs, and takes its time to
-    notice that its Ray is gone."""
-    raylet = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == raylet:
-            time.sleep(_WATCH_S)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _leave_port_to_next() -> None:
-    """Serve's own listener does not set SO_REUSEADDR: after its end nobody could have its port for
-    a minute, as long as connections of its clients linger. Its proxy does."""
-    listen: Callable[..., Any] | None = getattr(serve_replica, _LISTEN, None)
-    if listen is not None:
-        setattr(
-            serve_replica,
-            _LISTEN,
-            lambda *args, **options: listen(*args, **{**options, "enable_so_reuseport": True}),
-        )
 
 
 def _known(value: str | None, variable: str) -> str:

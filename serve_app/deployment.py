@@ -15,6 +15,7 @@ from ray.serve.schema import LoggingConfig
 
 from actors import client
 from pipeline.settings import Settings, load_settings
+from serve_app import direct_ingress
 from serve_app.app import build_app
 from serve_app.embedded.service import free_ports
 from serve_app.local_ray import bounded, dashboard_url, local_ray
@@ -34,7 +35,7 @@ def deployed(
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     proxy_port = port
     if not settings.ray_address:
-        os.environ.update(_answered_by_itself(port))
+        os.environ.update(direct_ingress.environment(port))
         (proxy_port,) = free_ports(1)
     with contextlib.ExitStack() as undo:
         undo.enter_context(local_ray(settings, num_cpus, dashboard=True))
@@ -76,20 +77,6 @@ def _here() -> dict[str, float]:
 def _nodes() -> list[dict[str, Any]]:
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node for node in nodes if node["Alive"]]
-
-
-def _answered_by_itself(port: int) -> dict[str, str]:
-    """What makes Serve's replica listen on ``port`` itself. Through Serve's proxy, which remains on
-    another port, a request needs three times the CPU (docs/bench.md)."""
-    return {
-        "RAY_SERVE_ENABLE_DIRECT_INGRESS": "1",
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(port),
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(port + 1),
-        # The next replica takes the port of the one before it, and there is nobody in front who
-        # would have to be told first.
-        "RAY_SERVE_PORT_QUARANTINE_S": "0",
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
-    }
 
 
 def _undeploy() -> None:
