@@ -7,7 +7,9 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from pipeline.errors import BucketMissing
+import structlog
+
+from pipeline.errors import BucketMissing, ObjectMissing
 from pipeline.model import Output, Recording, Upload
 from pipeline.naming import MAIN_SUFFIXES, object_key, object_names
 from pipeline.results import objects_of
@@ -16,6 +18,8 @@ from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore, OpenUpload
 
 CONTENT_TYPES = {".mp4": "video/mp4", ".m4a": "audio/mp4"}
+
+log = structlog.get_logger()
 
 
 async def claim(
@@ -28,7 +32,7 @@ async def claim(
     bucket: str,
 ) -> tuple[Recording, tuple[Upload, ...]]:
     """The recording with its object name, and the multipart uploads of its outputs; the same ones
-    each time."""
+    each time, as long as they are there."""
     names = object_names(template, recording)
     if recording.object_name is None:
         names = await asyncio.to_thread(_untaken, results, bucket, names)
@@ -36,10 +40,49 @@ async def claim(
     recording = replace(recording, object_name=name)
     known = await catalog.uploads(recording.id)
     if known:
+        if recording.file_path is None:
+            known = await _renew(recording, known, catalog, results, bucket)
         return recording, known
     uploads = await asyncio.to_thread(_begin_uploads, results, bucket, name, outputs)
     await catalog.add_uploads(recording.id, uploads)
     return recording, uploads
+
+
+async def _renew(
+    recording: Recording,
+    uploads: tuple[Upload, ...],
+    catalog: Catalog,
+    results: ObjectStore,
+    bucket: str,
+) -> tuple[Upload, ...]:
+    """The uploads, with new ones for those that somebody has aborted, as rules of a bucket do with
+    old ones: the chunks that were in those are to be made again."""
+    gone = await asyncio.to_thread(
+        lambda: [upload for upload in uploads if _is_gone(results, bucket, upload)]
+    )
+    if not gone:
+        return uploads
+    # Before there is a new one: whoever is interrupted here finds the old ones gone again.
+    chunks = await catalog.forget_parts(recording.id)
+    renewed = {}
+    for upload in gone:
+        upload_id = await asyncio.to_thread(begin_upload, results, bucket, upload.key)
+        renewed[upload.rendition] = replace(upload, upload_id=upload_id)
+        log.warning("upload_gone", recording=str(recording.id), key=upload.key, chunks=chunks)
+    await catalog.add_uploads(recording.id, list(renewed.values()))
+    return tuple(renewed.get(upload.rendition, upload) for upload in uploads)
+
+
+def _is_gone(results: ObjectStore, bucket: str, upload: Upload) -> bool:
+    """Whether it is neither open nor completed."""
+    try:
+        results.parts(bucket, upload.key, upload.upload_id)
+    except ObjectMissing:
+        try:
+            results.stat(bucket, upload.key)
+        except ObjectMissing:
+            return True
+    return False
 
 
 def begin_upload(results: ObjectStore, bucket: str, key: str) -> str:

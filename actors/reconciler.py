@@ -37,6 +37,8 @@ from pipeline.stores.upkeep import Upkeep
 _EVERY_S = 2.0
 _RETRY_S = 5.0
 _UNEXPECTED_ERRORS = 3
+# Who has worked for so long has got somewhere: what ends it is counted anew.
+_LONG_RUN_S = 600.0
 _MOST_ENDED = 16
 # Processes that start at a time, each of which takes a core for 1.5 s: what is captured waits for a
 # supervisor, but live windows wait for nobody.
@@ -218,7 +220,7 @@ class Reconciler:
         self._poked.set()
 
     async def _watch(self, recording_id: UUID, handle: Any) -> None:
-        is_well = False
+        is_well, began = False, time.monotonic()
         try:
             with actor_errors(f"the supervisor of {recording_id}"):
                 await self._wait_up(recording_id, handle)
@@ -228,8 +230,9 @@ class Reconciler:
             self._not_before.pop(recording_id, None)
             self._unexpected.pop(recording_id, None)
         except Exception as error:  # noqa: BLE001 - whatever it was, the catalogue still knows
-            if not isinstance(error, VodrayError):
-                self._unexpected[recording_id] += 1
+            if not (isinstance(error, VodrayError) and error.retry):
+                was_short = time.monotonic() - began < _LONG_RUN_S
+                self._unexpected[recording_id] = was_short * self._unexpected[recording_id] + 1
             self._not_before[recording_id] = time.monotonic() + _RETRY_S
             log.warning("supervisor_ended", recording=str(recording_id), error=str(error))
         finally:

@@ -28,6 +28,7 @@ from actors.submit import Submit, source_answers
 from pipeline import plan
 from pipeline.errors import (
     Conflict,
+    ObjectMissing,
     SourceError,
     SourceMissing,
     SourceUnavailable,
@@ -86,7 +87,8 @@ class Supervisor:
     async def run(self, *, last_try: bool = False) -> Recording:
         """Record until the recording is final. Raises only errors that a later run may overcome.
 
-        ``last_try``: an error that nobody expected fails the recording instead of being raised.
+        ``last_try``: an error that nobody expected, or an object of ours that is not there, fails
+        the recording instead of being raised.
         """
         recording = await self._catalog.get(self._id)
         if recording.status.is_final:
@@ -98,24 +100,32 @@ class Supervisor:
         except* Exception as group:  # noqa: BLE001 - told apart below
             error = _first(group)
         if isinstance(error, VodrayError):
-            if error.retry and not isinstance(error, SourceError):
-                raise error
-            if isinstance(error, Conflict):
-                recording = await self._catalog.get(self._id)
-                if recording.status is Status.COMPLETED:
-                    return recording
-                # Another supervisor may well finish what is begun.
-                if recording.status is not Status.FAILED:
-                    raise error
-                # Cancelled while it was at work.
-                await self._remove_objects(recording)
-                await self._catalog.forget_ledger(self._id)
-                return recording
-            return await self._give_up(str(error))
+            return await self._stopped(error, last_try=last_try)
         log.error("unexpected_error", recording=str(self._id), exc_info=error)
         if not last_try:
             raise error
         return await self._give_up(f"Internal error: {type(error).__name__}: {error}")
+
+    async def _stopped(self, error: VodrayError, *, last_try: bool) -> Recording:
+        """The recording, final, after what ended the work on it; or that error."""
+        if error.retry and not isinstance(error, SourceError):
+            raise error
+        recording = await self._catalog.get(self._id)
+        # Somebody has taken away what is ours, or completed it: who looks again sees which.
+        is_away = isinstance(error, ObjectMissing) and not last_try
+        if is_away and not recording.status.is_final:
+            raise error
+        if isinstance(error, Conflict):
+            if recording.status is Status.COMPLETED:
+                return recording
+            # Another supervisor may well finish what is begun.
+            if recording.status is not Status.FAILED:
+                raise error
+            # Cancelled while it was at work.
+            await self._remove_objects(recording)
+            await self._catalog.forget_ledger(self._id)
+            return recording
+        return await self._give_up(str(error))
 
     async def _record(self, recording: Recording) -> Recording | None:
         """The recording once it is final; None if the stream is back meanwhile."""

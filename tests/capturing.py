@@ -171,11 +171,14 @@ class World:
             sources=lambda _: [self.source],
             depot=depot,
             settings=self.settings,
-            on_news=lambda: None,
+            on_news=self.on_news,
         )
         task = asyncio.create_task(capture.run())
         self._tasks.append((task, depot))
         return task
+
+    def on_news(self) -> None:
+        """The capture has written something down."""
 
     async def kill(self) -> None:
         """All processes."""

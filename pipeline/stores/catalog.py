@@ -269,6 +269,10 @@ class Catalog(Protocol):
     async def finish_chunks(self, recording_id: UUID, records: Sequence[ChunkRecord]) -> None:
         """All or none. Of planned chunks, else ``Conflict``; replaces what was there."""
 
+    async def forget_parts(self, recording_id: UUID) -> int:
+        """An upload is gone: chunks that are in parts of an object are not finished any more, in
+        any output. Returns how many those are; none of a recording that is final."""
+
     async def planned(self, recording_id: UUID) -> tuple[ChunkSpec, ...]: ...
 
     async def finished(self, recording_id: UUID) -> tuple[ChunkRecord, ...]:

@@ -307,6 +307,14 @@ class MemoryCatalog:
                 raise Conflict(f"Chunk {record.index_number} is not planned")
         ledger.finished.update({(r.index_number, r.rendition): r for r in records})
 
+    async def forget_parts(self, recording_id: UUID) -> int:
+        if (await self.get(recording_id)).status.is_final:
+            return 0
+        ledger = self._ledger(recording_id)
+        lost = {r.index_number for r in ledger.finished.values() if r.part is not None}
+        ledger.finished = {k: r for k, r in ledger.finished.items() if r.index_number not in lost}
+        return len(lost)
+
     async def planned(self, recording_id: UUID) -> tuple[ChunkSpec, ...]:
         return tuple(chunk for _, chunk in sorted(self._ledger(recording_id).planned.items()))
 

@@ -381,6 +381,10 @@ class PostgresCatalog:
             recording_id, [("finish_chunk", chunk_parameters(record)) for record in records]
         )
 
+    async def forget_parts(self, recording_id: UUID) -> int:
+        rows = await self._fetch("forget_parts", recording_id)
+        return len({row["number"] for row in rows})
+
     async def planned(self, recording_id: UUID) -> tuple[ChunkSpec, ...]:
         rows = await self._fetch("planned_chunks", recording_id)
         return tuple(CHUNK.load(row["spec"]) for row in rows)

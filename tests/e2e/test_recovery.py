@@ -75,6 +75,20 @@ def test_an_actor_is_killed(
     after.completed()
 
 
+def test_the_upload_is_aborted(
+    world: World, undisturbed: bytes, broadcast: NewBroadcast, heavy: Path, tmp_path: Path
+) -> None:
+    """By a rule of the bucket, say: what was in it is made again from what was captured."""
+    live = begin(broadcast(heavy))
+    bucket = str(world.endpoints["bucket"])
+    (upload,) = world.store.uploads(bucket, live.key)
+    world.store.abort_upload(bucket, upload.key, upload.upload_id)
+    step(live)
+    done = finish(live)
+    assert world.fetch(done, tmp_path).read_bytes() == undisturbed
+    assert world.store.uploads(bucket, live.key) == ()
+
+
 def test_the_api_is_killed(service: Service, world: World, broadcast: NewBroadcast) -> None:
     """The next one listens on the same port, although connections of clients linger there."""
     assert world.http.get("/health").status_code == 200

@@ -1,7 +1,7 @@
 """Live recordings whose stream comes back, or begins badly, while their supervisor is at work."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +9,8 @@ import pytest
 
 from actors.fair_queue import Urgency
 from actors.supervisor import Supervisor
-from pipeline.errors import SourceMissing
-from pipeline.jobs import Answer, ChunkJob, Job, JoinJob
+from pipeline.errors import ObjectMissing, SourceMissing
+from pipeline.jobs import Answer, ChunkJob, Job, JoinJob, PosterJob
 from pipeline.model import EventKind, Recording, Status
 from pipeline.source import S3Source
 from tests.capturing import BUCKET, PLAYLIST, World
@@ -41,6 +41,7 @@ class Live(World):
         self.waiting = 0
         self.made: list[int] = []
         self._supervisors: list[asyncio.Task[Recording]] = []
+        self._wake: list[Callable[[], None]] = []
 
     def window(self, first: int, count: int, *, ended: bool = False) -> None:
         named = [f"seg_{number:05d}.ts" for number in range(first, first + count)]
@@ -65,9 +66,14 @@ class Live(World):
             slots=2,
             settings=self.settings,
         )
+        self._wake.append(supervisor.wake)
         task = asyncio.create_task(supervisor.run())
         self._supervisors.append(task)
         return task
+
+    def on_news(self) -> None:
+        for wake in self._wake:
+            wake()
 
     async def made_one(self, index: int) -> None:
         await self.until(lambda: index in self.made)
@@ -179,6 +185,58 @@ async def test_two_supervisors_at_once(job: type[Job], live: Live, tmp_path: Pat
     assert (await finished(late)).status is Status.COMPLETED
     assert (await live.catalog.get(live.id)).status is Status.COMPLETED
     assert live.frames(recording, tmp_path) == list(range(FRAMES))
+
+
+async def test_two_supervisors_one_of_which_has_just_completed_the_upload(
+    live: Live, tmp_path: Path
+) -> None:
+    """The other one, which finds it gone, takes nothing away."""
+    live.window(0, 8)
+    capture = await live.new_process()
+    await live.logs(8)
+    live.window(0, 8, ended=True)
+    await live.done(capture)
+    live.holds = JoinJob
+    live.held.clear()
+    late = live.supervise()
+    await live.until(lambda: live.waiting)
+    live.held, held = asyncio.Event(), live.held
+    live.holds, live.waiting = PosterJob, 0
+    first = live.supervise()
+    await live.until(lambda: live.waiting)
+    held.set()
+    with pytest.raises(ObjectMissing):
+        await finished(late)
+    live.held.set()
+    recording = await finished(first)
+    assert recording.status is Status.COMPLETED
+    assert live.frames(recording, tmp_path) == list(range(FRAMES))
+
+
+@pytest.mark.parametrize("is_ended", [False, True], ids=["live", "ended"])
+async def test_uploads_that_somebody_aborts(is_ended: bool, live: Live, tmp_path: Path) -> None:
+    """As a bucket's rule for old uploads does: what was in them is made again."""
+    live.window(0, 5)
+    capture, supervisor = await live.new_process(), live.supervise()
+    await live.logs(5)
+    await live.until(lambda: any(r.part for r in live.catalog._ledger(live.id).finished.values()))
+    if is_ended:
+        live.holds = JoinJob
+        live.held.clear()
+        live.window(0, 8, ended=True)
+        await live.until(lambda: live.waiting)
+    for upload in live.results.uploads(BUCKET, ""):
+        live.results.abort_upload(BUCKET, upload.key, upload.upload_id)
+    live.held.set()
+    live.window(0, 8, ended=True)
+    await live.done(capture)
+    with pytest.raises(ObjectMissing):
+        await finished(supervisor)
+    recording = await finished(live.supervise())
+    assert recording.status is Status.COMPLETED
+    assert recording.gaps == ()
+    assert live.frames(recording, tmp_path) == list(range(FRAMES))
+    assert live.results.uploads(BUCKET, "") == ()
 
 
 @pytest.mark.parametrize("seen", [1, 3, 5, 7])

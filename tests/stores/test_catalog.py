@@ -547,6 +547,23 @@ async def test_what_is_written_again_replaces(catalog: Catalog) -> None:
     assert await catalog.finished(recording_id) == (done(0, etag="new"),)
 
 
+async def test_chunks_whose_parts_are_gone_are_not_finished(catalog: Catalog) -> None:
+    recording_id, other = await make(catalog), await make(catalog)
+    for id_ in (recording_id, other):
+        for index in range(3):
+            await catalog.plan_chunk(id_, chunk(index))
+        await catalog.finish_chunks(id_, [done(0, staging_key="k/0")])
+        await catalog.finish_chunks(id_, [done(1), done(1, rendition="720p", staging_key="k/1")])
+    assert await catalog.forget_parts(recording_id) == 1
+    assert await catalog.finished(recording_id) == (done(0, staging_key="k/0"),)
+    assert await catalog.forget_parts(recording_id) == 0
+    await catalog.finish_chunks(recording_id, [done(1, etag="new")])
+    assert done(1, etag="new") in await catalog.finished(recording_id)
+    assert len(await catalog.finished(other)) == 3
+    await finish(catalog, other)
+    assert await catalog.forget_parts(other) == 0
+
+
 async def test_chunks_are_finished_together_or_not_at_all(catalog: Catalog) -> None:
     recording_id = await make(catalog)
     await catalog.plan_chunk(recording_id, chunk(0))

@@ -224,6 +224,14 @@ ON CONFLICT (recording_id, number, rendition) DO UPDATE SET
     report = EXCLUDED.report
 RETURNING number
 
+-- forget_parts:
+DELETE FROM chunk_results USING recordings
+WHERE recording_id = $1 AND recordings.id = $1 AND status IN ('recording', 'processing')
+AND number IN (
+    SELECT number FROM chunk_results WHERE recording_id = $1 AND part_number IS NOT NULL
+)
+RETURNING number
+
 -- finished_chunks:
 SELECT
     number, rendition, size_bytes, part_number, part_etag, part_size_bytes, staging_key,
