@@ -6,6 +6,8 @@ from uuid import UUID
 
 from actors.capture import Capture
 from actors.depot import Depot
+from actors.find_source import LOOKS_PER_S
+from actors.loops import Turns
 from actors.submit import Submit
 from actors.supervisor import Supervisor
 from pipeline.model import Recording
@@ -46,6 +48,7 @@ async def record_alone(
         sources=lambda _: sources,
         depot=depot,
         settings=settings,
+        turns=Turns(LOOKS_PER_S),
         may_grow=may_grow,
         on_news=supervisor.wake,
     )

@@ -19,7 +19,7 @@ from actors.depot import Depot
 from actors.find_source import SourceFinder, Sources, Start
 from actors.followed_playlist import FollowedPlaylist
 from actors.keeper import Keeper, Place
-from actors.loops import pause
+from actors.loops import Turns, pause
 from actors.submit import source_answers
 from pipeline.begin import missing_tail
 from pipeline.errors import CatalogUnavailable, Conflict, SourceError, StoreError, VodrayError
@@ -39,8 +39,8 @@ log = structlog.get_logger()
 class Capture:
     """Call ``run`` once. ``sources``: where to look for the playlist, asked until one is there.
 
-    ``may_grow``: whether a playlist without ENDLIST is reloaded at all. ``on_news`` is called when
-    there is more in the log.
+    ``turns``: of those whose playlist was not there. ``may_grow``: whether a playlist without
+    ENDLIST is reloaded at all. ``on_news`` is called when there is more in the log.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Capture:
         sources: Sources,
         depot: Depot,
         settings: Settings,
+        turns: Turns,
         may_grow: bool = True,
         on_news: Callable[[], None],
     ) -> None:
@@ -74,6 +75,7 @@ class Capture:
             settings=settings,
             follow=may_grow,
             wait=self._wait,
+            turns=turns,
         )
 
     @property

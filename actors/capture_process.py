@@ -21,7 +21,8 @@ from actors import names
 from actors.capture import Capture
 from actors.counting import hand_on_for_ever
 from actors.depot import Depot
-from actors.loops import backoff, pause, rest
+from actors.find_source import LOOKS_PER_S
+from actors.loops import Turns, backoff, pause, rest
 from actors.recording import sources_of
 from pipeline import logs, tracing
 from pipeline.disk import used_percent, watched
@@ -60,6 +61,7 @@ class CaptureProcess:
         self._catalog = make_catalog(settings, patience_s=_PATIENCE_S)
         self._store = make_store(settings)
         self._depot = Depot(self._store, settings.minio_bucket, settings)
+        self._looks = Turns(LOOKS_PER_S)
         self._poked = asyncio.Event()
         self._running: dict[UUID, _Running] = {}
         self._not_before: dict[UUID, float] = {}
@@ -137,6 +139,7 @@ class CaptureProcess:
             sources=lambda it: sources_of(it, self._store, self._settings),
             depot=self._depot,
             settings=self._settings,
+            turns=self._looks,
             on_news=lambda: _tell(recording.id),
         )
         task = asyncio.get_running_loop().create_task(self._watch(recording, capture))

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import structlog
 
+from actors.loops import Turns
 from pipeline.errors import (
     Conflict,
     PlaylistInvalid,
@@ -23,6 +24,9 @@ from pipeline.source import Presentation, SoundSource, Source, fingerprint, open
 from pipeline.stores.catalog import Catalog
 
 _LOOK_EVERY_S, _LONGEST_PAUSE_S = 1.0, 5.0
+# So often a second is a playlist looked for once more, in a process: thousands that never come must
+# not take the processor from those that are captured.
+LOOKS_PER_S = 100.0
 _NOTHING_MORE = MediaPlaylist(segments=(), target_duration_s=0.0, ended=True)
 
 Sources = Callable[[Recording], Iterable[Source]]
@@ -59,7 +63,8 @@ class Start:
 
 class SourceFinder:
     """``sources``: where the playlist may be, best first. ``wait`` returns early when something
-    about the recording has changed. ``follow``: whether it is worth waiting at all."""
+    about the recording has changed. ``follow``: whether it is worth waiting at all. ``turns``: of
+    all that look once more."""
 
     def __init__(
         self,
@@ -70,9 +75,11 @@ class SourceFinder:
         settings: Settings,
         follow: bool,
         wait: Callable[[float], Awaitable[None]],
+        turns: Turns,
     ) -> None:
         self._id, self._catalog, self._sources = recording_id, catalog, sources
         self._settings, self._follow, self._wait = settings, follow, wait
+        self._turns = turns
         self._recorded_before: dict[str, int] = {}
 
     async def find(
@@ -146,6 +153,7 @@ class SourceFinder:
             # What has not come for long is not expected the next moment: thousands may be missing.
             pause_s = min(max(_LOOK_EVERY_S, waited_s / 8), _LONGEST_PAUSE_S)
             await self._wait(min(pause_s, self._settings.monitor_interval.total_seconds()))
+            await self._turns.wait()
 
     def _patience_s(self, recording: Recording) -> float:
         """``STALL_TIMEOUT``, or less for a stream that has ended."""

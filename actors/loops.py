@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterator
 
 from pipeline.errors import VodrayError
@@ -39,6 +40,20 @@ async def rest(worked_s: float) -> None:
     """Behind work that looks at everything whenever there is news: where that is much, and news
     come one upon the other, others need the processor too."""
     await asyncio.sleep(min(_REST * max(0.0, worked_s - _SHORT_S), MAX_DELAY_S))
+
+
+class Turns:
+    """One after the other, so many a second at most, where many want the same."""
+
+    def __init__(self, per_s: float) -> None:
+        self._every_s, self._next = 1 / per_s, 0.0
+
+    async def wait(self) -> None:
+        """At once where nobody has had the one before."""
+        now = time.monotonic()
+        turn = max(now, self._next)
+        self._next = turn + self._every_s
+        await asyncio.sleep(turn - now)
 
 
 def is_cancelled() -> bool:

@@ -14,6 +14,7 @@ from uuid import UUID
 from actors.capture import Capture
 from actors.capture_log import by_playlist
 from actors.depot import Depot
+from actors.loops import Turns
 from pipeline.errors import CatalogUnavailable, StoreUnavailable
 from pipeline.model import EventKind, Origin, Segment, StreamEvent
 from pipeline.source import S3Source
@@ -171,6 +172,7 @@ class World:
             sources=lambda _: [self.source],
             depot=depot,
             settings=self.settings,
+            turns=Turns(100),
             on_news=self.on_news,
         )
         task = asyncio.create_task(capture.run())
