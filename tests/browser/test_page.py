@@ -387,6 +387,16 @@ async def test_rename_and_delete(new_page: NewPage) -> None:
         await on.product.catalog.get(on.done.id)
 
 
+async def test_keep(new_page: NewPage) -> None:
+    async with stage() as on, new_page() as page:
+        await go(page, on, f"#/recordings/{on.done.id}")
+        button = page.get_by_role("button", name="Keep")
+        for is_kept in (True, False):
+            await button.click()
+            await expect(button).to_have_attribute("aria-pressed", str(is_kept).lower())
+            assert (await on.product.catalog.get(on.done.id)).keep is is_kept
+
+
 async def test_a_deletion_by_somebody_else_is_seen(new_page: NewPage) -> None:
     async with stage() as on, new_page() as page, new_page() as other:
         await go(page, on)

@@ -100,10 +100,16 @@ function Actions({ recording, say, onDialog, onChange }) {
     say("It is tried again");
     await onChange();
   });
+  const keep = trying(async () => {
+    const told = await call("PATCH", path, { body: { keep: !recording.keep } });
+    await onChange(told.recording);
+  });
   const { status } = recording;
   return html`<div class="actions">
     ${status === "completed" && html`<button onClick=${download}>Download</button>
-      <button onClick=${copy}>Copy link</button>`}
+      <button onClick=${copy}>Copy link</button>
+      <button onClick=${keep} aria-pressed=${recording.keep ? "true" : "false"}
+        title="Do not delete it for its age">Keep</button>`}
     ${status === "failed" && html`<button class="primary" onClick=${retry}>Retry</button>`}
     ${!isFinal(recording) && html`<button onClick=${() => onDialog("cancel")}>Cancel</button>`}
     <button onClick=${() => onDialog("rename")}>Rename</button>
