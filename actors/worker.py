@@ -12,7 +12,6 @@ from typing import Any
 import ray
 
 from actors.assigner import SLOTS
-from pipeline import steps
 from pipeline.errors import VodrayError
 from pipeline.jobs import Answer, ChunkJob, FillJob, Job, JoinJob, LookJob, PosterJob, SheetJob
 from pipeline.metrics import COUNTS, Counted
@@ -27,7 +26,11 @@ class Worker:
     """Call ``run`` from up to ``SLOTS`` threads."""
 
     def __init__(self) -> None:
+        # Imported here: it brings all of the media code, which whoever starts workers does without.
+        from pipeline import steps
+
         _step_back()
+        self._steps = steps
         self._tools = steps.Tools(
             threads=ThreadPoolExecutor(_TRANSFERS * SLOTS, thread_name_prefix="transfer"),
             gate=threading.Lock(),
@@ -46,20 +49,20 @@ class Worker:
     def _do(self, job: Job) -> Answer:
         match job:
             case ChunkJob():
-                records = steps.make_chunk(job, self._tools)
+                records = self._steps.make_chunk(job, self._tools)
                 return tuple(
                     replace(record, report={**record.report, "worker": _WHO}) for record in records
                 )
             case LookJob():
-                return steps.look(job, self._tools)
+                return self._steps.look(job, self._tools)
             case FillJob():
-                return steps.make_fill(job, self._tools)
+                return self._steps.make_fill(job, self._tools)
             case JoinJob():
-                return steps.join_part(job, self._tools)
+                return self._steps.join_part(job, self._tools)
             case PosterJob():
-                return steps.make_poster(job, self._tools)
+                return self._steps.make_poster(job, self._tools)
             case SheetJob():
-                return steps.make_sheet(job, self._tools)
+                return self._steps.make_sheet(job, self._tools)
 
     def ping(self) -> str:
         """Answers while the process lives: the name of its machine."""

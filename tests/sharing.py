@@ -5,8 +5,8 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 # Of the first, all files use one service, and two browsers at once would make each other stutter.
-# Of the last, all use one Apache Kafka, which takes long to start.
-_TOGETHER = ("tests/e2e/", "tests/browser/", "tests/stores/test_kafka_")
+# Those of the last two use one service with faults, and one Apache Kafka, which take long to start.
+_TOGETHER = ("tests/e2e/", "tests/browser/", "tests/faults/", "tests/stores/test_kafka_")
 # It has a service of its own, and need not wait for the others.
 _APART = "tests/e2e/test_recovery.py"
 

@@ -116,7 +116,14 @@ _PROCESSES = {
 }
 
 
-@pytest.mark.parametrize("how", ["stop", "kill", *_PROCESSES])
+@pytest.mark.parametrize(
+    "how",
+    [
+        *("stop", "kill", "raylet"),
+        # In both of these the service ends, and begins anew, as it does without its raylet.
+        *(pytest.param(name, marks=pytest.mark.soak) for name in ("serving", "gcs_server")),
+    ],
+)
 def test_the_service_or_ray_ends_and_is_started_again(
     how: str,
     service: Service,

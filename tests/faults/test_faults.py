@@ -1,9 +1,7 @@
 """What fails at a known moment of a live recording, and what comes of it: nothing is missing."""
 
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from tests.faults.judge import assert_undisturbed
 from tests.faults.kills import TITLES, kill
 from tests.faults.origin import BucketTarget, Target, WebOrigin
 from tests.faults.publisher import Channel, Run, Script
-from tests.faults.world import FaultyService, announce, faulty_service, nothing_is_left, outcome
+from tests.faults.world import FaultyService, announce, outcome
 from tests.media import Form
 from tests.media_fixtures import Clips
 
@@ -24,30 +22,6 @@ FORM = Form(seconds=24)
 OUTAGE_S = 10.0
 # What no longer is among the last so many segments is deleted at once.
 WINDOW = 3
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, origin: WebOrigin) -> Iterator[FaultyService]:
-    folder = tmp_path_factory.mktemp("faults")
-    with faulty_service(
-        folder, ALLOWED_SOURCE_HOSTS=origin.host, STALL_TIMEOUT="60s", RECONNECT_WINDOW="0s"
-    ) as service:
-        yield service
-
-
-@pytest.fixture(scope="module")
-def idle(service: FaultyService) -> Counter[str]:
-    return service.actors()
-
-
-@pytest.fixture
-def world(service: FaultyService, idle: Counter[str]) -> Iterator[World]:
-    with closing(service.world()) as world:
-        yield world
-        service.servers.to_s3.script()
-        for relay in service.servers.relays.values():
-            relay.up()
-        nothing_is_left(lambda: service.left_behind(idle), within_s=30)
 
 
 @dataclass

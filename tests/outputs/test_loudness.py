@@ -18,9 +18,9 @@ from tests.media_fixtures import shrink
 from tests.outputs.own_profiles import with_profiles
 from tests.outputs.test_sound import RATE, Samples, decoded
 
-SEGMENT_S, LENGTH_S, TARGET = 2.0, 40, -16.0
+SEGMENT_S, LENGTH_S, TARGET = 2.0, 24, -16.0
 _SPEECH = (
-    "anoisesrc=color=pink:sample_rate=48000:duration=40:seed=7:amplitude=0.6,"
+    f"anoisesrc=color=pink:sample_rate=48000:duration={LENGTH_S}:seed=7:amplitude=0.6,"
     "bandpass=f=500:width_type=h:w=700,tremolo=f=4.3:d=0.95,tremolo=f=1.1:d=0.6,"
 )
 _FRAMES_S = 0.04
@@ -62,7 +62,11 @@ def heard(path: Path) -> tuple[float, float, float]:
         (f"{_SPEECH}volume=6", "aac", -18.1),
         # MP4 does not take it.
         (f"{_SPEECH}volume=2.8", "mp2", -24.7),
-        ("anoisesrc=c=pink:r=48000:d=40:a=0.9:seed=3,volume=3.5,tremolo=f=2:d=0.8", "aac", -12.0),
+        (
+            f"anoisesrc=c=pink:r=48000:d={LENGTH_S}:a=0.9:seed=3,volume=3.5,tremolo=f=2:d=0.8",
+            "aac",
+            -12.0,
+        ),
     ],
     ids=["quiet", "speech", "mp2", "loud"],
 )
@@ -82,7 +86,7 @@ async def test_it_becomes_as_loud_as_asked(
 
 @pytest.mark.usefixtures("one_segment_chunks")
 async def test_what_is_quieter_for_a_while_comes_nearer(tmp_path: Path) -> None:
-    louder = "volume='if(lt(t,20),1.2,6)':eval=frame"
+    louder = "volume='if(lt(t,12),1.2,6)':eval=frame"
     source = make_stream(tmp_path / "in", _SPEECH + louder)
     await made_even(source, tmp_path / "out")
     before, after = heard(source), heard(tmp_path / "out" / "result.m4a")
@@ -114,7 +118,7 @@ async def test_neighbours_agree_on_the_gain_and_nothing_jumps(
     monkeypatch.setattr(sounds, "gain_towards", noted)
     # From -33 to -13 LUFS and back within seconds.
     swell = "volume='0.08*pow(10,0.5+0.5*sin(2*PI*t/9))':eval=frame"
-    source = make_stream(tmp_path / "in", f"sine=f=997:r=48000:d=40,volume=8,{swell}")
+    source = make_stream(tmp_path / "in", f"sine=f=997:r=48000:d={LENGTH_S},volume=8,{swell}")
     await made_even(source, tmp_path / "out")
     pieces = sorted(gains.items())
     assert len(pieces) >= LENGTH_S / SEGMENT_S
