@@ -33,7 +33,8 @@ class Workers(Protocol):
         """Raises the job's ``VodrayError``, or ``WorkerLost`` when the worker died of it."""
 
     async def wait_alive(self, number: int) -> None:
-        """Until a worker that died answers again: a job sent before would fail undone."""
+        """Until a worker that died answers again, however long that takes: a job sent before would
+        fail undone, and be poison for want of a node."""
 
 
 @dataclass(slots=True)
@@ -55,19 +56,22 @@ class _Waiting:
 
 class Assigner:
     """The queue of jobs in front of ``workers``. Belongs to one event loop. ``board``: who has
-    which."""
+    which. ``jobs``: how many wait or run."""
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
         self.board = Board()
+        self.jobs = 0
         self._idle: Counter[int] = Counter()
+        self._resting: dict[int, asyncio.Event] = {}
         self._queue: FairQueue[_Waiting] = FairQueue()
         self._running: set[asyncio.Task[None]] = set()
 
     def add(self, numbers: Iterable[int]) -> None:
-        """Further workers that may be asked."""
+        """Further workers that may be asked, or such that may be asked again."""
         for number in numbers:
-            self._idle[number] = SLOTS
+            if self._resting.pop(number, None) is None:
+                self._idle[number] = SLOTS
         self._assign()
 
     def measure(self) -> PoolMeasure:
@@ -88,6 +92,21 @@ class Assigner:
             counted=COUNTS.all(),
         )
 
+    def remove(self, number: int) -> None:
+        """A worker that rests will not be back."""
+        self._idle.pop(number, None)
+        self._resting.pop(number, None)
+
+    async def rest(self, number: int) -> None:
+        """No further job for this worker until it is added again. Returns once it has none."""
+        done = self._resting[number] = asyncio.Event()
+        self._tell_rested(number)
+        await done.wait()
+
+    def _tell_rested(self, number: int) -> None:
+        if number in self._resting and self._idle[number] == SLOTS:
+            self._resting[number].set()
+
     async def submit(self, job: Job, recording: str, urgency: Urgency) -> Answer:
         """Queue a job, wait for its answer.
 
@@ -97,20 +116,22 @@ class Assigner:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         entry = self.board.queue(job, recording)
         waiting = _Waiting(job, recording, urgency, answer, entry)
+        self.jobs += 1
         self._queue.push(waiting, recording, urgency)
         self._assign()
         try:
             return await answer
         finally:
+            self.jobs -= 1
             is_answered = not answer.cancelled() and answer.exception() is None
             self.board.end(entry, answer.result() if is_answered else None)
             if not answer.cancelled():
                 COUNTS.count(JOBS, entry.kind, _outcome(answer.exception()))
 
     def _assign(self) -> None:
-        while self._queue and self._idle:
+        while self._queue and (awake := self._idle.keys() - self._resting.keys()):
             # The worker with most free slots, so that the first jobs get a core each.
-            number = max(self._idle, key=lambda n: (self._idle[n], -n))
+            number = max(awake, key=lambda n: (self._idle[n], -n))
             waiting = self._queue.peek()
             if self._idle[number] < waiting.slots:
                 return
@@ -134,6 +155,7 @@ class Assigner:
             _settle(waiting.answer, error)
         finally:
             self._idle[number] += slots
+            self._tell_rested(number)
             self._assign()
 
     def _again(self, waiting: _Waiting, error: WorkerLost) -> None:

@@ -64,9 +64,9 @@ class Worker:
             case SheetJob():
                 return self._steps.make_sheet(job, self._tools)
 
-    def ping(self) -> str:
-        """Answers while the process lives: the name of its machine."""
-        return platform.node()
+    def ping(self) -> tuple[str, str]:
+        """Answers while the process lives: the name of its machine, and Ray's id of the node."""
+        return platform.node(), ray.get_runtime_context().get_node_id()
 
 
 def _step_back() -> None:

@@ -131,6 +131,7 @@ class Settings(BaseSettings):
     kafka_ssl_key_password: SecretStr = SecretStr("")
 
     ray_address: str | None = None
+    max_workers: int | None = Field(None, ge=1, le=100_000)
     port: int = Field(8083, ge=0, le=65535)
     stream_service_url: str | None = None
     vod_service_url: str | None = None

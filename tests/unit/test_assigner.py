@@ -165,3 +165,32 @@ async def test_jobs_are_counted_by_what_became_of_them() -> None:
         ("vodray_jobs", ("join", "poison")): [1],
         ("vodray_worker_deaths", ()): [MAX_DEATHS],
     }
+
+
+async def test_a_worker_that_rests_ends_what_it_has_and_gets_nothing_new() -> None:
+    workers = Workers()
+    assigner = Assigner(workers)
+    assigner.add(range(2))
+    jobs = [submit(assigner, number) for number in range(6)]
+    await settle()
+    resting = asyncio.create_task(assigner.rest(0))
+    await workers.let(0)
+    assert not resting.done()
+    await workers.let(2)
+    assert resting.done()
+    assert workers.asked == {0: [0, 2], 1: [1, 3]}
+    await workers.let(1)
+    assert workers.asked == {0: [0, 2], 1: [1, 3, 4]}
+    assigner.add([0])
+    await settle()
+    assert workers.asked == {0: [0, 2, 5], 1: [1, 3, 4]}
+    for number in (3, 4, 5):
+        await workers.let(number)
+    assert [await each for each in jobs] == list(range(6))
+
+
+async def test_a_worker_that_has_nothing_rests_at_once() -> None:
+    assigner = Assigner(Workers())
+    assigner.add([0])
+    async with asyncio.timeout(1):
+        await assigner.rest(0)
