@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,12 +87,13 @@ def _mortal() -> list[str]:
 class Service:
     """``vodray up``, which may be stopped, killed and started again over the same data.
 
-    ``port``: 0 is another one at each start.
+    ``port``: 0 is another one at each start. ``within``: the program that runs it, if any.
     """
 
     port = 0
 
-    def __init__(self, folder: Path, **variables: str) -> None:
+    def __init__(self, folder: Path, *, within: Sequence[str] = (), **variables: str) -> None:
+        self._within = within
         self.data_dir = folder / "data"
         self._folder, self._variables = folder, variables
         self._process: subprocess.Popen[bytes] | None = None
@@ -110,7 +112,7 @@ class Service:
         options = ("--data-dir", self.data_dir, "--port", str(self.port), "--num-cpus", "2")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*_mortal(), *_COMMAND, "up", *options],
+                [*_mortal(), *self._within, *_COMMAND, "up", *options],
                 cwd=self._folder,
                 env=environment(**self._variables),
                 stdin=subprocess.DEVNULL,

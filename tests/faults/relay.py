@@ -23,16 +23,17 @@ _STEP_S = 0.05
 
 class Relay:
     """TCP from ``address`` (``host:port``, the same for its lifetime) to ``behind``. ``own_port``
-    is any free one unless it is given.
+    is any free one unless it is given; ``host``: an address of this machine.
 
     Begins ``up``. Each method ends what the one before had set. ``connections`` and ``carried``
     (bytes, both ways) count from the beginning. What happens behind it is not its matter: a server
     that refuses looks like a reset.
     """
 
-    def __init__(self, behind: str, own_port: int | None = None) -> None:
-        host, _, port = behind.rpartition(":")
-        self._behind = host, int(port)
+    def __init__(self, behind: str, own_port: int | None = None, host: str = LOOPBACK) -> None:
+        name, _, port = behind.rpartition(":")
+        self._behind = name, int(port)
+        self._host = host
         self._links: set[Link] = set()
         # One that is closed while the other end does not read lives on.
         self._transports: WeakSet[asyncio.WriteTransport] = WeakSet()
@@ -41,7 +42,7 @@ class Relay:
         self._rate = self._free_at = 0.0
         self._life = 0
         # Never listens, and keeps the port ours while nobody does.
-        self._holder = _bound(own_port or free_ports(1)[0])
+        self._holder = _bound(host, own_port or free_ports(1)[0])
         self._server: asyncio.Server | None = None
         self._loop = LoopThread("relay")
         self.up()
@@ -52,7 +53,7 @@ class Relay:
 
     @property
     def address(self) -> str:
-        return f"{LOOPBACK}:{self.port}"
+        return f"{self._host}:{self.port}"
 
     # --- what it does to connections ---------------------------------------------------------
     def up(self) -> None:
@@ -103,7 +104,9 @@ class Relay:
             self._flows.clear()
         loop = asyncio.get_running_loop()
         if listens and self._server is None:
-            self._server = await loop.create_server(self._accepted, sock=_bound(self.port))
+            self._server = await loop.create_server(
+                self._accepted, sock=_bound(self._host, self.port)
+            )
         if not listens and self._server is not None:
             # One that is accepted when its server is closed, but not made yet, would be nobody's.
             for plug in self._server.sockets:
@@ -245,8 +248,8 @@ def reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
-def _bound(port: int) -> socket.socket:
+def _bound(host: str, port: int) -> socket.socket:
     plug = socket.socket()
     plug.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    plug.bind((LOOPBACK, port))
+    plug.bind((host, port))
     return plug
