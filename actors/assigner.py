@@ -64,6 +64,8 @@ class Assigner:
         self.jobs = 0
         self._idle: Counter[int] = Counter()
         self._resting: dict[int, asyncio.Event] = {}
+        # With how many jobs in hand: a call of such a one waits until it has found a CPU.
+        self._lost: Counter[int] = Counter()
         self._queue: FairQueue[_Waiting] = FairQueue()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -129,7 +131,9 @@ class Assigner:
                 COUNTS.count(JOBS, entry.kind, _outcome(answer.exception()))
 
     def _assign(self) -> None:
-        while self._queue and (awake := self._idle.keys() - self._resting.keys()):
+        while self._queue and (
+            awake := self._idle.keys() - self._resting.keys() - (+self._lost).keys()
+        ):
             # The worker with most free slots, so that the first jobs get a core each.
             number = max(awake, key=lambda n: (self._idle[n], -n))
             waiting = self._queue.peek()
@@ -149,8 +153,10 @@ class Assigner:
         try:
             _settle(waiting.answer, await self._workers.ask(number, waiting.job))
         except WorkerLost as error:
+            self._lost[number] += 1
             self._again(waiting, error)
             await self._workers.wait_alive(number)
+            self._lost[number] -= 1
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for the answer
             _settle(waiting.answer, error)
         finally:

@@ -25,6 +25,8 @@ class Workers:
     def __init__(self) -> None:
         self.asked: dict[int, list[int]] = defaultdict(list)
         self.waiting: dict[int, asyncio.Future[Answer]] = {}
+        self.alive = asyncio.Event()
+        self.alive.set()
 
     async def ask(self, number: int, job: Job) -> Answer:
         assert isinstance(job, JoinJob)
@@ -33,7 +35,7 @@ class Workers:
         return await self.waiting[job.number]
 
     async def wait_alive(self, number: int) -> None:
-        await asyncio.sleep(0)
+        await self.alive.wait()
 
     async def let(self, number: int, error: Exception | None = None) -> None:
         """Answer job ``number``, and let everything happen that follows from it."""
@@ -165,6 +167,31 @@ async def test_jobs_are_counted_by_what_became_of_them() -> None:
         ("vodray_jobs", ("join", "poison")): [1],
         ("vodray_worker_deaths", ()): [MAX_DEATHS],
     }
+
+
+async def test_a_worker_that_is_lost_gets_no_jobs_until_it_is_back() -> None:
+    workers = Workers()
+    workers.alive.clear()
+    assigner = Assigner(workers)
+    assigner.add(range(2))
+    jobs = [submit(assigner, number) for number in range(2)]
+    await settle()
+    await workers.let(0, WorkerLost("its node is gone"))
+    jobs += [submit(assigner, number) for number in (2, 3)]
+    await settle()
+    assert workers.asked[0] == [0], "its other slot is free, and nobody is there"
+    await workers.let(1)
+    assert workers.asked[1] == [1, 0]
+    await workers.let(0)
+    assert workers.asked[1] == [1, 0, 2, 3]
+    workers.alive.set()
+    await settle()
+    jobs += [submit(assigner, 4)]
+    await settle()
+    assert workers.asked[0] == [0, 4]
+    for number in (2, 3, 4):
+        await workers.let(number)
+    assert [await each for each in jobs] == list(range(5))
 
 
 async def test_a_worker_that_rests_ends_what_it_has_and_gets_nothing_new() -> None:
