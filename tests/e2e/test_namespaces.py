@@ -51,11 +51,7 @@ def test_a_host_is_cut_off_and_comes_back(heavy: Path, tmp_path: Path) -> None:
         endpoints = service.start()
         http = endpoints["http"].replace("127.0.0.1", net.address(HEAD))
         with closing(World({**endpoints, "http": http})) as world:
-            eventually(
-                lambda: (
-                    [w["job"] for w in world.http.get("/workers").json()["workers"]] == [None] * 2
-                )
-            )
+            eventually(lambda: _answering(world) == 2)
             wanted = undisturbed(world, heavy, tmp_path)
             streams = begun(world, heavy, RECORDINGS)
             net.cut(FIRST)
