@@ -234,7 +234,7 @@ def _start_pool(
     lifetime = {"lifetime": "detached", "get_if_exists": True} if detached else {}
     return pool.PoolActor.options(
         name=names.POOL, namespace=names.NAMESPACE, **place, **lifetime, **pool.OPTIONS
-    ).remote(workers, settings.job_timeout.total_seconds())
+    ).remote(workers, settings.job_timeout.total_seconds(), settings.max_workers)
 
 
 def _service(name: str) -> dict[str, Any]:

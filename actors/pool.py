@@ -45,7 +45,7 @@ class Pool:
     def __init__(
         self, workers: int = 0, job_timeout_s: float = JOB_TIMEOUT_S, most: int | None = None
     ) -> None:
-        self._fixed, self._most = workers, most
+        self._fixed, self._most = workers, None if workers else most
         self._surplus_since: dict[int, float] = {}
         self._joining: set[int] = set()
         self._workers = _WorkerActors(job_timeout_s)

@@ -14,6 +14,8 @@ from actors import pool
 from actors.fair_queue import Urgency
 from actors.pool import Pool
 from pipeline.jobs import Answer
+from pipeline.metrics import Counted
+from pipeline.model import Part
 from tests.unit.test_assigner import job
 
 
@@ -38,11 +40,11 @@ class Worker:
             raise ray.exceptions.ActorUnavailableError("waits for a CPU", None)
         return "machine", self.node
 
-    async def _run(self, _: object) -> Answer:
+    async def _run(self, _: object) -> tuple[Answer, Counted]:
         self._ray.running += 1
         await self._ray.go.wait()
         self._ray.running -= 1
-        return None
+        return Part(number=1, etag="e", size_bytes=1), {}
 
 
 class Ray:
