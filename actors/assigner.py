@@ -29,8 +29,9 @@ log = structlog.get_logger()
 class Workers(Protocol):
     """Workers by number."""
 
-    async def ask(self, number: int, job: Job) -> Answer:
-        """Raises the job's ``VodrayError``, or ``WorkerLost`` when the worker died of it."""
+    async def ask(self, number: int, job: Job, name: str) -> Answer:
+        """``name``: of the job, for people. Raises the job's ``VodrayError``, or ``WorkerLost``
+        when the worker died of it."""
 
     async def wait_alive(self, number: int) -> None:
         """Until a worker that died answers again, however long that takes: a job sent before would
@@ -47,6 +48,11 @@ class _Waiting:
     answer: "asyncio.Future[Answer]"
     entry: Entry
     deaths: int = 0
+
+    @property
+    def name(self) -> str:
+        """Ray's dashboard counts what has the same name: so it shows how far a recording is."""
+        return f"{self.entry.kind} of recording:{self.recording}"
 
     @property
     def slots(self) -> int:
@@ -151,7 +157,8 @@ class Assigner:
     async def _run(self, waiting: _Waiting, number: int) -> None:
         slots = waiting.slots
         try:
-            _settle(waiting.answer, await self._workers.ask(number, waiting.job))
+            answer = await self._workers.ask(number, waiting.job, waiting.name)
+            _settle(waiting.answer, answer)
         except WorkerLost as error:
             self._lost[number] += 1
             self._again(waiting, error)

@@ -184,9 +184,9 @@ class _WorkerActors:
         # Machine and node of Ray, where they are known.
         self.places: dict[int, tuple[str, str]] = {}
 
-    async def ask(self, number: int, job: Job) -> Answer:
+    async def ask(self, number: int, job: Job, name: str) -> Answer:
         with actor_errors(f"worker {number}"):
-            call = self.handles[number].run.remote(job)
+            call = self.handles[number].run.options(name=name).remote(job)
             try:
                 answer: Answer | VodrayError
                 answer, counted = await asyncio.wait_for(_as_future(call), self._job_timeout_s)

@@ -5,15 +5,13 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.conftest import SIX_S
-from tests.e2e.world import Broadcast, Json, World, eventually
+from tests.e2e.world import Broadcast, Json, World, ask_ray, eventually
 from tests.media_fixtures import Clips
 from tests.prometheus import DEPLOY, Server
 
@@ -56,10 +54,7 @@ def read(world: World) -> Counted:
 
 def ray_targets(world: World) -> list[Json]:
     """As the file says it that our configuration names: other Rays here write it, too."""
-    token = Path.home() / ".ray" / "auth_token"
-    headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if token.exists() else {}
-    url = f"{world.endpoints['ray_dashboard']}/api/prometheus/sd"
-    return eventually(lambda: httpx.get(url, headers=headers).json(), within_s=TARGETS_S)
+    return eventually(lambda: ask_ray(world, "/api/prometheus/sd"), within_s=TARGETS_S)
 
 
 @pytest.fixture(scope="module")

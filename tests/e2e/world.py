@@ -311,3 +311,12 @@ def reference(playlist: Path, folder: Path) -> list[Packet]:
 
 def check_media(mp4: Path) -> None:
     assert decode_complaints(mp4) == ""
+
+
+def ask_ray(world: World, path: str) -> Any:
+    """The API of the Ray dashboard."""
+    token = Path.home() / ".ray" / "auth_token"
+    headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if token.exists() else {}
+    answer = httpx.get(f"{world.endpoints['ray_dashboard']}{path}", headers=headers, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer.json()

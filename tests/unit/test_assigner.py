@@ -28,7 +28,7 @@ class Workers:
         self.alive = asyncio.Event()
         self.alive.set()
 
-    async def ask(self, number: int, job: Job) -> Answer:
+    async def ask(self, number: int, job: Job, name: str) -> Answer:
         assert isinstance(job, JoinJob)
         self.asked[number].append(job.number)
         self.waiting[job.number] = asyncio.get_running_loop().create_future()

@@ -25,6 +25,9 @@ class Call:
     def __init__(self, call: Callable[..., Any]) -> None:
         self.remote = call
 
+    def options(self, **_: str) -> "Call":
+        return self
+
 
 class Worker:
     """``node``: where it lives; None: it waits for a CPU."""
