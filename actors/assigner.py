@@ -30,12 +30,16 @@ class Workers(Protocol):
     """Workers by number."""
 
     async def ask(self, number: int, job: Job, name: str) -> Answer:
-        """``name``: of the job, for people. Raises the job's ``VodrayError``, or ``WorkerLost``
-        when the worker died of it."""
+        """``name``: of the job, for people. Raises the job's ``VodrayError``, ``WorkerLost`` when
+        the worker died of it, or ``WorkerAway``."""
 
     async def wait_alive(self, number: int) -> None:
         """Until a worker that died answers again, however long that takes: a job sent before would
         fail undone, and be poison for want of a node."""
+
+
+class WorkerAway(WorkerLost):
+    """The worker was not there when the job came: it has not died of it."""
 
 
 @dataclass(slots=True)
@@ -162,6 +166,7 @@ class Assigner:
         except WorkerLost as error:
             self._lost[number] += 1
             self._again(waiting, error)
+            self._assign()
             await self._workers.wait_alive(number)
             self._lost[number] -= 1
         except Exception as error:  # noqa: BLE001 - handed to whoever waits for the answer
@@ -172,11 +177,13 @@ class Assigner:
             self._assign()
 
     def _again(self, waiting: _Waiting, error: WorkerLost) -> None:
-        waiting.deaths += 1
-        COUNTS.count(WORKER_DEATHS)
-        log.warning(
-            "worker_died", recording=waiting.recording, deaths=waiting.deaths, error=str(error)
-        )
+        if isinstance(error, WorkerAway):
+            log.warning("worker_away", recording=waiting.recording, error=str(error))
+        else:
+            waiting.deaths += 1
+            COUNTS.count(WORKER_DEATHS)
+            told = {"deaths": waiting.deaths, "error": str(error)}
+            log.warning("worker_died", recording=waiting.recording, **told)
         if waiting.deaths < MAX_DEATHS:
             self.board.again(waiting.entry)
             self._queue.push(waiting, waiting.recording, waiting.urgency)

@@ -16,7 +16,7 @@ import structlog
 from ray._private.state import state
 
 from actors import names, worker
-from actors.assigner import SLOTS, Assigner
+from actors.assigner import SLOTS, Assigner, WorkerAway
 from actors.fair_queue import Urgency
 from actors.faults import LOST, actor_errors
 from pipeline.activity import Activity, WorkerActivity
@@ -28,6 +28,8 @@ from pipeline.metrics import COUNTS, Counted
 JOB_TIMEOUT_S = 900.0
 SURPLUS_S = 60.0
 _PING_TIMEOUT_S = 20.0
+# Who has had a job for so long without an answer is asked whether it is there.
+_SILENT_S = 5.0
 _PING_EVERY_S = 0.2
 _NODE_TIMEOUT_S = 0.5
 _RESIZE_EVERY_S = 5.0
@@ -187,14 +189,23 @@ class _WorkerActors:
     async def ask(self, number: int, job: Job, name: str) -> Answer:
         with actor_errors(f"worker {number}"):
             call = self.handles[number].run.options(name=name).remote(job)
-            try:
-                answer: Answer | VodrayError
-                answer, counted = await asyncio.wait_for(_as_future(call), self._job_timeout_s)
-            except TimeoutError as error:
+            answering = asyncio.ensure_future(_as_future(call))
+            give_up = time.monotonic() + self._job_timeout_s
+            await asyncio.wait({answering}, timeout=min(_SILENT_S, self._job_timeout_s))
+            if not answering.done() and not await self._is_there(number):
+                # Ray would hold the job until the worker finds a CPU somewhere.
+                ray.cancel(call)
+                answering.cancel()
+                raise WorkerAway(f"worker {number} is not there")
+            await asyncio.wait({answering}, timeout=max(0.0, give_up - time.monotonic()))
+            if not answering.done():
+                answering.cancel()
                 ray.kill(self.handles[number], no_restart=False)
                 raise WorkerLost(
                     f"worker {number} took over {self._job_timeout_s:g} s (JOB_TIMEOUT)"
-                ) from error
+                )
+            answer: Answer | VodrayError
+            answer, counted = answering.result()
             COUNTS.add(counted)
             if isinstance(answer, VodrayError):
                 raise answer
@@ -204,13 +215,18 @@ class _WorkerActors:
         # It may come back on another.
         self.places.pop(number, None)
         while True:
-            try:
-                await asyncio.wait_for(
-                    _as_future(self.handles[number].ping.remote()), _PING_TIMEOUT_S
-                )
+            if await self._is_there(number):
                 return
-            except (*LOST, TimeoutError):
-                await asyncio.sleep(_PING_EVERY_S)
+            await asyncio.sleep(_PING_EVERY_S)
+
+    async def _is_there(self, number: int) -> bool:
+        """Whether it answers in time, be it busy."""
+        try:
+            async with asyncio.timeout(_PING_TIMEOUT_S):
+                await self.handles[number].ping.remote()
+        except (*LOST, TimeoutError):
+            return False
+        return True
 
     async def learn_places(self) -> None:
         """Ask those whose node is not known; who does not answer at once is asked next time."""

@@ -44,6 +44,8 @@ class Worker:
         return "machine", self.node
 
     async def _run(self, _: object) -> tuple[Answer, Counted]:
+        while self.node is None:
+            await asyncio.sleep(0.01)
         self._ray.running += 1
         await self._ray.go.wait()
         self._ray.running -= 1
@@ -80,6 +82,8 @@ async def played(monkeypatch: pytest.MonkeyPatch) -> Ray:
     played = Ray()
     monkeypatch.setattr(pool, "_start_worker", played.start)
     monkeypatch.setattr(pool.ray, "kill", played.kill)
+    monkeypatch.setattr(pool.ray, "cancel", lambda _: None)
+    monkeypatch.setattr(pool, "_SILENT_S", 0.05)
     monkeypatch.setattr(pool, "_draining_nodes", lambda: played.draining)
     monkeypatch.setattr(pool, "_RESIZE_EVERY_S", 0.01)
     monkeypatch.setattr(pool, "_PING_EVERY_S", 0.01)
@@ -120,6 +124,21 @@ async def test_a_worker_that_waits_for_a_cpu_gets_no_jobs(played: Ray) -> None:
     await until(lambda: played.running == 3)
     played.go.set()
     await asyncio.gather(*jobs)
+
+
+async def test_jobs_of_idle_workers_whose_node_is_gone_go_elsewhere(played: Ray) -> None:
+    """However many of those there are: the job is none that workers die of."""
+    played.free = ["a", "b", "c", "d", "e"]
+    many = Pool(workers=5)
+    await until(lambda: None not in played.nodes and len(played.nodes) == 5)
+    await many.check()
+    for number in range(4):
+        played.workers[number].node = None
+    played.go.set()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*submit(many, 1))
+    played.workers[2].node = "f"
+    await until(lambda: many._assigner.measure().busy == 3)
 
 
 async def test_a_drained_node_loses_its_workers_when_they_are_done(played: Ray) -> None:
