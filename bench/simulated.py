@@ -97,7 +97,7 @@ class SimulatedWorkers:
         self.deaths = 0
         self.first: Mark | None = None
 
-    async def ask(self, number: int, job: Job) -> Answer:
+    async def ask(self, number: int, job: Job, name: str) -> Answer:  # noqa: ARG002
         worker = self._workers[number]
         work = asyncio.create_task(self._do(worker, job))
         worker.at_work.add(work)

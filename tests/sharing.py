@@ -7,8 +7,8 @@ from xdist.scheduler import LoadScopeScheduling
 # Of the first, all files use one service, and two browsers at once would make each other stutter.
 # Those of the last two use one service with faults, and one Apache Kafka, which take long to start.
 _TOGETHER = ("tests/e2e/", "tests/browser/", "tests/faults/", "tests/stores/test_kafka_")
-# It has a service of its own, and need not wait for the others.
-_APART = "tests/e2e/test_recovery.py"
+# They have a service of their own, and need not wait for the others.
+_APART = ("tests/e2e/test_recovery.py", "tests/e2e/test_profiles.py")
 
 
 class BySharing(LoadScopeScheduling):
@@ -23,8 +23,9 @@ class BySharing(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        shared = (start for start in _TOGETHER if file.startswith(start) and file != _APART)
-        return next(shared, file)
+        if file in _APART:
+            return _APART[0]
+        return next((start for start in _TOGETHER if file.startswith(start)), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> BySharing:

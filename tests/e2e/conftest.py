@@ -38,6 +38,15 @@ def world(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Ite
     assert service.stop() < STOP_S
 
 
+@pytest.fixture(scope="session")
+def patient_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One that is killed now and then, in part or as a whole, and waits for streams meanwhile."""
+    service = Service(tmp_path_factory.mktemp("patient"), STALL_TIMEOUT="120s")
+    service.start()
+    yield service
+    assert service.stop() < STOP_S
+
+
 @pytest.fixture
 def broadcast(world: World, clips: Clips) -> NewBroadcast:
     """Makes streams that nobody else uses; nothing of them is in the bucket yet."""

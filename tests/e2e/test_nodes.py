@@ -36,8 +36,7 @@ def test_a_node_dies_and_another_one_comes(heavy: Path, tmp_path: Path) -> None:
         service = Service(tmp_path, RAY_ADDRESS=nodes.address, STALL_TIMEOUT="120s", **token)
         with closing(World(service.start())) as world:
             live = begin(Broadcast(world=world, playlist=heavy))
-            assert nodes.workers(lost)
-            assert nodes.workers(stays)
+            eventually(lambda: nodes.workers(lost) and nodes.workers(stays))
             recording_id = live.recording()["id"]
             before = world.finished_chunks(recording_id)
             nodes.lose(lost)

@@ -8,7 +8,7 @@ import m3u8
 import pytest
 
 from tests.e2e.conftest import NewBroadcast
-from tests.e2e.service import STOP_S, Service
+from tests.e2e.service import Service
 from tests.e2e.world import Broadcast, Json, World, check_media, eventually
 from tests.media import assert_same_packets, ffmpeg, packets, remux_with_ffmpeg
 
@@ -32,11 +32,8 @@ def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    service = Service(tmp_path_factory.mktemp("profiles"), STALL_TIMEOUT="120s")
-    service.start()
-    yield service
-    assert service.stop() < STOP_S
+def service(patient_service: Service) -> Service:
+    return patient_service
 
 
 @pytest.fixture

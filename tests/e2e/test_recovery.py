@@ -21,11 +21,8 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    service = Service(tmp_path_factory.mktemp("recovery"), STALL_TIMEOUT="120s")
-    service.start()
-    yield service
-    assert service.stop() < STOP_S
+def service(patient_service: Service) -> Service:
+    return patient_service
 
 
 @pytest.fixture
