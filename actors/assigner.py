@@ -12,6 +12,7 @@ from typing import Protocol
 
 import structlog
 
+from actors import names
 from actors.board import Board, Entry
 from actors.fair_queue import FairQueue, Urgency
 from pipeline.errors import JobIsPoison, WorkerLost
@@ -56,7 +57,7 @@ class _Waiting:
     @property
     def name(self) -> str:
         """Ray's dashboard counts what has the same name: so it shows how far a recording is."""
-        return f"{self.entry.kind} of recording:{self.recording}"
+        return f"{self.entry.kind} of {names.supervisor(self.recording)}"
 
     @property
     def slots(self) -> int:

@@ -66,8 +66,7 @@ async def _renew(
     chunks = await catalog.forget_parts(recording.id)
     renewed = {}
     for upload in gone:
-        upload_id = await asyncio.to_thread(begin_upload, results, bucket, upload.key)
-        renewed[upload.rendition] = replace(upload, upload_id=upload_id)
+        renewed[upload.rendition] = await asyncio.to_thread(begin_anew, results, bucket, upload)
         log.warning("upload_gone", recording=str(recording.id), key=upload.key, chunks=chunks)
     await catalog.add_uploads(recording.id, list(renewed.values()))
     return tuple(renewed.get(upload.rendition, upload) for upload in uploads)
@@ -85,7 +84,12 @@ def _is_gone(results: ObjectStore, bucket: str, upload: Upload) -> bool:
     return False
 
 
-def begin_upload(results: ObjectStore, bucket: str, key: str) -> str:
+def begin_anew(results: ObjectStore, bucket: str, upload: Upload) -> Upload:
+    """The same with nothing in it."""
+    return replace(upload, upload_id=_begin_upload(results, bucket, upload.key))
+
+
+def _begin_upload(results: ObjectStore, bucket: str, key: str) -> str:
     """Returns its id."""
     content_type = CONTENT_TYPES[f".{key.rpartition('.')[2]}"]
     return results.create_upload(bucket, key, content_type)
@@ -97,7 +101,7 @@ def _begin_uploads(
     uploads = []
     for number, output in enumerate(outputs):
         key = object_key(name, output, number)
-        upload_id = begin_upload(results, bucket, key)
+        upload_id = _begin_upload(results, bucket, key)
         uploads.append(Upload(key=key, upload_id=upload_id, output=output, number=number))
     return tuple(uploads)
 

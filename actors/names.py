@@ -10,7 +10,7 @@ CAPTURE = "vodray:capture"
 INGEST = "vodray:ingest"
 
 
-def supervisor(recording_id: UUID) -> str:
+def supervisor(recording_id: UUID | str) -> str:
     return f"recording:{recording_id}"
 
 

@@ -192,7 +192,7 @@ class _WorkerActors:
             answering = asyncio.ensure_future(_as_future(call))
             give_up = time.monotonic() + self._job_timeout_s
             await asyncio.wait({answering}, timeout=min(_SILENT_S, self._job_timeout_s))
-            if not answering.done() and not await self._is_there(number):
+            if not answering.done() and not await self._ping(number, _PING_TIMEOUT_S):
                 # Ray would hold the job until the worker finds a CPU somewhere.
                 ray.cancel(call)
                 answering.cancel()
@@ -215,32 +215,24 @@ class _WorkerActors:
         # It may come back on another.
         self.places.pop(number, None)
         while True:
-            if await self._is_there(number):
+            if await self._ping(number, _PING_TIMEOUT_S):
                 return
             await asyncio.sleep(_PING_EVERY_S)
-
-    async def _is_there(self, number: int) -> bool:
-        """Whether it answers in time, be it busy."""
-        try:
-            async with asyncio.timeout(_PING_TIMEOUT_S):
-                await self.handles[number].ping.remote()
-        except (*LOST, TimeoutError):
-            return False
-        return True
 
     async def learn_places(self) -> None:
         """Ask those whose node is not known; who does not answer at once is asked next time."""
         unknown = [number for number in self.handles if number not in self.places]
-        answers = await asyncio.gather(*map(self._place, unknown))
+        answers = await asyncio.gather(*(self._ping(n, _NODE_TIMEOUT_S) for n in unknown))
         self.places |= {n: place for n, place in zip(unknown, answers, strict=True) if place}
 
-    async def _place(self, number: int) -> tuple[str, str] | None:
+    async def _ping(self, number: int, timeout_s: float) -> tuple[str, str] | None:
+        """Where it is, if it answers in time: it does so when it is busy, too."""
+        if number not in self.handles:
+            return None
         with contextlib.suppress(*LOST, TimeoutError):
-            if number not in self.handles:
-                return None
-            ping = _as_future(self.handles[number].ping.remote())
-            place: tuple[str, str] = await asyncio.wait_for(ping, _NODE_TIMEOUT_S)
-            return place
+            async with asyncio.timeout(timeout_s):
+                place: tuple[str, str] = await self.handles[number].ping.remote()
+                return place
         return None
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from actors.claim import begin_upload
+from actors.claim import begin_anew
 from actors.fair_queue import Urgency
 from actors.submit import Submit, store_limits, submit_patiently
 from pipeline.errors import ObjectMissing, VerificationFailed
@@ -61,10 +61,8 @@ class Reopener:
         try:
             parts = await asyncio.to_thread(self._parts, upload)
         except ObjectMissing:
-            upload_id = await asyncio.to_thread(
-                begin_upload, self._results, self._bucket, upload.key
-            )
-            upload, parts = replace(upload, upload_id=upload_id), ()
+            upload = await asyncio.to_thread(begin_anew, self._results, self._bucket, upload)
+            parts = ()
             await self._catalog.add_uploads(self._recording.id, [upload])
         await asyncio.gather(
             *(self._restore(shared, offsets, parts, upload) for shared in _by_part(records))

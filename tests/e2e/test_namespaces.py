@@ -77,8 +77,8 @@ def _stores(undo: ExitStack, net: Network, folder: Path) -> dict[str, str]:
         server.start()
         undo.callback(server.stop)
     behind = postgres.dsn.rpartition("@")[2].partition("/")[0]
-    database = undo.enter_context(Relay(behind, net.here)).address
-    objects = undo.enter_context(Relay(s3.endpoint, net.here)).address
+    database = undo.enter_context(Relay(behind, host=net.here)).address
+    objects = undo.enter_context(Relay(s3.endpoint, host=net.here)).address
     return {
         "DATABASE_URL": postgres.dsn.replace(behind, database),
         "MINIO_ENDPOINT": objects,

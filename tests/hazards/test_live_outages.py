@@ -164,9 +164,11 @@ async def test_a_stream_that_begins_with_gaps(live: Live, tmp_path: Path) -> Non
     assert [number for gap in recording.gaps for number in gap.segments] == list(range(6))
 
 
-@pytest.mark.parametrize("job", [ChunkJob, JoinJob])
-async def test_two_supervisors_at_once(job: type[Job], live: Live, tmp_path: Path) -> None:
-    """The one that is late leaves what the other one has finished."""
+async def one_that_is_late(
+    live: Live, job: type[Job]
+) -> tuple["asyncio.Task[Recording]", asyncio.Event]:
+    """A supervisor of a stream that has ended, whose first job of that kind waits for the event.
+    Others' jobs wait for ``live.held``, which is clear."""
     live.window(0, 8)
     capture = await live.new_process()
     await live.logs(8)
@@ -177,6 +179,13 @@ async def test_two_supervisors_at_once(job: type[Job], live: Live, tmp_path: Pat
     late = live.supervise()
     await live.until(lambda: live.waiting)
     live.held, held = asyncio.Event(), live.held
+    return late, held
+
+
+@pytest.mark.parametrize("job", [ChunkJob, JoinJob])
+async def test_two_supervisors_at_once(job: type[Job], live: Live, tmp_path: Path) -> None:
+    """The one that is late leaves what the other one has finished."""
+    late, held = await one_that_is_late(live, job)
     live.held.set()
     recording = await finished(live.supervise())
     assert recording.status is Status.COMPLETED
@@ -191,16 +200,7 @@ async def test_two_supervisors_one_of_which_has_just_completed_the_upload(
     live: Live, tmp_path: Path
 ) -> None:
     """The other one, which finds it gone, takes nothing away."""
-    live.window(0, 8)
-    capture = await live.new_process()
-    await live.logs(8)
-    live.window(0, 8, ended=True)
-    await live.done(capture)
-    live.holds = JoinJob
-    live.held.clear()
-    late = live.supervise()
-    await live.until(lambda: live.waiting)
-    live.held, held = asyncio.Event(), live.held
+    late, held = await one_that_is_late(live, JoinJob)
     live.holds, live.waiting = PosterJob, 0
     first = live.supervise()
     await live.until(lambda: live.waiting)
