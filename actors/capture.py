@@ -39,7 +39,7 @@ log = structlog.get_logger()
 class Capture:
     """Call ``run`` once. ``sources``: where to look for the playlist, asked until one is there.
 
-    ``turns``: of those whose playlist was not there. ``may_grow``: whether a playlist without
+    ``turns``: of those whose playlist may not be there. ``may_grow``: whether a playlist without
     ENDLIST is reloaded at all. ``on_news`` is called when there is more in the log.
     """
 
@@ -118,7 +118,7 @@ class Capture:
 
     async def _capture(self) -> None:
         state = await self._catalog.source_state(self._id)
-        findings = await self._catalog.findings(self._id)
+        findings = await self._catalog.findings(self._id) if state else ()
         opened, taken = (state.opened if state else None), by_playlist(findings)
         # It was complete, and its end was taken back.
         is_over = self._recording.ended_at is not None

@@ -63,6 +63,8 @@ class CaptureProcess:
         self._depot = Depot(self._store, settings.minio_bucket, settings)
         self._looks = Turns(LOOKS_PER_S)
         self._poked = asyncio.Event()
+        self._news: set[UUID] = set()
+        self._look_at_all_at = 0.0
         self._running: dict[UUID, _Running] = {}
         self._not_before: dict[UUID, float] = {}
         self._unexpected: Counter[UUID] = Counter()
@@ -74,10 +76,17 @@ class CaptureProcess:
 
     async def poke(self, recordings: Collection[UUID] = ()) -> None:
         """There is news, and what is about these recordings should be seen now."""
-        self._poked.set()
         for recording_id in recordings:
             if recording_id in self._running:
                 self._running[recording_id].capture.wake()
+        self._look_soon(recordings)
+
+    def _look_soon(self, recordings: Collection[UUID] = ()) -> None:
+        """At these, or at all if it is none."""
+        self._news.update(recordings)
+        if not recordings:
+            self._look_at_all_at = 0.0
+        self._poked.set()
 
     async def running(self) -> list[str]:
         return [str(recording_id) for recording_id in self._running]
@@ -110,14 +119,26 @@ class CaptureProcess:
                 if not is_swept:
                     await self._sweep()
                     is_swept = True
-                for recording in await self._catalog.to_capture():
-                    if self._not_before.get(recording.id, 0.0) <= time.monotonic():
-                        self._start(recording)
+                await self._start_due()
             except Exception as error:  # noqa: BLE001 - nobody else would start it again
                 log.warning("capture_failed", error=str(error))
             await rest(time.monotonic() - began)
             await pause(self._poked, _EVERY_S)
             self._poked.clear()
+
+    async def _start_due(self) -> None:
+        """What there is news of; now and then all, since news can get lost. With thousands of
+        recordings that costs."""
+        news, self._news = self._news, set()
+        among = news - self._running.keys()
+        if time.monotonic() >= self._look_at_all_at:
+            due = await self._catalog.to_capture()
+            self._look_at_all_at = time.monotonic() + _EVERY_S
+        else:
+            due = await self._catalog.to_capture(among) if among else ()
+        for recording in due:
+            if self._not_before.get(recording.id, 0.0) <= time.monotonic():
+                self._start(recording)
 
     async def _sweep(self) -> None:
         """Nothing stays on disk of recordings that are final."""
@@ -163,7 +184,7 @@ class CaptureProcess:
                 await self._note_unexpected(recording, error)
         finally:
             self._running.pop(recording.id, None)
-            self._poked.set()
+            self._look_soon([recording.id])
 
     async def _note_unexpected(self, recording: Recording, error: Exception) -> None:
         """What fails in the same way again and again ends the capture, not the service."""

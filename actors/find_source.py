@@ -24,9 +24,9 @@ from pipeline.source import Presentation, SoundSource, Source, fingerprint, open
 from pipeline.stores.catalog import Catalog
 
 _LOOK_EVERY_S, _LONGEST_PAUSE_S = 1.0, 5.0
-# So often a second is a playlist looked for once more, in a process: thousands that never come must
-# not take the processor from those that are captured.
-LOOKS_PER_S = 100.0
+# So often a second is a playlist looked for that may not be there, in a process: thousands that
+# never come must not take the processor from those that are captured.
+LOOKS_PER_S = 50.0
 _NOTHING_MORE = MediaPlaylist(segments=(), target_duration_s=0.0, ended=True)
 
 Sources = Callable[[Recording], Iterable[Source]]
@@ -64,7 +64,7 @@ class Start:
 class SourceFinder:
     """``sources``: where the playlist may be, best first. ``wait`` returns early when something
     about the recording has changed. ``follow``: whether it is worth waiting at all. ``turns``: of
-    all that look once more."""
+    all that look for one."""
 
     def __init__(
         self,
@@ -134,6 +134,9 @@ class SourceFinder:
 
     async def _wait_for_playlist(self, *, begun: int | None) -> Presentation:
         """``begun``: the first media sequence number that the recording has, if it has one."""
+        # What is captured already has no time to lose.
+        if begun is None:
+            await self._turns.wait()
         begin = time.monotonic()
         while True:
             recording = await self._catalog.get(self._id)
@@ -153,7 +156,7 @@ class SourceFinder:
             # What has not come for long is not expected the next moment: thousands may be missing.
             pause_s = min(max(_LOOK_EVERY_S, waited_s / 8), _LONGEST_PAUSE_S)
             await self._wait(min(pause_s, self._settings.monitor_interval.total_seconds()))
-            await self._turns.wait()
+            await self._turns.wait(again=True)
 
     def _patience_s(self, recording: Recording) -> float:
         """``STALL_TIMEOUT``, or less for a stream that has ended."""

@@ -21,6 +21,7 @@ BATCH_CHANGES = 100
 # The catalogue's news may miss some; then a change is published this much later.
 POLL_S = 2.0
 STOP_GRACE_S = 2.5
+_TOGETHER_S = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,8 @@ class EventPublisher:
                 self._wake.clear()
                 await self._drain(producer)
                 self._loop.succeeded()
+                # What comes close behind goes out together.
+                await pause(self._loop.stopping, _TOGETHER_S)
                 if not self._loop.stopping.is_set():
                     await pause(self._wake, POLL_S)
 
@@ -83,7 +86,8 @@ class EventPublisher:
                 if sent:
                     await self._catalog.mark_published(sent)
                     self._published += len(sent)
-            if self._loop.stopping.is_set():
+            # There is news of those that came meanwhile.
+            if self._loop.stopping.is_set() or len(changes) < BATCH_CHANGES:
                 return
 
     async def _publish(self, change: StateChange, producer: AIOKafkaProducer) -> None:

@@ -1,9 +1,10 @@
 """Work that goes on until it is told to stop, whatever happens to the services that it needs."""
 
 import asyncio
+import heapq
+import itertools
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable, Iterator
 
 from pipeline.errors import VodrayError
@@ -43,17 +44,32 @@ async def rest(worked_s: float) -> None:
 
 
 class Turns:
-    """One after the other, so many a second at most, where many want the same."""
+    """One after the other, so many a second at most, where many want the same: who comes again
+    lets those go first who have not had one."""
 
     def __init__(self, per_s: float) -> None:
         self._every_s, self._next = 1 / per_s, 0.0
+        self._waiting: list[tuple[bool, int, asyncio.Future[None]]] = []
+        self._numbers = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def wait(self) -> None:
-        """At once where nobody has had the one before."""
-        now = time.monotonic()
-        turn = max(now, self._next)
-        self._next = turn + self._every_s
-        await asyncio.sleep(turn - now)
+    async def wait(self, *, again: bool = False) -> None:
+        """At once where nobody waits, or has just had one."""
+        turn = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (again, next(self._numbers), turn))
+        if self._timer is None:
+            self._give()
+        await turn
+
+    def _give(self) -> None:
+        loop, self._timer = asyncio.get_running_loop(), None
+        while self._waiting and loop.time() >= self._next:
+            _, _, turn = heapq.heappop(self._waiting)
+            if not turn.done():
+                turn.set_result(None)
+                self._next = loop.time() + self._every_s
+        if self._waiting:
+            self._timer = loop.call_at(self._next, self._give)
 
 
 def is_cancelled() -> bool:

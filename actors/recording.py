@@ -10,7 +10,7 @@ from uuid import UUID
 
 import ray
 
-from actors import names
+from actors import names, niceness
 from actors.counting import hand_on, hand_on_for_ever
 from actors.fair_queue import Urgency
 from actors.faults import actor_errors
@@ -35,6 +35,7 @@ class RecordingProcess:
     def __init__(self, settings: Settings) -> None:
         logs.configure(settings)
         tracing.configure(settings)
+        niceness.step_back(niceness.SUPERVISING)
         self._settings = settings
         self._catalog = make_catalog(settings, patience_s=OUTAGE_S)
         self._results = make_store(settings, patience_s=OUTAGE_S)

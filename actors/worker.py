@@ -6,11 +6,11 @@ import platform
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import ray
 
+from actors import niceness
 from actors.assigner import SLOTS
 from pipeline.errors import VodrayError
 from pipeline.jobs import Answer, ChunkJob, FillJob, Job, JoinJob, LookJob, PosterJob, SheetJob
@@ -19,7 +19,6 @@ from pipeline.metrics import COUNTS, Counted
 _TRANSFERS = 4
 # In logs and reports: where a chunk that looks strange was made.
 _WHO = f"{platform.node()}:{os.getpid()}"
-_NICENESS = 15
 
 
 class Worker:
@@ -29,7 +28,7 @@ class Worker:
         # Imported here: it brings all of the media code, which whoever starts workers does without.
         from pipeline import steps
 
-        _step_back()
+        niceness.step_back(niceness.MEDIA)
         self._steps = steps
         self._tools = steps.Tools(
             threads=ThreadPoolExecutor(_TRANSFERS * SLOTS, thread_name_prefix="transfer"),
@@ -67,14 +66,6 @@ class Worker:
     def ping(self) -> tuple[str, str]:
         """Answers while the process lives: the name of its machine, and Ray's id of the node."""
         return platform.node(), ray.get_runtime_context().get_node_id()
-
-
-def _step_back() -> None:
-    """Behind everything else on the machine: no task and no live window waits for media work."""
-    # Linux has a niceness per thread, which later threads take over.
-    for thread in Path("/proc/self/task").iterdir():
-        if os.getpriority(os.PRIO_PROCESS, int(thread.name)) < _NICENESS:
-            os.setpriority(os.PRIO_PROCESS, int(thread.name), _NICENESS)
 
 
 WorkerActor = ray.remote(Worker)

@@ -41,7 +41,8 @@ from serve_app.version import version
 _ROUTERS = tuple(
     module.router
     for module in (
-        health, recordings, files, live, webhook, events, videos, session, streams, chunks,
+        # Looked through in this order for each request: what comes most often first.
+        webhook, health, recordings, files, live, events, videos, session, streams, chunks,
         metrics, page
     )
 )  # fmt: skip

@@ -235,8 +235,9 @@ class Catalog(Protocol):
     async def report(self, recording_id: UUID) -> Mapping[str, Any] | None: ...
 
     # --- source --------------------------------------------------------------------------------
-    async def to_capture(self) -> tuple[Recording, ...]:
-        """Unfinished recordings whose source may hold more than was captured, oldest first."""
+    async def to_capture(self, among: Collection[UUID] | None = None) -> tuple[Recording, ...]:
+        """Unfinished recordings whose source may hold more than was captured, oldest first: all, or
+        those among these."""
 
     async def open_source(self, recording_id: UUID, opened: Opened) -> None:
         """It was found, and is not complete."""

@@ -250,8 +250,10 @@ class MemoryCatalog:
         return after
 
     # --- source --------------------------------------------------------------------------------
-    async def to_capture(self) -> tuple[Recording, ...]:
+    async def to_capture(self, among: Collection[UUID] | None = None) -> tuple[Recording, ...]:
         def is_due(recording: Recording) -> bool:
+            if among is not None and recording.id not in among:
+                return False
             state = self._ledger(recording.id).source
             return not recording.publishing and not (state and state.is_final_for(recording))
 

@@ -111,16 +111,17 @@ class PostgresCatalog:
         requests = [event.request_id or uuid4() for event in events]
 
         async def work(connection: asyncpg.Connection) -> Sequence[Accepted]:
-            await connection.execute(SQL["lock_keys"], _lock_keys(events))
             dumped = [EVENT.dump(event) for event in events]
-            tasks = await connection.fetch(SQL["add_tasks"], requests, dumped)
+            keys = _lock_keys(events)
+            tasks = await connection.fetch(SQL["add_tasks"], requests, dumped, keys)
             asked = dict(zip(requests, events, strict=True))
-            await self._settle(
+            settled = await self._settle(
                 connection, [(task, asked[task["request_id"]]) for task in tasks], resolve
             )
-            # Also of those that had been accepted before.
-            tasks = await connection.fetch(SQL["tasks_of_requests"], requests)
-            accepted = {task["request_id"]: _accepted(task) for task in tasks}
+            accepted = dict(zip((task["request_id"] for task in tasks), settled, strict=True))
+            if before := asked.keys() - accepted.keys():
+                for task in await connection.fetch(SQL["tasks_of_requests"], list(before)):
+                    accepted[task["request_id"]] = _accepted(task)
             return [accepted[request] for request in requests]
 
         return await self._database.transact(work)
@@ -333,8 +334,9 @@ class PostgresCatalog:
         return await self._database.transact(work)
 
     # --- source --------------------------------------------------------------------------------
-    async def to_capture(self) -> tuple[Recording, ...]:
-        return tuple(map(recording_from, await self._fetch("recordings_to_capture")))
+    async def to_capture(self, among: Collection[UUID] | None = None) -> tuple[Recording, ...]:
+        rows = await self._fetch("recordings_to_capture", None if among is None else list(among))
+        return tuple(map(recording_from, rows))
 
     async def open_source(self, recording_id: UUID, opened: Opened) -> None:
         await self._write_source("open_source", recording_id, OPENED.dump(opened))

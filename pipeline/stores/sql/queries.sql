@@ -5,9 +5,11 @@
 SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key
 
 -- add_tasks:
+WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(key) FROM unnest($3::bigint[]) AS key)
 INSERT INTO tasks (request_id, event, outcome)
 SELECT request_id, event::jsonb, ''
 FROM unnest($1::uuid[], $2::text[]) WITH ORDINALITY AS new (request_id, event, number)
+WHERE (SELECT count(*) FROM locked) >= 0
 ORDER BY number
 ON CONFLICT (request_id) DO NOTHING
 RETURNING id, request_id, received_at AS now
@@ -149,7 +151,7 @@ SELECT {recording} FROM recordings LEFT JOIN sources AS source ON source.recordi
 WHERE status IN ('recording', 'processing') AND NOT publishing AND (
     source.recording_id IS NULL OR NOT source.is_complete
     OR source.last_start_at IS DISTINCT FROM recordings.last_start_at
-)
+) AND ($1::uuid[] IS NULL OR id = ANY($1))
 ORDER BY created_at, id
 
 -- open_source:
@@ -271,9 +273,14 @@ forgotten AS (DELETE FROM findings WHERE recording_id = $1)
 DELETE FROM chunks WHERE recording_id = $1
 
 -- unpublished_changes:
-SELECT change.id AS change_id, change.status AS new_status, change.changed_at, {recording}
-FROM state_changes AS change JOIN recordings ON recordings.id = change.recording_id
-WHERE change.published_at IS NULL ORDER BY change.id LIMIT $1
+-- By key, whatever the planner believes of tables that are growing: it would read all recordings.
+SELECT change.id AS change_id, change.status AS new_status, change.changed_at, its.*
+FROM (
+    SELECT * FROM state_changes WHERE published_at IS NULL ORDER BY id LIMIT $1
+) AS change CROSS JOIN LATERAL (
+    SELECT {recording} FROM recordings WHERE id = change.recording_id OFFSET 0
+) AS its
+ORDER BY change.id
 
 -- mark_published:
 UPDATE state_changes SET published_at = clock_timestamp() WHERE id = ANY($1::bigint[])
