@@ -2,13 +2,13 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from serve_app.commands._errors import Failure
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
-    from pipeline.source import Source
+    from pipeline.source import Presentation, Source
 
 
 def open_input(input_ref: str, settings: "Settings") -> "tuple[Source, bool]":
@@ -33,6 +33,20 @@ def open_input(input_ref: str, settings: "Settings") -> "tuple[Source, bool]":
     if not path.is_file():
         raise Failure(f"There is no playlist at {input_ref}")
     return FileSource(path, limits=settings.playlist_limits), False
+
+
+def check_files(found: "Presentation") -> None:
+    """Raise ``SourceError`` unless one of the segments of a local playlist is there."""
+    from pipeline.errors import SourceForbidden, SourceMissing
+
+    problem: SourceForbidden | None = None
+    for segment in found.playlist.segments:
+        try:
+            if Path(unquote(urlsplit(found.source.resolve(segment.uri)).path)).is_file():
+                return
+        except SourceForbidden as error:
+            problem = error
+    raise problem or SourceMissing(f"No segment of {found.source.ref} is there")
 
 
 def ranges(numbers: "tuple[int, ...] | list[int]") -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from serve_app.commands._errors import Failure, Misuse
-from serve_app.commands._input import open_input, ranges
+from serve_app.commands._input import check_files, open_input, ranges
 from serve_app.commands._progress import ProgressLine
 
 EXIT_WITH_GAPS = 3
@@ -96,8 +96,10 @@ async def _convert(
     logs.configure(settings)
     source, follow = open_input(input_ref, settings)
     _check_target(output, is_folder=bool(made.renditions))
-    # What is no playlist is told before Ray starts, which takes seconds.
-    await asyncio.to_thread(open_presentation, source)
+    # What is no playlist, or has no segments here, is told before Ray starts, which takes seconds.
+    found = await asyncio.to_thread(open_presentation, source)
+    if not follow:
+        check_files(found)
     from actors import client
     from serve_app.local_ray import local_ray
 

@@ -22,6 +22,7 @@ from tests.e2e.service import STOP_S, Service
 from tests.e2e.world import Json, World, eventually
 from tests.media import Form, decode_complaints, frame_numbers
 from tests.media_fixtures import Clips
+from tests.prometheus import Server
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -57,6 +58,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         RECONNECT_WINDOW=f"{WINDOW_S}s",
         STALL_TIMEOUT="120s",
         INGEST_PORTS=free_ports(20),
+        # Any disk is fuller than that. Live streams are recorded all the same.
+        DISK_ALERT_PERCENT="1",
     )
     service.start()
     yield service
@@ -167,6 +170,20 @@ def is_live(stream: Streamed) -> bool:
 def wait(*publishers: "subprocess.Popen[bytes]") -> None:
     for publisher in publishers:
         publisher.wait(60)
+
+
+def test_a_full_disk_is_alerted_on(world: World, tmp_path: Path) -> None:
+    """Nobody else is called, and the tests below find that live streams go on."""
+    address = world.endpoints["http"].removeprefix("http://")
+    targets = {"vodray": [{"targets": [address]}], "ray": []}
+    prometheus = Server(tmp_path, targets, is_hurried=True)
+    prometheus.start()
+    try:
+        eventually(lambda: prometheus.firing() == {"VodrayDiskFull"}, within_s=30)
+    finally:
+        prometheus.stop()
+    details = world.http.get("/health", params={"details": True}).json()["details"]
+    assert details["backlog"] == "waits"
 
 
 def test_both_protocols(world: World, clips: Clips, tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.world import Broadcast, World, eventually
 from tests.faults.judge import assert_undisturbed
+from tests.faults.kills import TITLES
 from tests.faults.origin import BucketTarget, WebOrigin
 from tests.faults.publisher import Publisher, Run, Script
 from tests.faults.world import FaultyService
@@ -54,3 +56,12 @@ def test_a_live_stream_on_the_web_whose_addresses_change(
     done = live.completed()
     assert (done["duration"], done["gaps"]) == (12, [])
     assert_undisturbed(world.fetch(done, tmp_path), [live.playlist], tmp_path)
+
+
+def test_what_answers_and_captures_goes_first(service: FaultyService, idle: Counter[str]) -> None:
+    assert idle["RecordingProcess"], "one is ready for the next recording"
+    wanted = {"replica": 0, "capture": 0, "supervisor": 5, "worker": 15}
+    found = {what: service.processes(TITLES[what]) for what in wanted}
+    assert all(found.values()), found
+    told = {what: {psutil.Process(pid).nice() for pid in pids} for what, pids in found.items()}
+    assert told == {what: {niceness} for what, niceness in wanted.items()}
