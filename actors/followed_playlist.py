@@ -57,7 +57,7 @@ class FollowedPlaylist:
         if state.segments and (mark := self._another_first(state)):
             followed, first = Followed(begins_anew=True), (state.segments[0].sequence, mark)
         followed, new = take_new(followed, state, may_restart=may_restart)
-        located = locate(new, self.source)
+        located = locate(new, self.source, among=len(state.segments))
         # From here on nothing fails: what is taken is returned.
         self.state, self._followed, self._first = state, followed, first
         # One that is complete does not change any more, unless its encoder is back.

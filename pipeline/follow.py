@@ -15,7 +15,9 @@ from pipeline.source import Source
 STALE_SEGMENTS = 3
 # More that is not listed any more is no window that slid: the numbers were set.
 MOST_MISSED_SEGMENTS = 1000
-_LIST_ABOVE_SEGMENTS = 20
+# A bucket lists a folder as a whole: that is worth it for many segments that are much of it, not for
+# five minutes of twelve hours.
+_LIST_ABOVE_SEGMENTS, _LIST_SHARE = 20, 4
 _KNOWN_SEGMENTS = 16
 _CLOCKS_APART_S = 10.0
 # More than a chunk may take to be full.
@@ -121,10 +123,11 @@ def first_lasting(playlist: MediaPlaylist, ref: str) -> float:
     return math.inf
 
 
-def locate(segments: Sequence[Segment], source: Source) -> list[Segment]:
+def locate(segments: Sequence[Segment], source: Source, *, among: int = 0) -> list[Segment]:
     """Segments with references that hold without their playlist and, where many come at once,
-    their sizes."""
-    sizes = source.sizes() if len(segments) > _LIST_ABOVE_SEGMENTS else {}
+    their sizes. ``among``: how many the playlist lists; sizes are told of all or of none."""
+    many = max(_LIST_ABOVE_SEGMENTS, among // _LIST_SHARE)
+    sizes = source.sizes() if len(segments) > many else {}
     return [absolute(segment, source, sizes) for segment in segments]
 
 

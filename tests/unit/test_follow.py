@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.follow import STALE_SEGMENTS, Followed, absolute, take_new
+from pipeline.follow import STALE_SEGMENTS, Followed, absolute, locate, take_new
 from pipeline.media.playlist import MediaPlaylist
 from pipeline.model import InitSection, Segment
 from pipeline.source import FileSource
@@ -105,3 +105,16 @@ def test_an_address_that_may_not_be_read_is_a_gap_that_says_so(tmp_path: Path) -
     found = absolute(Segment(sequence=0, uri="../x.ts", duration_s=2.0), source, {})
     assert (found.uri, found.is_gap) == ("", True)
     assert "points outside its folder" in found.gap_reason
+
+
+@pytest.mark.parametrize(
+    ("new", "among", "is_known"),
+    [(100, 100, True), (21, 83, True), (21, 84, False), (20, 20, False), (75, 10_800, False)],
+)
+def test_sizes_are_asked_for_where_much_is_new(
+    new: int, among: int, is_known: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "0.ts").write_bytes(b"1234")
+    source = FileSource(tmp_path / "stream.m3u8")
+    located = locate(window(0, new).segments, source, among=among)
+    assert located[0].size_bytes == (4 if is_known else None)
