@@ -15,8 +15,8 @@ from pipeline.source import Source
 STALE_SEGMENTS = 3
 # More that is not listed any more is no window that slid: the numbers were set.
 MOST_MISSED_SEGMENTS = 1000
-# A bucket lists a folder as a whole: that is worth it for many segments that are much of it, not for
-# five minutes of twelve hours.
+# A bucket lists a folder as a whole: worth it for many segments that are much of it, not for five
+# minutes of twelve hours.
 _LIST_ABOVE_SEGMENTS, _LIST_SHARE = 20, 4
 _KNOWN_SEGMENTS = 16
 _CLOCKS_APART_S = 10.0
