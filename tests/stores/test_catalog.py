@@ -897,6 +897,19 @@ async def test_a_failed_recording_begins_anew(catalog: Catalog) -> None:
         await catalog.retry(recording_id)
 
 
+async def test_what_is_to_be_captured_is_told_of_all_or_of_some(catalog: Catalog) -> None:
+    one, other = await make(catalog), await make(catalog)
+    finished = await make(catalog)
+    await finish(catalog, finished)
+
+    async def due(among: list[UUID] | None) -> set[UUID]:
+        return {recording.id for recording in await catalog.to_capture(among)}
+
+    assert await due(None) == {one, other}
+    assert await due([other, finished, uuid4()]) == {other}
+    assert await due([]) == set()
+
+
 async def test_who_has_no_source_yet_needs_no_supervisor(catalog: Catalog) -> None:
     waits, opened, never = [await make(catalog) for _ in range(3)]
     await catalog.open_source(opened, Opened(ref="live/k/stream.m3u8"))
