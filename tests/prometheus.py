@@ -25,7 +25,8 @@ _READY_S = 20.0
 # What an alert waits for or looks back at, where it would be too long for a test.
 _HURRIED = {
     "VodrayFallingBehind": ("> 60", "> 1"),
-    "VodrayRecordingStuck": ("> 1800", "> 20"),
+    "VodrayRecordingStuck": ("> 1800", "> 10"),
+    "VodrayStreamStalled": ("0.5 *", "0.2 *"),
     "VodrayTasksWait": ("[10m]", "[10s]"),
 }
 

@@ -16,7 +16,7 @@ from tests.fuzz.seeds import failed_once, spread
 
 _INPUTS = int(os.environ.get("VODRAY_FUZZ_INPUTS", "20000"))
 _FIRST = int(os.environ.get("VODRAY_FUZZ_SEED", "1"))
-_SHORT_INPUTS, _SHORT_S = 300, 25
+_SHORT_INPUTS, _SHORT_S = 300, 15
 _WARM = 1000
 _GROWTH_BYTES = 64 * 2**20
 
