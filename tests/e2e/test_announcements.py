@@ -230,7 +230,13 @@ def test_a_stream_that_is_back_within_the_window_continues(
     assert numbers(world, done, tmp_path) == SIX_S
 
 
-@pytest.mark.parametrize("ended", [True, False], ids=["ENDLIST", "no ENDLIST"])
+@pytest.mark.parametrize(
+    "ended",
+    [
+        pytest.param(True, marks=pytest.mark.soak, id="ENDLIST"),
+        pytest.param(False, id="no ENDLIST"),
+    ],
+)
 def test_a_stream_that_is_back_when_its_recording_is_completed_continues_it(
     ended: bool, world: World, broadcast: NewBroadcast, tmp_path: Path
 ) -> None:
