@@ -81,7 +81,7 @@ class CaptureProcess:
                 self._running[recording_id].capture.wake()
         self._look_soon(recordings)
 
-    def _look_soon(self, recordings: Collection[UUID] = ()) -> None:
+    def _look_soon(self, recordings: Collection[UUID]) -> None:
         """At these, or at all if it is none."""
         self._news.update(recordings)
         if not recordings:
@@ -132,8 +132,9 @@ class CaptureProcess:
         news, self._news = self._news, set()
         among = news - self._running.keys()
         if time.monotonic() >= self._look_at_all_at:
-            due = await self._catalog.to_capture()
+            # Before it is looked: there may be news of all meanwhile.
             self._look_at_all_at = time.monotonic() + _EVERY_S
+            due = await self._catalog.to_capture()
         else:
             due = await self._catalog.to_capture(among) if among else ()
         for recording in due:

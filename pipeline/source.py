@@ -33,6 +33,7 @@ from pipeline.media.playlist import (
 )
 from pipeline.model import Segment, Sound
 from pipeline.stores.objects import ObjectStore
+from pipeline.stores.objects_files import file_of
 from pipeline.transfer import TransferLimits, fetch
 
 _PLAYLIST_TIMEOUT_S = 30.0
@@ -271,7 +272,7 @@ class FileSource:
 
     def variant(self, uri: str) -> "Source":
         ref = self.resolve(uri)
-        return FileSource(Path(unquote(urlsplit(ref).path)), self._folder, self.limits)
+        return FileSource(file_of(ref), self._folder, self.limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,10 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -47,10 +47,12 @@ class Server:
     """Prometheus itself, configured as we deploy it, but for addresses and a quicker pace."""
 
     def __init__(
-        self, folder: Path, targets: Mapping[str, Any], *, is_hurried: bool = False
+        self, folder: Path, vodray: str, ray: Sequence[Any] = (), *, is_hurried: bool = False
     ) -> None:
-        """``targets``: of each job, as for ``file_sd_configs``. ``is_hurried``: alerts fire after
-        as many seconds as they would after minutes."""
+        """``vodray``: its address, ``host:port``; ``ray``: targets as for ``file_sd_configs``.
+        ``is_hurried``: alerts fire after as many seconds as they would after minutes. Runs inside
+        its context."""
+        targets = {"vodray": [{"targets": [vodray]}], "ray": list(ray)}
         rules = DEPLOY / "prometheus"
         config = yaml.safe_load((rules / "prometheus.yml").read_text("utf-8"))
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
@@ -71,7 +73,7 @@ class Server:
             self._port = probe.getsockname()[1]
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self._port}/api/v1", timeout=10)
 
-    def start(self) -> None:
+    def __enter__(self) -> Self:
         """Returns once it answers."""
         argv = [
             prometheus("prometheus"),
@@ -88,13 +90,13 @@ class Server:
         while True:
             with suppress(httpx.TransportError):
                 if self.http.get("/status/runtimeinfo").status_code == httpx.codes.OK:
-                    return
+                    return self
             said = (self._folder / "log").read_text()
             assert self._process.poll() is None, said
             assert time.monotonic() < give_up, said
             time.sleep(0.1)
 
-    def stop(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self.http.close()
         self._process.terminate()
         self._process.wait(_READY_S)

@@ -35,7 +35,7 @@ UPLOADS = f"{HIDDEN}uploads"
 
 def read_url(url: str, offset: int, length: int | None, max_bytes: int) -> bytes:
     """Read a ``file`` URL whose path the caller has checked. Raises the ``SourceError`` branch."""
-    path = _url_path(url)
+    path = file_of(url)
     try:
         return read(path, offset, length, max_bytes)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -51,7 +51,7 @@ def write_url(url: str, pieces: Sequence[Buffer]) -> str:
 
     A part whose upload was aborted is ``ObjectMissing``, as in S3.
     """
-    path = _url_path(url)
+    path = file_of(url)
     with store_errors(str(path)):
         if path.parent.parent.name != UPLOADS:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,8 @@ def store_errors(what: str) -> Iterator[None]:
         raise StoreUnavailable(f"{what}: {error.strerror}") from error
 
 
-def _url_path(url: str) -> Path:
+def file_of(url: str) -> Path:
+    """That a ``file://`` URL names."""
     return Path(unquote(urlsplit(url).path))
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from serve_app.commands._errors import Failure
 
@@ -38,11 +38,12 @@ def open_input(input_ref: str, settings: "Settings") -> "tuple[Source, bool]":
 def check_files(found: "Presentation") -> None:
     """Raise ``SourceError`` unless one of the segments of a local playlist is there."""
     from pipeline.errors import SourceForbidden, SourceMissing
+    from pipeline.stores.objects_files import file_of
 
     problem: SourceForbidden | None = None
     for segment in found.playlist.segments:
         try:
-            if Path(unquote(urlsplit(found.source.resolve(segment.uri)).path)).is_file():
+            if file_of(found.source.resolve(segment.uri)).is_file():
                 return
         except SourceForbidden as error:
             problem = error

@@ -175,13 +175,8 @@ def wait(*publishers: "subprocess.Popen[bytes]") -> None:
 def test_a_full_disk_is_alerted_on(world: World, tmp_path: Path) -> None:
     """Nobody else is called, and the tests below find that live streams go on."""
     address = world.endpoints["http"].removeprefix("http://")
-    targets = {"vodray": [{"targets": [address]}], "ray": []}
-    prometheus = Server(tmp_path, targets, is_hurried=True)
-    prometheus.start()
-    try:
+    with Server(tmp_path, address, is_hurried=True) as prometheus:
         eventually(lambda: prometheus.firing() == {"VodrayDiskFull"}, within_s=30)
-    finally:
-        prometheus.stop()
     details = world.http.get("/health", params={"details": True}).json()["details"]
     assert details["backlog"] == "waits"
 

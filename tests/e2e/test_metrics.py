@@ -62,11 +62,9 @@ def watched(
     world: World, clips: Clips, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Watched]:
     address = world.endpoints["http"].removeprefix("http://")
-    targets = {"vodray": [{"targets": [address]}], "ray": ray_targets(world)}
-    prometheus = Server(tmp_path_factory.mktemp("prometheus"), targets)
     since = time.time()
-    prometheus.start()
-    try:
+    folder = tmp_path_factory.mktemp("prometheus")
+    with Server(folder, address, ray_targets(world)) as prometheus:
         # It rises from what was there before.
         eventually(lambda: prometheus.value('count(up{job="vodray"})'), within_s=TARGETS_S)
         before = read(world)
@@ -90,8 +88,6 @@ def watched(
             before=before,
             after=after,
         )
-    finally:
-        prometheus.stop()
 
 
 def _record(world: World, clips: Clips, prometheus: Server) -> tuple[Json, Json]:

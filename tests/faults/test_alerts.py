@@ -37,12 +37,10 @@ def way(service: FaultyService) -> Iterator[Relay]:
 
 @pytest.fixture(scope="module")
 def prometheus(way: Relay, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    targets = {"vodray": [{"targets": [way.address]}], "ray": []}
-    server = Server(tmp_path_factory.mktemp("prometheus"), targets, is_hurried=True)
-    server.start()
-    eventually(lambda: server.value("vodray_workers"), within_s=FIRES_S)
-    yield server
-    server.stop()
+    folder = tmp_path_factory.mktemp("prometheus")
+    with Server(folder, way.address, is_hurried=True) as server:
+        eventually(lambda: server.value("vodray_workers"), within_s=FIRES_S)
+        yield server
 
 
 @contextmanager

@@ -5,6 +5,7 @@
 SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS key
 
 -- add_tasks:
+-- The locks first, by the condition that is true once they are held: one round trip for both.
 WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(key) FROM unnest($3::bigint[]) AS key)
 INSERT INTO tasks (request_id, event, outcome)
 SELECT request_id, event::jsonb, ''
