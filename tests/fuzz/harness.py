@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,15 +139,8 @@ def _read(process: subprocess.Popen[str], lines: "queue.Queue[str]") -> None:
     lines.put("")
 
 
-def run(
-    seeds: Sequence[str],
-    folder: Path,
-    *,
-    children: int = 1,
-    until: Callable[[], bool] = lambda: False,
-) -> Iterator[Finding]:
-    """Findings as they come, in any order. ``folder`` holds the clips; ``until``: asked before each
-    seed whether to stop."""
+def run(seeds: Sequence[str], folder: Path, *, children: int = 1) -> Iterator[Finding]:
+    """Findings as they come, in any order. ``folder`` holds the clips."""
     waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
     for seed in seeds:
         waiting.put(seed)
@@ -156,7 +149,7 @@ def run(
     def work(number: int) -> None:
         child = Child(folder, folder / f"child-{number}.log")
         try:
-            while not until():
+            while True:
                 found.put(child.try_seed(waiting.get_nowait()))
         except queue.Empty:
             pass

@@ -106,6 +106,13 @@ class World:
             )
         return sum(max(0, position.offset) for position in offsets.values())
 
+    async def members(self) -> int:
+        """How many the broker holds for alive."""
+        async with admin_of(self.access) as admin:
+            (answer,) = await admin.describe_consumer_groups([self.group])
+        ((_error, _group, _state, _type, _protocol, members, *_),) = answer.groups
+        return len(members)
+
     async def until_committed(self, count: int, seconds: float = 5) -> None:
         async with asyncio.timeout(seconds):
             while await self._committed_by_now() != count:

@@ -5,9 +5,9 @@ import asyncio
 import json
 import random
 import sys
-import time
 import uuid
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -243,11 +243,18 @@ async def test_a_topic_that_is_deleted_is_made_anew(
 async def test_a_member_that_was_held_for_dead_reads_again(world: World) -> None:
     """Its commit is refused; nothing is lost, and the group goes on."""
 
+    async def until_nobody_is_there() -> None:
+        async with asyncio.timeout(20):
+            while await world.members():
+                await asyncio.sleep(0.1)
+
     class Sleepy(Desk):
         async def accept(self, event):
             if not self.attempts:
                 self.attempts = 1
-                time.sleep(2)  # no heartbeat goes out meanwhile
+                # In a loop of its own: this one stands, and no heartbeat goes out meanwhile.
+                with ThreadPoolExecutor(1) as elsewhere:
+                    elsewhere.submit(asyncio.run, until_nobody_is_there()).result()
             return await Desk.accept(self, event)
 
     await make_topic(world)
