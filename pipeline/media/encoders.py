@@ -23,6 +23,7 @@ from av.container import OutputContainer
 from av.video.reformatter import ColorRange
 
 from pipeline.errors import EncoderMissing
+from pipeline.media.mastering import Light
 from pipeline.media.scale import Colours
 from pipeline.model import EncodedPictures
 
@@ -100,7 +101,8 @@ class Encoding:
         context.flags |= int(Flags.global_header) | int(Flags.closed_gop)
         if context.codec.canonical_name == "hevc":
             context.codec_tag = "hvc1"  # Apple's players take no hev1.
-        context.options = _options(spec, {o.name for o in context.supported_options.private})
+        known = {o.name for o in context.supported_options.private}
+        context.options = _options(spec, known, colours.light)
         # SVT-AV1 writes to stderr what it is and does, unless it is told to name errors only.
         os.environ.setdefault("SVT_LOG", "1")
         context.open()
@@ -112,7 +114,7 @@ def _remedy() -> str:
     return f"There are {', '.join(filter(_is_there, _PARAMETERS))}"
 
 
-def _options(spec: EncodedPictures, known: set[str]) -> dict[str, str]:
+def _options(spec: EncodedPictures, known: set[str], light: Light) -> dict[str, str]:
     options = dict(spec.options)
     if spec.max_rate:
         options |= {"maxrate": str(spec.max_rate), "bufsize": str(spec.buffer_size)}
@@ -125,7 +127,8 @@ def _options(spec: EncodedPictures, known: set[str]) -> dict[str, str]:
             ours = f"{ours}:{_UP_TO_AVX2}"
         if spec.max_rate and spec.encoder in BUFFERED:
             ours = f"{ours}:vbv-init={BUFFER_AT_JOINS}"
-        options[name] = ":".join(filter(None, (options.get(name), ours)))
+        told = light.parameters(spec.encoder)
+        options[name] = ":".join(filter(None, (options.get(name), ours, *told)))
     return options
 
 

@@ -12,6 +12,7 @@ from av.video.reformatter import ColorRange
 from pipeline.media.decode_pictures import Picture
 from pipeline.media.filters import Filters, PictureFilter, Shape
 from pipeline.media.images import make_scalable
+from pipeline.media.mastering import Light
 from pipeline.media.tone_map import HDR, table
 from pipeline.model import EncodedPictures
 from pipeline.stages import stage
@@ -23,16 +24,18 @@ _UNSPECIFIED, _MATRIX_RGB, _MATRIX_BT709 = 2, 0, 1
 _FLAGS = "lanczos+accurate_rnd+bitexact"
 _Size = tuple[int, int]
 _STANDARD_PIXELS = frozenset({"yuv420p"})
+_UNTOLD = Light()
 
 
 @dataclass(frozen=True, slots=True)
 class Colours:
-    """Of pictures. ``is_told``: whether they tell their range."""
+    """Of pictures. ``is_told``: whether they tell their range; ``light``: of HDR."""
 
     primaries: int
     transfer: int
     matrix: int
     is_told: bool
+    light: Light = _UNTOLD
 
     @classmethod
     def of(cls, frame: VideoFrame) -> "Colours":
@@ -42,6 +45,7 @@ class Colours:
             transfer=_known(frame.color_trc, _TRANSFERS),
             matrix=_known(matrix, _MATRICES),
             is_told=frame.color_range != ColorRange.UNSPECIFIED,
+            light=Light.of(frame) if frame.color_trc in HDR else _UNTOLD,
         )
 
 

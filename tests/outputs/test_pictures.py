@@ -1,6 +1,7 @@
 """What is done to pictures between decoding and encoding: fields, colours, how they are turned."""
 
 import io
+import re
 from pathlib import Path
 
 import av
@@ -186,6 +187,56 @@ def test_hdr_becomes_standard_in_eight_bits_and_stays_in_ten(
             wanted = [230] * 3  # Room for what is brighter.
         assert rgb(large) == pytest.approx(wanted, abs=8), colour
         assert rgb(small) == pytest.approx(wanted, abs=8), colour
+
+
+_LUMINANCES = "L(10000000,50)"
+_DISPLAY = f"G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450){_LUMINANCES}"
+# As FFmpeg writes it; AV1 has other units of luminance.
+_DISPLAY_SEEN = (
+    "r(0.6800,0.3200) g(0.2650,0.6900) b(0.1500 0.0600) wp(0.3127, 0.3290) min_luminance=0.0050"
+)
+
+
+def lit(display: str, levels: str) -> Body:
+    """HDR whose keyframes, one of five pictures, tell of their light."""
+    tags = "color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc"
+    drawing = f"testsrc2=size=64x64:rate=25:duration=0.4,format=yuv420p10le,setparams={tags}"
+    told = f"keyint=5:mastering-display={display}:cll={levels}"
+    return body([drawn(drawing, "-x264-params", told)])
+
+
+def light(encoded: Encoded) -> str:
+    """What FFmpeg sees of it in the first picture."""
+    _, seen = media.ffmpeg(
+        *("-v", "info", "-f", "mp4", "-i", "-", "-frames:v", "1", "-vf", "showinfo"),
+        *("-f", "null", "-"),
+        stdin=encoded.body.span.init + bytes(encoded.body.data),
+    )
+    return "".join(re.findall(r"showinfo.*side data - ((?:Mastering|Content).*\n)", seen))
+
+
+@pytest.mark.parametrize("encoder", ["libx264", "libx265", "libsvtav1"])
+def test_hdr_keeps_what_it_tells_of_its_light(encoder: str) -> None:
+    """SMPTE ST 2086 and CTA-861.3."""
+    source = lit(_DISPLAY, "1000,400")
+    sizes = {"width": 64, "height": 64}
+    outputs = [spec(**sizes), spec(encoder, pixel_format="yuv420p10le", **sizes)]
+    standard, deep = encode(Pictures(body=source), outputs, DEFAULT_LIMITS)
+    assert standard is not None
+    assert deep is not None
+    assert light(standard) == ""
+    seen = light(deep)
+    assert _DISPLAY_SEEN in seen
+    assert "max_luminance=1000.0" in seen
+    assert "MaxCLL=1000, MaxFALL=400" in seen
+
+
+def test_light_that_cannot_be_is_left_out() -> None:
+    beyond = _DISPLAY.replace("13250", "65535")
+    dark = _DISPLAY.replace(_LUMINANCES, "L(50,50)")
+    for source in (lit(beyond, "0,0"), lit(dark, "0,0")):
+        deep = one(source, spec("libx265", width=64, height=64, pixel_format="yuv420p10le"))
+        assert light(deep) == ""
 
 
 # --- how they are turned -----------------------------------------------------------------------

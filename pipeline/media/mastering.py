@@ -1,0 +1,89 @@
+"""What HDR pictures tell of their light: the display that they were graded on (SMPTE ST 2086) and
+how bright they become (CTA-861.3), as a decoder found it and as encoders are told it."""
+
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from av.sidedata.sidedata import Type
+from av.video.frame import VideoFrame
+
+# AVMasteringDisplayMetadata: ten fractions, and which of them are meant. AVContentLightMetadata.
+_DISPLAY, _LEVELS = struct.Struct("=20i2i"), struct.Struct("=2I")
+# How ITU-T H.265 counts chromaticities and cd/m² (D.3.28), and how far.
+_CHROMATICITY, _MOST_CHROMATICITY = 50_000, 50_000
+_LUMINANCE, _MOST_LUMINANCE = 10_000, 2**32 - 1
+_MOST_LEVEL = 2**16 - 1
+# What encoders call the two.
+_NAMES = {
+    "libx264": ("mastering-display", "cll"),
+    "libx265": ("master-display", "max-cll"),
+    "libsvtav1": ("mastering-display", "content-light"),
+}
+_IN_UNITS = frozenset({"libx264", "libx265"})
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """``display``: x and y of red, green, blue and white, in 1/50000, then its least and greatest
+    luminance, in 1/10000 cd/m²; ``levels``: of the brightest pixel and the brightest picture, in
+    cd/m². None for what a source does not tell, or tells in a way that cannot be."""
+
+    display: tuple[int, ...] | None = None
+    levels: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, frame: VideoFrame) -> "Light":
+        given: Any = frame.side_data
+        told = {data.type: bytes(data) for data in given}
+        return cls(
+            display=_read_display(told.get(Type.MASTERING_DISPLAY_METADATA, b"")),
+            levels=_read_levels(told.get(Type.CONTENT_LIGHT_LEVEL, b"")),
+        )
+
+    def parameters(self, encoder: str) -> list[str]:
+        """For the encoder's own list; none for an encoder that reads them from the pictures."""
+        if encoder not in _NAMES:
+            return []
+        display, levels = _NAMES[encoder]
+        words = []
+        if self.display is not None:
+            words.append(f"{display}={_display_words(self.display, encoder in _IN_UNITS)}")
+        if self.levels is not None:
+            words.append(f"{levels}={self.levels[0]},{self.levels[1]}")
+        return words
+
+
+def _read_display(data: bytes) -> tuple[int, ...] | None:
+    if len(data) < _DISPLAY.size:
+        return None
+    *terms, has_chromaticities, has_luminances = _DISPLAY.unpack_from(data)
+    if not (has_chromaticities and has_luminances and all(terms[1::2])):
+        return None
+    values = [Fraction(*term) for term in zip(terms[::2], terms[1::2], strict=True)]
+    chromaticities = [round(value * _CHROMATICITY) for value in values[:8]]
+    least, greatest = (round(value * _LUMINANCE) for value in values[8:])
+    can_be = all(0 <= value <= _MOST_CHROMATICITY for value in chromaticities)
+    if not can_be or not 0 <= least < greatest <= _MOST_LUMINANCE:
+        return None
+    return *chromaticities, least, greatest
+
+
+def _read_levels(data: bytes) -> tuple[int, int] | None:
+    if len(data) < _LEVELS.size:
+        return None
+    pixel, picture = _LEVELS.unpack_from(data)
+    return (pixel, picture) if 0 < max(pixel, picture) <= _MOST_LEVEL else None
+
+
+def _display_words(display: tuple[int, ...], in_units: bool) -> str:
+    """The order of the encoders: green, blue, red, white, the greatest luminance, the least."""
+    red, green, blue, white = (display[n : n + 2] for n in range(0, 8, 2))
+    points = [("G", green), ("B", blue), ("R", red), ("WP", white)]
+    least, greatest = display[8:]
+    if in_units:
+        words = [f"{name}({x},{y})" for name, (x, y) in points]
+        return "".join([*words, f"L({greatest},{least})"])
+    words = [f"{name}({x / _CHROMATICITY},{y / _CHROMATICITY})" for name, (x, y) in points]
+    return "".join([*words, f"L({greatest / _LUMINANCE},{least / _LUMINANCE})"])
