@@ -31,6 +31,10 @@ _HURRIED = {
 }
 
 
+# A busy machine answers one scrape too late, and has no worker for a moment.
+_LEAST_FOR_S = 3
+
+
 def prometheus(program: str) -> str:
     """The path of ``prometheus`` or ``promtool``."""
     folder = os.environ.get("PROMETHEUS")
@@ -130,7 +134,7 @@ def _hurried(rules: Path, folder: Path) -> Path:
     for rule in (rule for group in alerts["groups"] for rule in group["rules"]):
         if "for" in rule:
             assert re.fullmatch(r"\d+m", rule["for"]), rule
-            rule["for"] = rule["for"].replace("m", "s")
+            rule["for"] = f"{max(int(rule['for'].removesuffix('m')), _LEAST_FOR_S)}s"
         long, short = left.pop(rule["alert"], ("", ""))
         assert long in rule["expr"], rule
         rule["expr"] = rule["expr"].replace(long, short) if long else rule["expr"]
