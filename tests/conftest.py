@@ -18,9 +18,13 @@ from serve_app.embedded.kafka import KafkaBroker
 from serve_app.embedded.postgres import PostgresServer
 from serve_app.embedded.s3 import S3Server
 from tests.corpus.table import pytest_terminal_summary
-from tests.sharing import pytest_xdist_make_scheduler
+from tests.sharing import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 
-__all__ = ["pytest_terminal_summary", "pytest_xdist_make_scheduler"]
+__all__ = [
+    "pytest_collection_modifyitems",
+    "pytest_terminal_summary",
+    "pytest_xdist_make_scheduler",
+]
 
 # A busy machine is no failure; pytest has a timeout for what hangs.
 hypothesis.settings.register_profile("busy", deadline=None)

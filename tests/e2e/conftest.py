@@ -1,4 +1,7 @@
-"""One running service for all tests that only use it, and the streams that they play to it."""
+"""One running service for all tests that only use it, and the streams that they play to it.
+
+Services end with the last test of the package: an idle one has a tenth of two cores.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,14 +21,14 @@ NewBroadcast = Callable[..., Broadcast]
 SIX_S = Form(seconds=6)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def collector() -> Iterator[Collector]:
     """Gets the traces of the service that all share."""
     with collecting() as collector:
         yield collector
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Iterator[World]:
     """A service that all tests share: each uses streams of its own."""
     service = Service(
@@ -38,7 +41,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Ite
     assert service.stop() < STOP_S
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def patient_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One that is killed now and then, in part or as a whole, and waits for streams meanwhile."""
     service = Service(tmp_path_factory.mktemp("patient"), STALL_TIMEOUT="120s")

@@ -22,7 +22,7 @@ def origin() -> Iterator[WebOrigin]:
         yield origin
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory, origin: WebOrigin) -> Iterator[FaultyService]:
     folder = tmp_path_factory.mktemp("faults")
     with faulty_service(
@@ -31,7 +31,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, origin: WebOrigin) -> Iter
         yield service
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def idle(service: FaultyService) -> Counter[str]:
     """Which actors there are while nothing is recorded."""
     return service.actors()
