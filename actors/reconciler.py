@@ -245,12 +245,13 @@ class Reconciler:
 
 def may_begin(recording: Recording, *, ended: int, disk_is_full: bool) -> bool:
     """Live streams get a supervisor as soon as one can be started; of those that have ended, a few
-    at a time: more processes would finish none of them sooner. Where a disk is nearly full, none of
-    these is begun of which nothing is made yet. ``ended``: how many of them run."""
+    at a time: more processes would finish none of them sooner. Where a disk is nearly full, those
+    wait of which nothing is made yet and nobody had told that they are live: one that was may have
+    ended before its supervisor could start. ``ended``: how many of them run."""
     if recording.end_reason is None:
         return True
-    is_begun = recording.object_name is not None
-    return ended < _MOST_ENDED and (is_begun or not disk_is_full)
+    is_backlog = recording.object_name is None and recording.last_start_at is None
+    return ended < _MOST_ENDED and not (is_backlog and disk_is_full)
 
 
 ReconcilerActor = ray.remote(Reconciler)

@@ -9,10 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 _TOGETHER = ("tests/e2e/", "tests/browser/", "tests/faults/", "tests/stores/test_kafka_")
 # Long, and with services of their own: beside the one that the others of their folder share these
 # would have less of the machine. Two of them share one.
-_APART = tuple(
-    f"tests/e2e/test_{name}.py"
-    for name in ("convert", "ingest", "nodes", "profiles", "recovery", "start")
-)
+_APART = tuple(f"tests/e2e/test_{name}.py" for name in ("ingest", "nodes", "profiles", "recovery"))
 
 
 class BySharing(LoadScopeScheduling):

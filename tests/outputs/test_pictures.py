@@ -208,7 +208,7 @@ def lit(display: str, levels: str) -> Body:
 def light(encoded: Encoded) -> str:
     """What FFmpeg sees of it in the first picture."""
     _, seen = media.ffmpeg(
-        *("-v", "info", "-f", "mp4", "-i", "-", "-frames:v", "1", "-vf", "showinfo"),
+        *("-nostats", "-v", "info", "-f", "mp4", "-i", "-", "-frames:v", "1", "-vf", "showinfo"),
         *("-f", "null", "-"),
         stdin=encoded.body.span.init + bytes(encoded.body.data),
     )

@@ -20,6 +20,7 @@ LIVE = Recording(
 )
 BACKLOG = replace(LIVE, end_reason=EndReason.EVENT, ended_at=NOW)
 BEGUN = replace(BACKLOG, object_name="k")
+SHORT = replace(BACKLOG, last_start_at=NOW)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,8 @@ BEGUN = replace(BACKLOG, object_name="k")
         (BACKLOG, 16, False, False),
         (BACKLOG, 0, True, False),
         (BEGUN, 0, True, True),
+        (SHORT, 0, True, True),
+        (SHORT, 16, True, False),
         (BEGUN, 16, True, False),
     ],
 )
