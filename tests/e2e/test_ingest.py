@@ -142,7 +142,7 @@ class Streamed:
             found = self.world.recordings(self.stream_id)
             return found if found and all(one["status"] == "completed" for one in found) else []
 
-        (recording,) = eventually(look, within_s=60)
+        (recording,) = eventually(look)
         assert (self.events("started"), self.events("ended")) == (1, 1)
         return recording
 

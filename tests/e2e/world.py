@@ -23,7 +23,7 @@ from pipeline.stores.objects_s3 import S3Store
 from tests.media import Packet, decode_complaints, packets, remux_with_ffmpeg
 
 T = TypeVar("T")
-DONE_S = 60.0
+DONE_S = 90.0
 Json = dict[str, Any]
 
 

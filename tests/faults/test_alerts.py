@@ -23,7 +23,7 @@ from tests.prometheus import Server
 
 pytestmark = pytest.mark.timeout(240)
 FORM = Form(seconds=12)
-FIRES_S = 60.0
+FIRES_S = 90.0
 # Two workers have two jobs each at a time.
 MORE_THAN_WORKERS_TAKE = 6
 
