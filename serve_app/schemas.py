@@ -253,7 +253,7 @@ class HealthDetails(BaseModel):
     schema_version: int = Field(description="Of PostgreSQL, as this version knows it")
     disk_percent: float | None
     backlog: Literal["taken", "waits"] = Field(
-        description="Of streams that have ended: `waits` above DISK_ALERT_PERCENT"
+        description="Of streams of which only the end is told: `waits` above DISK_ALERT_PERCENT"
     )
 
 

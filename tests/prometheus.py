@@ -29,8 +29,6 @@ _HURRIED = {
     "VodrayStreamStalled": ("0.5 *", "0.2 *"),
     "VodrayTasksWait": ("[10m]", "[10s]"),
 }
-
-
 # A busy machine answers one scrape too late, and has no worker for a moment.
 _LEAST_FOR_S = 3
 
@@ -54,8 +52,8 @@ class Server:
         self, folder: Path, vodray: str, ray: Sequence[Any] = (), *, is_hurried: bool = False
     ) -> None:
         """``vodray``: its address, ``host:port``; ``ray``: targets as for ``file_sd_configs``.
-        ``is_hurried``: alerts fire after as many seconds as they would after minutes. Runs inside
-        its context."""
+        ``is_hurried``: alerts fire after as many seconds as they would after minutes, and after
+        three at least. Runs inside its context."""
         targets = {"vodray": [{"targets": [vodray]}], "ray": list(ray)}
         rules = DEPLOY / "prometheus"
         config = yaml.safe_load((rules / "prometheus.yml").read_text("utf-8"))

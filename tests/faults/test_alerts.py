@@ -1,6 +1,6 @@
 """Every alert fires on its cause, and on nothing else: a real Prometheus reads the service.
 
-What alerts wait for passes sixty times as fast here; when exactly they fire is told by
+What alerts wait for passes up to sixty times as fast here; when exactly they fire is told by
 deploy/prometheus/alerts.test.yml. That recordings fail is provoked in tests/e2e/test_metrics.py,
 that a disk is full in tests/e2e/test_ingest.py.
 """
