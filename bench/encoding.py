@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -29,8 +30,7 @@ OURS, PEER = "vodray", "ffmpeg"
 # The service makes ready for the next recording meanwhile, as it would between two streams.
 _CALM_S = 3.0
 _ONE_THREAD = ("-threads", "1")
-# Of the warm-up, and of what is only measured for its CPU.
-_SHORT_S = 60
+_WARM_UP_S = 60
 
 Command = Callable[[Sequence[Output], Sequence[str]], Sequence[str]]
 
@@ -50,13 +50,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ran:
-    """``alone``: FFmpeg with one thread, as many at once as there are cores, and how many pictures
-    of the source they have encoded; ``offsets``: where chunks begin, by rendition; ``files``:
-    by contender and output, of the last round."""
+    """``alone``: FFmpeg with one thread, as many at once as there are cores, each with its share of
+    the stream; ``offsets``: where chunks begin, by rendition; ``files``: by contender and output,
+    of the last round."""
 
     samples: tuple[Sample, ...]
     alone: Sample
-    alone_pictures: int
     timings: list[dict[str, Any]]
     offsets: Mapping[str, Sequence[int]]
     sizes: dict[str, list[int]]
@@ -70,7 +69,7 @@ def run(task: Task, options: Options, say: Callable[[str], object]) -> Result:
     say(f"input: {options.length_s} s of {content.title}")
     media = options.folder / "media"
     stream = make_stream(content, options.length_s, media)
-    short = make_stream(content, min(options.length_s, _SHORT_S), media)
+    short = make_stream(content, min(options.length_s, _WARM_UP_S), media)
     outputs = outputs_of(find_profile(task.profile, load_profiles(None)), _look(content))
     kept = options.folder / "results" / f"{task.name}-{os.getpid()}"
     try:
@@ -185,7 +184,7 @@ def _run(
                 warm_up=_contenders(task, outputs, world, short, movers, recordings),
             )
             say("ffmpeg with one thread, one for each core")
-            alone = _one_thread(task, outputs, short, movers)
+            alone = _one_thread(task, outputs, place, movers)
             single = measure(alone, 1, (os.getpid(), world.pid))
         finally:
             movers.stop()
@@ -193,7 +192,6 @@ def _run(
     return _Ran(
         samples=tuple(samples),
         alone=single,
-        alone_pictures=_cores() * quality.count_pictures(streams[1].playlist),
         timings=[report["timings_s"] for report in reports[1:]],
         offsets={name: list(at.values()) for name, at in reports[-1]["offsets"].items()},
         sizes={name: each[1:] for name, each in sizes.items()},
@@ -228,22 +226,22 @@ def _contenders(
 def _one_thread(
     task: Task, outputs: Sequence[Output], place: peers.Place, movers: peers.Movers
 ) -> Contender:
-    """As many as the service has workers: what shares a machine's caches needs more of its time."""
+    """As many as the service has workers: what shares a machine's caches needs more of its time.
+    Together they encode what everyone else does: some minutes need more than others."""
     reading = ("-filter_complex_threads", "1", *_ONE_THREAD)
     writing = task.command(outputs, _ONE_THREAD)
 
-    def one(name: str) -> None:
-        peers.encode_upload(place, movers, name, reading, writing)
+    cores = psutil.cpu_count() or 1
+
+    def one(name: str, number: int) -> None:
+        share = (number, cores)
+        peers.encode_upload(place, movers, f"{name}-{number}", reading, writing, share=share)
 
     def all_at_once(name: str) -> None:
-        with ThreadPoolExecutor(_cores()) as pool:
-            list(pool.map(one, [f"{name}-{number}" for number in range(_cores())]))
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(partial(one, name), range(cores)))
 
     return Contender(name="ffmpeg1", title="ffmpeg with one thread", run=all_at_once)
-
-
-def _cores() -> int:
-    return psutil.cpu_count() or 1
 
 
 def _move_results(kept: Path) -> tuple[str, dict[str, Path]]:
@@ -322,7 +320,7 @@ def _speed(ran: _Ran, pictures: int) -> dict[str, Any]:
             key: {name: asdict(spread(ran.samples, name, value)) for name in (OURS, PEER)}
             for key, value in values.items()
         },
-        "one_thread_cpu_ms_per_picture": 1000 * _encoders_s(ran.alone) / ran.alone_pictures,
+        "one_thread_cpu_ms_per_picture": 1000 * _encoders_s(ran.alone) / pictures,
         "encoders_cpu_ratio": asdict(ratios(ran.samples, OURS, PEER, _encoders_s)),
         "all_cpu_ratio": asdict(ratios(ran.samples, OURS, PEER, _all_s)),
     }
@@ -338,8 +336,7 @@ def _speed_table(ran: _Ran, pictures: int) -> Figures:
             *compared,
         )
 
-    alone_ms = f"{1000 * _encoders_s(ran.alone) / ran.alone_pictures:.2f}"
-
+    alone_ms = f"{1000 * _encoders_s(ran.alone) / pictures:.2f}"
     compared = (f"{ratios(ran.samples, OURS, PEER, each):.3f}" for each in (_encoders_s, _all_s))
     return Figures(
         title="pictures of the source a second, CPU ms for each",
@@ -347,7 +344,7 @@ def _speed_table(ran: _Ran, pictures: int) -> Figures:
         rows=(
             row(OURS, "", ""),
             row(PEER, *(f"{ratio} x" for ratio in compared)),
-            (f"ffmpeg, one thread, {_cores()} at once", "", alone_ms, alone_ms, "", ""),
+            ("ffmpeg, one thread, one for each core", "", alone_ms, alone_ms, "", ""),
         ),
     )
 

@@ -146,17 +146,24 @@ def scripts(place: Place, movers: Movers) -> tuple[Contender, Contender]:
 
 
 def encode_upload(
-    place: Place, movers: Movers, name: str, reading: Sequence[str], writing: Sequence[str]
+    place: Place,
+    movers: Movers,
+    name: str,
+    reading: Sequence[str],
+    writing: Sequence[str],
+    *,
+    share: tuple[int, int] = (0, 1),
 ) -> None:
     """Let FFmpeg read the playlist through presigned URLs and encode, then upload what it made.
 
     ``reading``, ``writing``: FFmpeg's arguments before the input and behind it, with outputs in the
-    working folder. ``main.mp4`` becomes ``{name}.mp4``, any other ``{name}/{file}``.
+    working folder. ``main.mp4`` becomes ``{name}.mp4``, any other ``{name}/{file}``. ``share``: the
+    one with this number (from 0) of so many equal ones that the stream is divided into.
     """
     folder = place.scratch / name
     folder.mkdir(parents=True)
     try:
-        playlist_url = _presigned_playlist(place, name)
+        playlist_url = _presigned_playlist(place, name, share)
         _ffmpeg(*reading, *_TRUSTING, "-i", playlist_url, *writing, folder=folder)
         for made in sorted(folder.glob("*.mp4")):
             is_main = made.stem == "main"
@@ -178,10 +185,12 @@ def _urls(source: S3Source, playlist: MediaPlaylist) -> list[str]:
     return [source.url(source.resolve(segment.uri)) for segment in playlist.segments]
 
 
-def _presigned_playlist(place: Place, name: str) -> str:
+def _presigned_playlist(place: Place, name: str, share: tuple[int, int] = (0, 1)) -> str:
     source, playlist = _playlist(place)
     lines = ["#EXTM3U", "#EXT-X-VERSION:3", f"#EXT-X-TARGETDURATION:{_target_s(playlist.segments)}"]
-    for segment, url in zip(playlist.segments, _urls(source, playlist), strict=True):
+    located = list(zip(playlist.segments, _urls(source, playlist), strict=True))
+    first, behind = ((share[0] + step) * len(located) // share[1] for step in (0, 1))
+    for segment, url in located[first:behind]:
         lines += [f"#EXTINF:{segment.duration_s:.6f},", url]
     key = f"{name}.m3u8"
     text = "\n".join([*lines, "#EXT-X-ENDLIST", ""])
