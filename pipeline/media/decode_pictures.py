@@ -21,6 +21,7 @@ from pipeline.media.entries import read_forms
 from pipeline.media.images import open_decoder, pixel_aspect
 from pipeline.media.interleave import Body
 from pipeline.media.limits import MediaLimits
+from pipeline.media.mastering import Light
 from pipeline.media.tables import sample_offsets
 from pipeline.stages import stage
 
@@ -47,7 +48,8 @@ class Pictures:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """``sample``: its number; ``pts``, ``duration``: in ticks of its track. ``is_key``,
-    ``is_interlaced``: the source has a keyframe there, two fields; ``aspect``: of a pixel."""
+    ``is_interlaced``: the source has a keyframe there, two fields; ``aspect``: of a pixel;
+    ``light``: what the sample entry tells of it."""
 
     frame: VideoFrame
     sample: int
@@ -56,6 +58,7 @@ class Picture:
     is_key: bool
     is_interlaced: bool
     aspect: Fraction
+    light: Light
 
 
 def decoded(given: Pictures, limits: MediaLimits, *, first: int = 0) -> Iterator[Picture]:
@@ -70,7 +73,7 @@ def decoded(given: Pictures, limits: MediaLimits, *, first: int = 0) -> Iterator
     if lead is not None and _entry(lead) == entry:
         for _, packet in _packets(lead, _last_key(lead)):
             _decode(decoder, packet)
-    yield from _Own(given.body, decoder, pixel_aspect(entry)).pictures(first)
+    yield from _Own(given.body, decoder, entry).pictures(first)
 
 
 def last_before(given: Pictures, limits: MediaLimits) -> VideoFrame | None:
@@ -98,8 +101,9 @@ def first_after(given: Pictures, limits: MediaLimits) -> VideoFrame | None:
 class _Own:
     """The pictures of one body. A packet carries the number of its sample through the decoder."""
 
-    def __init__(self, body: Body, decoder: VideoCodecContext, aspect: Fraction) -> None:
-        self._body, self._decoder, self._aspect = body, decoder, aspect
+    def __init__(self, body: Body, decoder: VideoCodecContext, entry: bytes) -> None:
+        self._body, self._decoder = body, decoder
+        self._aspect, self._light = pixel_aspect(entry), Light.in_entry(entry)
         # Of samples that are not shown yet: the decoder knows only that of the latest.
         self._aspects: dict[int, Fraction] = {}
         self._last_pts: int | None = None
@@ -136,6 +140,7 @@ class _Own:
                 is_key=bool(track.key[number]),
                 is_interlaced=frame.interlaced_frame,
                 aspect=aspect,
+                light=self._light,
             )
 
 

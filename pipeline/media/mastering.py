@@ -1,5 +1,6 @@
 """What HDR pictures tell of their light: the display that they were graded on (SMPTE ST 2086) and
-how bright they become (CTA-861.3), as a decoder found it and as encoders are told it."""
+how bright they become (CTA-861.3), as a decoder or a sample entry has it and as encoders are told
+it."""
 
 import struct
 from dataclasses import dataclass
@@ -9,8 +10,13 @@ from typing import Any
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 
+from pipeline.media import boxes
+from pipeline.media.images import VISUAL_ENTRY_BYTES
+
 # AVMasteringDisplayMetadata: ten fractions, and which of them are meant. AVContentLightMetadata.
 _DISPLAY, _LEVELS = struct.Struct("=20i2i"), struct.Struct("=2I")
+# The boxes mdcv and clli (ISO/IEC 14496-12 12.1): the former in the units below, green first.
+_DISPLAY_BOX, _LEVELS_BOX = struct.Struct(">8H2I"), struct.Struct(">2H")
 # How ITU-T H.265 counts chromaticities and cd/m² (D.3.28), and how far.
 _CHROMATICITY, _MOST_CHROMATICITY = 50_000, 50_000
 _LUMINANCE, _MOST_LUMINANCE = 10_000, 2**32 - 1
@@ -42,6 +48,29 @@ class Light:
             levels=_read_levels(told.get(Type.CONTENT_LIGHT_LEVEL, b"")),
         )
 
+    @classmethod
+    def in_entry(cls, entry: bytes) -> "Light":
+        """What a sample entry tells."""
+        box = boxes.read_header(entry, 0, len(entry))
+
+        def read(kind: str, layout: struct.Struct) -> tuple[int, ...] | None:
+            found = boxes.find(entry, kind, box.body + VISUAL_ENTRY_BYTES, box.end)
+            if found is None or found.end - found.body < layout.size:
+                return None
+            return layout.unpack_from(entry, found.body)
+
+        display, levels = read("mdcv", _DISPLAY_BOX), read("clli", _LEVELS_BOX)
+        if display is not None:
+            green_blue, red, white, (greatest, least) = (
+                display[slice(*ends)] for ends in ((0, 4), (4, 6), (6, 8), (8, 10))
+            )
+            display = _possible_display((*red, *green_blue, *white, least, greatest))
+        return cls(display=display, levels=_possible_levels(levels) if levels else None)
+
+    def or_that_of(self, other: "Light") -> "Light":
+        """With what only ``other`` tells."""
+        return Light(display=self.display or other.display, levels=self.levels or other.levels)
+
     def parameters(self, encoder: str) -> list[str]:
         """For the encoder's own list; none for an encoder that reads them from the pictures."""
         if encoder not in _NAMES:
@@ -63,18 +92,23 @@ def _read_display(data: bytes) -> tuple[int, ...] | None:
         return None
     values = [Fraction(*term) for term in zip(terms[::2], terms[1::2], strict=True)]
     chromaticities = [round(value * _CHROMATICITY) for value in values[:8]]
-    least, greatest = (round(value * _LUMINANCE) for value in values[8:])
+    luminances = [round(value * _LUMINANCE) for value in values[8:]]
+    return _possible_display((*chromaticities, *luminances))
+
+
+def _possible_display(display: tuple[int, ...]) -> tuple[int, ...] | None:
+    *chromaticities, least, greatest = display
     can_be = all(0 <= value <= _MOST_CHROMATICITY for value in chromaticities)
-    if not can_be or not 0 <= least < greatest <= _MOST_LUMINANCE:
-        return None
-    return *chromaticities, least, greatest
+    return display if can_be and 0 <= least < greatest <= _MOST_LUMINANCE else None
 
 
 def _read_levels(data: bytes) -> tuple[int, int] | None:
-    if len(data) < _LEVELS.size:
-        return None
-    pixel, picture = _LEVELS.unpack_from(data)
-    return (pixel, picture) if 0 < max(pixel, picture) <= _MOST_LEVEL else None
+    return _possible_levels(_LEVELS.unpack_from(data)) if len(data) >= _LEVELS.size else None
+
+
+def _possible_levels(levels: tuple[int, ...]) -> tuple[int, int] | None:
+    pixel, picture = levels
+    return (pixel, picture) if 0 < max(levels) <= _MOST_LEVEL else None
 
 
 def _display_words(display: tuple[int, ...], in_units: bool) -> str:

@@ -38,14 +38,15 @@ class Colours:
     light: Light = _UNTOLD
 
     @classmethod
-    def of(cls, frame: VideoFrame) -> "Colours":
+    def of(cls, picture: Picture) -> "Colours":
+        frame = picture.frame
         matrix = _MATRIX_BT709 if frame.colorspace == _MATRIX_RGB else frame.colorspace
         return cls(
             primaries=_known(frame.color_primaries, _PRIMARIES),
             transfer=_known(frame.color_trc, _TRANSFERS),
             matrix=_known(matrix, _MATRICES),
             is_told=frame.color_range != ColorRange.UNSPECIFIED,
-            light=Light.of(frame) if frame.color_trc in HDR else _UNTOLD,
+            light=Light.of(frame).or_that_of(picture.light) if frame.color_trc in HDR else _UNTOLD,
         )
 
 
@@ -66,7 +67,7 @@ class Ladder:
 
     def of(self, picture: Picture) -> "Scaled":
         frame = picture.frame
-        colours = Colours.of(frame)
+        colours = Colours.of(picture)
         make_scalable(frame)
         made_for = Shape.of(frame), picture.aspect
         if made_for != self._made_for:

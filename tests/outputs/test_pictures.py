@@ -2,6 +2,7 @@
 
 import io
 import re
+import struct
 from pathlib import Path
 
 import av
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
+from pipeline.media import boxes
 from pipeline.media.decode_pictures import decoded
 from pipeline.media.deinterlace import progressive
 from pipeline.media.encode import Encoded, Pictures, encode
@@ -205,6 +207,22 @@ def lit(display: str, levels: str) -> Body:
     return body([drawn(drawing, "-x264-params", told)])
 
 
+def lit_by_boxes(*told: bytes) -> Body:
+    """HDR whose pictures tell nothing of their light, but whose sample entry does."""
+    plain = hdr("smpte2084", "0x808080")
+    init = body([plain]).span.init
+    path = ("moov", "trak", "mdia", "minf", "stbl", "stsd")
+    entry = boxes.need(init, "/".join(path))
+    sizes = [boxes.need(init, "/".join(path[: n + 1])).start for n in range(len(path))]
+    # The entry lies behind version, flags and the number of entries.
+    sizes.append(entry.body + 8)
+    more = b"".join(told)
+    told_init = bytearray(init[: entry.end] + more + init[entry.end :])
+    for at in sizes:
+        struct.pack_into(">I", told_init, at, struct.unpack_from(">I", init, at)[0] + len(more))
+    return body([bytes(body([plain]).data)], bytes(told_init))
+
+
 def light(encoded: Encoded) -> str:
     """What FFmpeg sees of it in the first picture."""
     _, seen = media.ffmpeg(
@@ -215,10 +233,22 @@ def light(encoded: Encoded) -> str:
     return "".join(re.findall(r"showinfo.*side data - ((?:Mastering|Content).*\n)", seen))
 
 
+_LIGHT_BOXES = (
+    boxes.make(
+        b"mdcv",
+        # Green, blue, red, white; the greatest luminance, the least.
+        struct.pack(">8H", 13250, 34500, 7500, 3000, 34000, 16000, 15635, 16450),
+        struct.pack(">2I", 10_000_000, 50),
+    ),
+    boxes.make(b"clli", struct.pack(">2H", 1000, 400)),
+)
+
+
 @pytest.mark.parametrize("encoder", ["libx264", "libx265", "libsvtav1"])
-def test_hdr_keeps_what_it_tells_of_its_light(encoder: str) -> None:
-    """SMPTE ST 2086 and CTA-861.3."""
-    source = lit(_DISPLAY, "1000,400")
+@pytest.mark.parametrize("where", ["pictures", "boxes"])
+def test_hdr_keeps_what_it_tells_of_its_light(encoder: str, where: str) -> None:
+    """SMPTE ST 2086 and CTA-861.3, in the pictures or in ISO/IEC 14496-12 12.1's boxes."""
+    source = lit(_DISPLAY, "1000,400") if where == "pictures" else lit_by_boxes(*_LIGHT_BOXES)
     sizes = {"width": 64, "height": 64}
     outputs = [spec(**sizes), spec(encoder, pixel_format="yuv420p10le", **sizes)]
     standard, deep = encode(Pictures(body=source), outputs, DEFAULT_LIMITS)
@@ -234,7 +264,8 @@ def test_hdr_keeps_what_it_tells_of_its_light(encoder: str) -> None:
 def test_light_that_cannot_be_is_left_out() -> None:
     beyond = _DISPLAY.replace("13250", "65535")
     dark = _DISPLAY.replace(_LUMINANCES, "L(50,50)")
-    for source in (lit(beyond, "0,0"), lit(dark, "0,0")):
+    nothing = boxes.make(b"mdcv", bytes(24)), boxes.make(b"clli", bytes(4))
+    for source in (lit(beyond, "0,0"), lit(dark, "0,0"), lit_by_boxes(*nothing)):
         deep = one(source, spec("libx265", width=64, height=64, pixel_format="yuv420p10le"))
         assert light(deep) == ""
 
