@@ -81,16 +81,11 @@ class Client:
 
     async def activity(self, recording_id: UUID | None = None) -> Activity:
         """What the workers do, of one recording or of all; empty if the pool does not tell."""
-        try:
-            with actor_errors("the pool"):
-                async with asyncio.timeout(_ACTIVITY_TIMEOUT_S):
-                    activity: Activity = await _actor(names.POOL).activity.remote(
-                        recording_id and str(recording_id)
-                    )
-                    return activity
-        except (WorkerLost, TimeoutError, ray.exceptions.RayError) as error:
-            log.info("activity_unknown", error=str(error))
-            return Activity()
+        of = recording_id and str(recording_id)
+        activity: Activity | None = await _measured(
+            names.POOL, lambda actor: actor.activity.remote(of), _ACTIVITY_TIMEOUT_S
+        )
+        return Activity() if activity is None else activity
 
     async def count_for_ever(self) -> None:
         """Hand on what this process counts."""
