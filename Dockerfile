@@ -41,6 +41,7 @@ ENV PATH=/opt/vodray/bin:$PATH \
     # What `vodray up` sets for a Ray of its own (docs/operations.md).
     RAY_worker_niceness=0 \
     RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S=60 \
+    FORWARDED_ALLOW_IPS= \
     RAY_AUTH_MODE=token
 USER 10001:10001
 WORKDIR /var/lib/vodray

@@ -29,6 +29,9 @@ _ENVIRONMENT = {
     # On a busy machine the HTTP proxy needs more than the 5 s after which Serve would kill it, and
     # with it whoever waits for Serve to start.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    # uvicorn would believe the X-Forwarded-For of all on this machine: TRUSTED_PROXIES says who is
+    # believed (access/limits.py).
+    "FORWARDED_ALLOW_IPS": "",
     # Workers that do media work step back by themselves; all else answers, whoever is busy here.
     "RAY_worker_niceness": "0",
 }

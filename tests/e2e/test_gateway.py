@@ -144,6 +144,17 @@ def test_the_service_learns_who_calls(world: World, gateway: Gateway, recording:
     assert [row["address"] for row in rows] == ["127.0.0.2"]
 
 
+def test_nobody_but_trusted_proxies_is_believed(world: World, recording: Json) -> None:
+    """HTTP servers have a list of their own, which names this machine by all its addresses."""
+    path = f"/recordings/{recording['id']}"
+    forged = {"X-Forwarded-For": "203.0.113.9, ::1"}
+    assert world.http.patch(path, json={"title": "y"}, headers=forged).status_code == 200
+    rows = world.rows(
+        "SELECT address FROM audit WHERE subject = $1 ORDER BY at DESC LIMIT 1", recording["id"]
+    )
+    assert [row["address"] for row in rows] == ["::1"]
+
+
 async def test_a_session_is_its_owner_s_alone(tmp_path: Path) -> None:
     secret = "x" * 40
     product = Product(settings={"auth_secret": secret})
