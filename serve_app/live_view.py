@@ -13,7 +13,7 @@ _RECORDINGS = 64
 
 
 class NotLive(VodrayError):
-    """Nothing is captured of the recording now: it has not begun, or is final."""
+    """Nothing captured of the recording is there: it has not begun, or will not go on."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,10 @@ class LiveViews:
         """As it is now. Raises ``RecordingNotFound``, ``NotLive``."""
         recording = await self._catalog.get(recording_id)
         state = await self._catalog.source_state(recording_id)
-        if state is None or state.opened is None or recording.status.is_final:
+        # A player is some segments behind: what is completed is still there for it, with its end,
+        # as long as its stream might come back.
+        is_over = recording.status.is_final and not recording.resumable
+        if state is None or state.opened is None or is_over:
             self._views.pop(recording_id, None)
             raise NotLive(f"The recording is {recording.status}, there is nothing live of it")
         view = self._views.setdefault(recording_id, LiveView())

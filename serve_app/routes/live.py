@@ -55,7 +55,8 @@ _file = partial(router.get, responses=_ELSEWHERE, status_code=307, response_clas
 async def get_live_playlist(view: View) -> Response:
     """An EVENT playlist of what is recorded so far; a Master Playlist where sound is apart.
 
-    404 before anything is there, and once the recording is final.
+    With its end, it is there for `RECONNECT_WINDOW` after that. 404 before anything is there, and
+    afterwards.
     """
     if view.opened.sounds:
         return _answer(live_playlist.render_master(view.segments, view.opened.sounds))

@@ -112,8 +112,6 @@ async def test_a_live_recording_from_its_first_segment_to_its_report(
 ) -> None:
     live = broadcast(heavy)
     async with new_page(is_real=True) as page:
-        # A player asks for more until it hears that the recording is completed.
-        page.expected = "live.m3u8"  # type: ignore[attr-defined]
         await go(page, world.endpoints["http"])
         await page.evaluate("document.body.dataset.loaded = 'once'")
         live.show(6)

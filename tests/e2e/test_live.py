@@ -41,6 +41,11 @@ def test_a_live_stream_becomes_a_vod(
         live.show(ended=True)
         live.tell("ended")
         done = live.completed()
+    # Who watches it live is some segments behind: for them it is there, with its end.
+    over = world.http.get(f"/recordings/{done['id']}/live.m3u8")
+    assert over.text.endswith("#EXT-X-ENDLIST\n")
+    shown = live_so_far(world, done["id"], tmp_path / "over")
+    assert frame_numbers(shown) == list(range(6 * 50))
 
     assert _states(events) == ["recording", "processing", "completed"]
     assert events[-1] == done

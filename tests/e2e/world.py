@@ -300,7 +300,8 @@ def live_so_far(world: World, recording_id: str, folder: Path) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(world.http.get(path + name, follow_redirects=True).content)
     playlist = folder / "live.m3u8"
-    playlist.write_text(answer.text + "#EXT-X-ENDLIST\n")
+    end = "#EXT-X-ENDLIST\n"
+    playlist.write_text(answer.text.removesuffix(end) + end)
     return playlist
 
 

@@ -43,7 +43,12 @@ async def test_it_grows_and_ends() -> None:
         recording = await product.catalog.get(id_)
         await product.catalog.close_source(id_, recording.last_start_at)
         assert (await http.get(path)).text.endswith("live/0/2.ts\n#EXT-X-ENDLIST\n")
-        await product.complete(recording)
+        done = await product.complete(recording)
+        assert done.resumable
+        # For players that are some segments behind.
+        assert (await http.get(path)).text.endswith("live/0/2.ts\n#EXT-X-ENDLIST\n")
+        assert (await http.get(f"/recordings/{id_}/live/0/2.ts")).status_code == 307
+        await product.catalog.forget_ledger(id_)
         over = await http.get(path)
         assert over.status_code == 404
         assert over.json() == {"error": "The recording is completed, there is nothing live of it"}
