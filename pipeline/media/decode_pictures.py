@@ -17,8 +17,8 @@ from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 
 from pipeline.errors import MediaInvalid
-from pipeline.media.entries import read_forms
-from pipeline.media.images import open_decoder, pixel_aspect
+from pipeline.media.entries import pixel_aspect, read_forms
+from pipeline.media.images import open_decoder
 from pipeline.media.interleave import Body
 from pipeline.media.limits import MediaLimits
 from pipeline.media.mastering import Light

@@ -2,12 +2,15 @@
 
 import struct
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
 from pipeline.errors import MediaInvalid
 from pipeline.media import boxes
 
 _MATRIX_BYTES = 36
+# What lies before the boxes inside a sample entry (ISO/IEC 14496-12 12.1.3, 12.2.3).
+_PICTURE_FIELDS_BYTES, _SOUND_FIELDS_BYTES = 78, 28
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +88,25 @@ def _read_form(init: bytes, trak: boxes.Box) -> TrackForm:
     )
 
 
+def find_in_picture_entry(entry: bytes, kind: str) -> boxes.Box | None:
+    """The box of that kind inside a sample entry of pictures."""
+    body = boxes.read_header(entry, 0, len(entry)).body
+    return boxes.find(entry, kind, body + _PICTURE_FIELDS_BYTES)
+
+
+def pixel_aspect(entry: bytes) -> Fraction:
+    """How wide a pixel is, as ``pasp`` of a sample entry (ISO/IEC 14496-12 12.1.4) says."""
+    pasp = find_in_picture_entry(entry, "pasp")
+    if pasp is None:
+        return Fraction(1)
+    horizontal, vertical = struct.unpack_from(">II", entry, pasp.body)
+    return Fraction(horizontal, vertical) if horizontal and vertical else Fraction(1)
+
+
 def _codecs(init: bytes, entry: boxes.Box, kind: str) -> str:
     """The RFC 6381 name of a sample entry, as HLS' CODECS wants it."""
     fourcc = entry.kind.decode("latin-1")
-    inner = entry.body + (78 if kind == "video" else 28)
+    inner = entry.body + (_PICTURE_FIELDS_BYTES if kind == "video" else _SOUND_FIELDS_BYTES)
     if fourcc in ("avc1", "avc3"):
         avcc = boxes.need(init, "avcC", inner, entry.end)
         return f"{fourcc}.{init[avcc.body + 1 : avcc.body + 4].hex()}"

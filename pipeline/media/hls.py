@@ -1,15 +1,13 @@
 """HLS playlists over the byte ranges of one hybrid MP4 (RFC 8216 4.3, version 7 for EXT-X-MAP)."""
 
 import re
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, inf
 
 import numpy as np
 
-from pipeline.media import boxes
-from pipeline.media.entries import TrackForm, read_forms
+from pipeline.media.entries import TrackForm, pixel_aspect, read_forms
 from pipeline.media.languages import tag_of
 from pipeline.media.samples import TrackSamples
 from pipeline.media.stitch import Track
@@ -21,7 +19,6 @@ SEGMENT_S = 6.0
 _SOUND_SEGMENT_S = 1.5 * SEGMENT_S
 # Renditions count time in scales of their own, and round to them.
 _SAME_TIME_S = 0.005
-_PICTURE_ENTRY_BYTES = 8 + 78
 _AUDIO_GROUP = "audio"
 _UNQUOTABLE = re.compile(r'["\x00-\x1f\x7f]')
 _ROUNDING_S = 0.05
@@ -337,12 +334,8 @@ def describe_keyframes(uri: str, keyframes: MediaPlaylist, pictures: Track) -> V
 
 
 def _shown_size(form: TrackForm) -> tuple[int, int]:
-    """In square pixels: ``pasp`` (ISO/IEC 14496-12 12.1.4) tells how wide a pixel is."""
-    pasp = boxes.find(form.entry, "pasp", _PICTURE_ENTRY_BYTES)
-    if pasp is None:
-        return form.width, form.height
-    across, down = struct.unpack_from(">II", form.entry, pasp.body)
-    return round(form.width * across / down) if across and down else form.width, form.height
+    """In square pixels."""
+    return round(form.width * pixel_aspect(form.entry)), form.height
 
 
 def _frame_rate(video: Track) -> float:

@@ -1,7 +1,6 @@
 """Pictures from keyframes: decoding one, judging it, writing it as JPEG."""
 
 import io
-import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -14,6 +13,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
 from pipeline.errors import MediaInvalid
 from pipeline.media import boxes
+from pipeline.media.entries import find_in_picture_entry, pixel_aspect
 from pipeline.media.limits import DEFAULT_LIMITS, MediaLimits
 
 POSTER_WIDTH = 1280
@@ -32,7 +32,6 @@ _DECODERS = {
     b"av01": ("libdav1d", "av1C"),
     b"vp09": ("vp9", "vpcC"),
 }
-VISUAL_ENTRY_BYTES = 78
 # The init says all that a decoder needs; FFmpeg would decode the picture twice to be sure. For as
 # many streams as there may be. (PyAV's stubs ask for strings, PyAV itself for mappings.)
 _NO_PROBING: Any = [{"skip_frame": "all"}] * 64
@@ -89,7 +88,7 @@ def open_decoder(entry: bytes, limits: MediaLimits, **options: str) -> VideoCode
         codec, config = _DECODERS[box.kind]
     except KeyError:
         raise MediaInvalid(f"sample entry {box.kind!r} is not known") from None
-    found = boxes.find(entry, config, box.body + VISUAL_ENTRY_BYTES, box.end)
+    found = find_in_picture_entry(entry, config)
     decoder = VideoCodecContext.create(codec, "r")
     assert isinstance(decoder, VideoCodecContext)
     decoder.extradata = entry[found.body : found.end] if found else None
@@ -107,17 +106,6 @@ def poster_score(frame: VideoFrame) -> float:
     luma = np.asarray(frame.reformat(width=320, height=180, format="gray").to_ndarray(), np.float32)
     detail = float(np.abs(np.diff(luma, axis=1)).mean() + np.abs(np.diff(luma, axis=0)).mean())
     return detail if 20.0 < float(luma.mean()) < 235.0 else detail / 100.0
-
-
-def pixel_aspect(entry: bytes) -> Fraction:
-    """As ``pasp`` of a sample entry (ISO/IEC 14496-12 12.1.4) says: for codecs that do not tell
-    it."""
-    box = boxes.read_header(entry, 0, len(entry))
-    pasp = boxes.find(entry, "pasp", box.body + VISUAL_ENTRY_BYTES, box.end)
-    if pasp is None:
-        return Fraction(1)
-    horizontal, vertical = struct.unpack_from(">II", entry, pasp.body)
-    return Fraction(horizontal, vertical) if horizontal and vertical else Fraction(1)
 
 
 def encode_jpeg(picture: Picture) -> bytes:

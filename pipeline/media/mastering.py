@@ -10,8 +10,7 @@ from typing import Any
 from av.sidedata.sidedata import Type
 from av.video.frame import VideoFrame
 
-from pipeline.media import boxes
-from pipeline.media.images import VISUAL_ENTRY_BYTES
+from pipeline.media.entries import find_in_picture_entry
 
 # AVMasteringDisplayMetadata: ten fractions, and which of them are meant. AVContentLightMetadata.
 _DISPLAY, _LEVELS = struct.Struct("=20i2i"), struct.Struct("=2I")
@@ -51,10 +50,9 @@ class Light:
     @classmethod
     def in_entry(cls, entry: bytes) -> "Light":
         """What a sample entry tells."""
-        box = boxes.read_header(entry, 0, len(entry))
 
         def read(kind: str, layout: struct.Struct) -> tuple[int, ...] | None:
-            found = boxes.find(entry, kind, box.body + VISUAL_ENTRY_BYTES, box.end)
+            found = find_in_picture_entry(entry, kind)
             if found is None or found.end - found.body < layout.size:
                 return None
             return layout.unpack_from(entry, found.body)
