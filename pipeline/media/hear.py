@@ -30,7 +30,7 @@ class Hearing:
     def __init__(self, stream: Stream, rate: int, layout: str, channels: int) -> None:
         self._context: Any = stream.codec_context
         assert stream.time_base is not None
-        self._time_base = stream.time_base
+        self._per_tick = stream.time_base * rate
         self._rate, self._layout, self._channels = rate, layout, channels
         self._form: tuple[str, str, int] | None = None
         self._resampler = self._new_resampler()
@@ -39,7 +39,7 @@ class Hearing:
 
     def sample(self, ticks: int) -> int:
         """The number of the sample at this time of the stream."""
-        return round(ticks * self._time_base * self._rate)
+        return round(ticks * self._per_tick)
 
     def decode(self, packet: "Packet[Stream]") -> list[AudioFrame]:
         """Raises ``FFmpegError``."""
@@ -57,7 +57,7 @@ class Hearing:
         """What the resampler held back."""
         if self.next is not None:
             for piece in self._resampler.resample(None):
-                yield self._counted(piece.to_ndarray().astype(np.float32))
+                yield self._counted(_samples_of(piece))
 
     def forget(self) -> None:
         """What comes does not go on from what was before."""
@@ -74,7 +74,7 @@ class Hearing:
         if form != self._form:
             self._form, self._resampler = form, self._new_resampler()
         resampled = self._resampler.resample(frame)
-        pieces = [piece.to_ndarray().astype(np.float32) for piece in resampled]
+        pieces = [_samples_of(piece) for piece in resampled]
         if at is None or not pieces:
             return
         if self.next is None:
@@ -92,3 +92,7 @@ class Hearing:
         at = self.next
         self.next += samples.shape[1]
         return at, samples
+
+
+def _samples_of(frame: AudioFrame) -> Samples:
+    return frame.to_ndarray().astype(np.float32, copy=False)

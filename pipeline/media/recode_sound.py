@@ -22,6 +22,9 @@ from pipeline.timebase import TickMapping
 _AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 8_000)
 _LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
 _BITS_PER_CHANNEL = 80_000
+# Frames beside what is wanted that are encoded with it. FFmpeg's AAC encoder needs 40 of them until
+# it quantizes a pure tone as if it had not just begun; what it writes depends on two that follow.
+_LEAD_FRAMES, _TRAIL_FRAMES = 64, 8
 
 
 @dataclass(slots=True)
@@ -46,7 +49,15 @@ class _Fifo:
         whole = self.length - self.length % self.grid
         for first in range(0, whole, self.grid):
             yield self.at + first, np.ascontiguousarray(joined[:, first : first + self.grid])
-        self.parts, self.length, self.at = [joined[:, whole:]], self.length - whole, self.at + whole
+        self._keep(joined, whole)
+
+    def drop(self, before: int) -> None:
+        """Forget the frames that end at this sample at the latest."""
+        if (dropped := min(before - self.at, self.length)) >= self.grid:
+            self._keep(np.concatenate(self.parts, axis=1), dropped - dropped % self.grid)
+
+    def _keep(self, joined: Samples, first: int) -> None:
+        self.parts, self.length, self.at = [joined[:, first:]], self.length - first, self.at + first
 
 
 class Sound:
@@ -83,7 +94,6 @@ class Sound:
         self._hearing = Hearing(stream, self._rate, encoder.layout.name, channels)
         self._fifo: _Fifo | None = None
         self._channels = channels
-        self._fed = self._foreign = 0
         self._begin: int | None = None  # Number of the first sample that is wanted,
         self._end: int | None = None  # and of the first behind them.
         self._has_lead = False
@@ -103,9 +113,12 @@ class Sound:
             self._has_lead = True
         elif where == 0 and self._begin is None:
             self._begin = at
-            self._forget_lead(at)
-        elif where > 0 and self._end is None:
-            self._end = at
+            self._trim_lead(at)
+        elif where > 0:
+            if self._end is None:
+                self._end = at
+            if at >= self._end + _TRAIL_FRAMES * self._grid:
+                return
         try:
             frames = self._hearing.decode(packet)
         except av.error.FFmpegError:
@@ -114,16 +127,17 @@ class Sound:
         for number, samples in self._hearing.hear(frames):
             self._append(number, samples)
 
-    def _forget_lead(self, at: int) -> None:
-        """What was before is no lead if it does not end where this begins."""
+    def _trim_lead(self, at: int) -> None:
+        """What was before is no lead if it does not end where this begins, and most of it is not
+        needed."""
         near = STEADY_S * self._rate + self._grid
         known = self._hearing.next
         if known is not None and abs(at - known) > near:
             self._fifo = None
             self._hearing.forget()
             self._has_lead = False
-            # One packet for each frame, behind one that primes the decoder.
-            self._foreign = self._fed + 1
+        elif self._fifo is not None:
+            self._fifo.drop(at - _LEAD_FRAMES * self._grid)
 
     def finish(self) -> "list[Packet[Any]]":
         if self._begin is None or self._fifo is None:
@@ -139,7 +153,7 @@ class Sound:
         if self._has_lead and first < self._begin:
             first += self._grid
         kept = []
-        for packet in self._packets[self._foreign :]:
+        for packet in self._packets:
             if packet.pts is not None and first <= packet.pts < end:
                 packet.stream, packet.dts = self._out, packet.pts
                 kept.append(packet)
@@ -150,7 +164,9 @@ class Sound:
             self._fifo = _Fifo(self._grid, at - at % self._grid)
             self._fifo.add(np.zeros((self._channels, at % self._grid), np.float32))
         self._fifo.add(samples)
-        self._encode(self._fifo)
+        # How much of the lead is needed shows where it ends.
+        if self._begin is not None:
+            self._encode(self._fifo)
 
     def _encode(self, fifo: _Fifo) -> None:
         context = self._out.codec_context
@@ -161,7 +177,6 @@ class Sound:
             frame.sample_rate = self._rate
             (ready,) = self._packer.resample(frame)
             ready.pts, ready.time_base = at, Fraction(1, self._rate)
-            self._fed += 1
             self._packets += context.encode(ready)
 
 
