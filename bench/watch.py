@@ -21,6 +21,8 @@ _EVERY_S = 0.25
 # that asking often would itself be the load.
 _TREE_EVERY = 4
 _SHARES_EVERY = 40
+# So much more memory is a peak that is worth it.
+_GROWN = 1.05
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -48,7 +50,8 @@ _OUR_ACTORS = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """One kind of process over one run. Memory: the largest that one process of the kind had at
-    any time; ``pss``/``uss`` are looked at less often. ``written_bytes``: given to file systems."""
+    any time; ``pss``/``uss`` are looked at less often, and where ``rss`` has grown.
+    ``written_bytes``: given to file systems."""
 
     kind: str
     processes: int
@@ -92,6 +95,7 @@ class _Seen:
     written_from: int = 0
     written: int = 0
     rss: int = 0
+    rss_at_shares: int = 0
     pss: int = 0
     uss: int = 0
 
@@ -159,11 +163,12 @@ class Watch:
         for pid in self._pids:
             # It may end at any time; a zombie has no memory to show.
             with suppress(OSError, IndexError, ValueError):
-                self._look_at(Path("/proc") / str(pid), is_first=is_first, closely=trees)
-                if shares:
-                    self._look_at_shares(Path("/proc") / str(pid))
+                folder = Path("/proc") / str(pid)
+                seen = self._look_at(folder, is_first=is_first, closely=trees)
+                if shares or seen.rss > seen.rss_at_shares * _GROWN:
+                    _look_at_shares(seen, folder)
 
-    def _look_at(self, folder: Path, *, is_first: bool, closely: bool) -> None:
+    def _look_at(self, folder: Path, *, is_first: bool, closely: bool) -> _Seen:
         began, cpu_s, rss = _times_and_rss(folder)
         seen = self._seen.get((folder.name, began))
         if seen is None:
@@ -178,11 +183,13 @@ class Watch:
             # Ray names its processes anew when an actor moves in.
             words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             seen.kind = kind_of(words.strip()) if words else seen.kind
+        return seen
 
-    def _look_at_shares(self, folder: Path) -> None:
-        seen = self._seen[folder.name, _times_and_rss(folder)[0]]
-        pss, uss = _shares(folder)
-        seen.pss, seen.uss = max(seen.pss, pss), max(seen.uss, uss)
+
+def _look_at_shares(seen: _Seen, folder: Path) -> None:
+    pss, uss = _shares(folder)
+    seen.pss, seen.uss = max(seen.pss, pss), max(seen.uss, uss)
+    seen.rss_at_shares = seen.rss
 
 
 def _times_and_rss(folder: Path) -> tuple[int, float, int]:

@@ -217,6 +217,32 @@ def test_a_watched_process_shows_what_it_used(tmp_path: Path) -> None:
     assert seen.written_bytes < 20 << 20
 
 
+_SWELLING = """
+import sys
+for size in (1, 200 << 20, 1):
+    held = bytearray(size)
+    print(flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_short_peak_of_memory_is_seen_in_what_a_process_has_for_itself() -> None:
+    command = [sys.executable, "-c", _SWELLING]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=0) as child:
+        assert child.stdin
+        assert child.stdout
+        with Watch([child.pid]) as watch:
+            for _ in range(3):
+                child.stdout.readline()
+                # Several looks, by far not ten seconds.
+                time.sleep(0.8)
+                child.stdin.write(b"\n")
+            time.sleep(0.3)
+    peak = max(watch.usage(), key=lambda usage: usage.peak_rss_bytes)
+    assert 200 << 20 < peak.peak_uss_bytes <= peak.peak_pss_bytes <= peak.peak_rss_bytes
+
+
 def used(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
