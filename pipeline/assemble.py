@@ -143,7 +143,7 @@ def _assemble(
     )
     head = stitch.build_head(merged, layout.offset, layout.body_bytes)
     object_offset = {chunk: len(head) + at for chunk, at in layout.offset.items()}
-    tracks = tuple(lane.track for lane in merged)
+    tracks = tuple(own.track for own in merged)
     own = {lane: [p for p in placed if hls_lane(p.span) == lane] for lane in lanes}
     return Assembly(
         placed=tuple(placed),

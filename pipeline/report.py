@@ -99,7 +99,7 @@ def _buffer(output: MadeOutput) -> dict[str, Any] | None:
     use = buffer_use(
         video.size,
         video.dts,
-        video.track.form.timescale,
+        video.form.timescale,
         max_rate=spec.max_rate,
         buffer_size=spec.buffer_size,
         begin=BUFFER_AT_JOINS,

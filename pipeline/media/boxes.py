@@ -1,7 +1,7 @@
 """ISO base media boxes (ISO/IEC 14496-12 4.2): walking over them and writing them."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -83,6 +83,11 @@ def need(data: bytes | memoryview, path: str, start: int = 0, end: int | None = 
 def make(kind: bytes, *content: bytes) -> bytes:
     body = b"".join(content)
     return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def wrap(kind: bytes, pieces: Sequence[bytes]) -> list[bytes]:
+    """As ``make``, of content that is too large to be copied at each level."""
+    return [struct.pack(">I4s", 8 + sum(map(len, pieces)), kind), *pieces]
 
 
 def make_full(kind: bytes, version: int, flags: int, *content: bytes) -> bytes:

@@ -172,15 +172,23 @@ class _Reader:
         return np.cumsum(np.frombuffer(self.take(8 * length), "<i8"), dtype=np.int64)
 
 
+def _flat(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """In no memory, if it has one value throughout, as sound has: every frame lasts as long, none
+    is shown later than it is decoded, all are keys."""
+    if len(column) and (column == column[0]).all():
+        return np.broadcast_to(column[:1].copy(), column.shape)
+    return column
+
+
 def _unpack_span(reader: _Reader, head: Mapping[str, Any]) -> Span:
     init = reader.take(head["init"])
     fragment_offset, fragment_size = (reader.column(head["fragments"]) for _ in range(2))
     tracks = []
     for track_id, timescale, kind, samples, runs in head["tracks"]:
         columns = {"dts": reader.column(samples)}
-        columns |= {name: narrow(reader.column(samples)) for name in _OF_SAMPLES[1:]}
+        columns |= {name: _flat(narrow(reader.column(samples))) for name in _OF_SAMPLES[1:]}
         columns |= {name: reader.column(runs) for name in _OF_RUNS}
-        key = np.frombuffer(reader.take(samples), np.bool_)
+        key = _flat(np.frombuffer(reader.take(samples), np.bool_))
         tracks.append(
             TrackSamples(track_id=track_id, timescale=timescale, kind=kind, key=key, **columns)
         )

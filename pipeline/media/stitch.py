@@ -10,10 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.media import boxes
 from pipeline.media.entries import TrackForm, read_forms
@@ -43,29 +41,80 @@ class Track:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lane:
-    """All samples of a track: columns of shape ``(n,)``, runs of shape ``(r,)``.
+    """All samples of a track. Its columns, shape ``(n,)``, are joined whenever they are asked for:
+    half a day has millions of rows, and who needs one column should not hold them all.
 
-    Times as of ``track``. ``run_offset`` counts within ``run_chunk``'s bytes; ``run_entry`` numbers
-    ``entries`` from 0. ``language``: a tag as in RFC 5646, empty if only the muxer knows.
-    ``is_alternate``: sound that another one stands for unless it is chosen.
+    Times in ticks of ``form.timescale`` on the recording's timeline. ``pieces`` is not empty.
+    """
+
+    form: TrackForm
+    pieces: tuple[tuple[PlacedSpan, TrackSamples], ...]
+
+    @property
+    def dts(self) -> Ints:
+        joined = np.empty(sum(len(track.dts) for _, track in self.pieces), np.int64)
+        at = 0
+        for p, track in self.pieces:
+            behind = at + len(track.dts)
+            joined[at:behind] = _rescale(track.dts + p.ticks(track), self._scale(track))
+            at = behind
+        return joined
+
+    @property
+    def cts(self) -> Ints:
+        return np.concatenate(
+            [narrow(_rescale(track.cts, self._scale(track))) for _, track in self.pieces]
+        )
+
+    @property
+    def size(self) -> Ints:
+        return np.concatenate([track.size for _, track in self.pieces])
+
+    @property
+    def key(self) -> Flags:
+        return np.concatenate([track.key for _, track in self.pieces])
+
+    def durations(self, dts: Ints) -> Ints:
+        """From one sample to the next. ``dts``: as above."""
+        _, last = self.pieces[-1]
+        steps = np.empty_like(dts)
+        np.subtract(dts[1:], dts[:-1], out=steps[:-1])
+        steps[-1] = _rescale(sample_durations(last)[-1:], self._scale(last))[0]
+        return narrow(steps)
+
+    def _scale(self, track: TrackSamples) -> Fraction:
+        return Fraction(self.form.timescale, track.timescale)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackTables:
+    """A track of the result and its sample tables as they are written: a fourth of its columns'
+    memory. Left open is where its runs lie, which depends on how large all tables are.
+
+    ``begin_dts``, ``media_length``: where it begins to be decoded, and for how long, in its ticks.
+    ``language``: a tag as in RFC 5646, empty if only the muxer knows. ``is_alternate``: sound that
+    another one stands for unless it is chosen. ``tables``: boxes. ``run_chunk``, ``run_offset``:
+    shape ``(r,)``; the offset counts within the chunk's bytes.
     """
 
     track: Track
+    begin_dts: int
+    media_length: int
     language: str
     is_alternate: bool
-    entries: tuple[bytes, ...]
-    dts: Ints
-    cts: Ints
-    duration: Ints
-    size: Ints
-    key: Flags
+    tables: tuple[bytes, ...]
     run_chunk: Ints
     run_offset: Ints
-    run_count: Ints
-    run_entry: Ints
+
+    def offsets(self, chunk_offset: Mapping[int, int], later: int) -> Ints:
+        """Where runs lie in the object, if chunks lie at ``chunk_offset`` behind ``later``."""
+        chunks, inverse = np.unique(self.run_chunk, return_inverse=True)
+        begins = np.array([chunk_offset[int(chunk)] + later for chunk in chunks], np.int64)
+        found: Ints = begins[inverse] + self.run_offset
+        return found
 
 
-def merge(placed: Sequence[PlacedSpan], sounds: Sequence[Sound] = ()) -> list[Lane]:
+def merge(placed: Sequence[PlacedSpan], sounds: Sequence[Sound] = ()) -> list[TrackTables]:
     """All spans' samples per track, video first. ``sounds``: the playlists of sound alone."""
     keys = _keys(placed)
     first_sound = next((key for key in keys if key.is_sound), None)
@@ -74,88 +123,87 @@ def merge(placed: Sequence[PlacedSpan], sounds: Sequence[Sound] = ()) -> list[La
         return sounds[key.playlist - 1].language if 0 < key.playlist <= len(sounds) else ""
 
     return [
-        _merge_lane(key, placed, language(key), key.is_sound and key != first_sound) for key in keys
+        _write_tables(
+            _lane(key, placed),
+            language=language(key),
+            is_alternate=key.is_sound and key != first_sound,
+        )
+        for key in keys
     ]
 
 
 def merge_pictures(placed: Sequence[PlacedSpan]) -> Lane | None:
     """All pictures of the first track that has any."""
     key = next((key for key in _keys(placed) if not key.is_sound), None)
-    return _merge_lane(key, placed, "", is_alternate=False) if key is not None else None
+    return _lane(key, placed) if key is not None else None
 
 
 def _keys(placed: Sequence[PlacedSpan]) -> list[LaneKey]:
     return sorted({key for p in placed for key in lanes(p.span)})
 
 
-def _merge_lane(
-    lane: LaneKey, placed: Sequence[PlacedSpan], language: str, is_alternate: bool
-) -> Lane:
-    entries: list[bytes] = []
-    columns: dict[str, list[npt.NDArray[Any]]] = {
-        key: []
-        for key in (
-            "dts",
-            "cts",
-            "size",
-            "key",
-            "run_chunk",
-            "run_offset",
-            "run_count",
-            "run_entry",
-        )
-    }
+def _lane(key: LaneKey, placed: Sequence[PlacedSpan]) -> Lane:
+    pieces = tuple((p, track) for p in placed if (track := lanes(p.span).get(key)) is not None)
     # What the source has tells what the track is.
-    form: TrackForm | None = None
-    last: TrackSamples | None = None
-    is_filler = False
+    telling = next((piece for piece in pieces if not piece[0].span.is_filler), pieces[0])
     # The finest one: no two samples may fall on one tick.
-    timescale = max(
-        track.timescale for p in placed if (track := lanes(p.span).get(lane)) is not None
+    timescale = max(track.timescale for _, track in pieces)
+    return Lane(form=replace(_form(*telling), timescale=timescale), pieces=pieces)
+
+
+def _form(p: PlacedSpan, track: TrackSamples) -> TrackForm:
+    return next(form for form in read_forms(p.span.init) if form.track_id == track.track_id)
+
+
+def _write_tables(lane: Lane, *, language: str, is_alternate: bool) -> TrackTables:
+    """One column after the other, so that few of them are there at a time."""
+    dts = lane.dts
+    begin, last = int(dts[0]), int(dts[-1])
+    duration = lane.durations(dts)
+    stts = _table(b"stts", 0, _run_lengths(duration), ">u4")
+    media_length = last - begin + int(duration[-1])
+    usual = float(np.median(duration))
+    cts = lane.cts
+    ctts = _ctts(cts)
+    shown = dts
+    shown += cts
+    del cts
+    first_pts = int(shown.min())
+    shown += duration
+    end_pts = int(shown.max())
+    del dts, shown, duration
+    stss = _stss(lane.key)
+    size = lane.size
+    track = Track(
+        form=lane.form,
+        samples=len(size),
+        size_bytes=int(size.sum()),
+        first_pts=first_pts,
+        end_pts=end_pts,
+        usual_duration=usual,
     )
-    for p in placed:
-        track = lanes(p.span).get(lane)
-        if track is None:
-            continue
-        last = track
-        own = next(f for f in read_forms(p.span.init) if f.track_id == track.track_id)
-        if form is None or (is_filler and not p.span.is_filler):
-            form, is_filler = replace(own, timescale=timescale), p.span.is_filler
-        if own.entry not in entries:
-            entries.append(own.entry)
-        scale = Fraction(form.timescale, track.timescale)
-        columns["dts"].append(_rescale(track.dts + p.ticks(track), scale))
-        columns["cts"].append(narrow(_rescale(track.cts, scale)))
-        columns["size"].append(track.size)
-        columns["key"].append(track.key)
-        runs = len(track.run_count)
-        columns["run_chunk"].append(np.full(runs, p.chunk, np.int64))
-        columns["run_offset"].append(track.run_offset)
-        columns["run_count"].append(track.run_count)
-        columns["run_entry"].append(np.full(runs, entries.index(own.entry), np.int64))
-    assert form is not None
-    assert last is not None
-    joined = {key: np.concatenate(columns.pop(key)) for key in list(columns)}
-    end = int(_rescale(sample_durations(last), Fraction(timescale, last.timescale))[-1])
-    joined["duration"] = narrow(np.diff(joined["dts"], append=joined["dts"][-1] + end))
-    return Lane(
-        track=_told(form, joined),
+    entries = [_form(p, own).entry for p, own in lane.pieces]
+    numbers = {entry: number for number, entry in enumerate(dict.fromkeys(entries), 1)}
+    run_count = np.concatenate([own.run_count for _, own in lane.pieces])
+    runs = [len(own.run_count) for _, own in lane.pieces]
+    run_entry = np.repeat([numbers[entry] for entry in entries], runs)
+    tables = (
+        boxes.make_full(b"stsd", 0, 0, struct.pack(">I", len(numbers)), *numbers),
+        stts,
+        ctts,
+        stss,
+        _table(b"stsc", 0, _sample_to_chunk(run_count, run_entry)),
+        _stsz(size),
+    )
+    return TrackTables(
+        track=track,
+        begin_dts=begin,
+        media_length=media_length,
         language=language,
         is_alternate=is_alternate,
-        entries=tuple(entries),
-        **joined,
-    )
-
-
-def _told(form: TrackForm, columns: Mapping[str, npt.NDArray[Any]]) -> Track:
-    shown = columns["dts"] + columns["cts"]
-    return Track(
-        form=form,
-        samples=len(shown),
-        size_bytes=int(columns["size"].sum()),
-        first_pts=int(shown.min()),
-        end_pts=int((shown + columns["duration"]).max()),
-        usual_duration=float(np.median(columns["duration"])),
+        tables=tables,
+        run_chunk=np.repeat([p.chunk for p, _ in lane.pieces], runs),
+        run_offset=np.concatenate([own.run_offset for _, own in lane.pieces]),
     )
 
 
@@ -176,32 +224,37 @@ def duration_s(tracks: Sequence[Track]) -> Fraction:
     return max(ends) - start_s(tracks)
 
 
-def build_head(tracks: Sequence[Lane], chunk_offset: Mapping[int, int], body_bytes: int) -> bytes:
+def build_head(
+    tracks: Sequence[TrackTables], chunk_offset: Mapping[int, int], body_bytes: int
+) -> bytes:
     """``ftyp moov`` and the header of the outer ``mdat``.
 
-    ``chunk_offset``: where each chunk begins behind this head. The head's size does not depend on
-    the offsets, so callers may ask for it with zeros first (``head_bytes``).
+    ``chunk_offset``: where each chunk begins behind this head, whose size (``head_bytes``) does not
+    depend on it.
     """
-    ftyp = boxes.make(b"ftyp", b"isom", struct.pack(">I", 0x200), _BRANDS)
     size = head_bytes(tracks)
-    moov = _build_moov(tracks, {chunk: size + at for chunk, at in chunk_offset.items()})
+    offsets = [track.offsets(chunk_offset, size) for track in tracks]
     mdat = struct.pack(">I4sQ", 1, b"mdat", MDAT_HEADER_BYTES + body_bytes)
-    return ftyp + moov + mdat
+    return b"".join([_build_ftyp(), *_build_moov(tracks, offsets), mdat])
 
 
-def head_bytes(tracks: Sequence[Lane]) -> int:
+def head_bytes(tracks: Sequence[TrackTables]) -> int:
     """Size of what ``build_head`` returns."""
-    chunks = {int(chunk) for lane in tracks for chunk in np.unique(lane.run_chunk)}
-    ftyp = 8 + 8 + len(_BRANDS)
-    return ftyp + len(_build_moov(tracks, dict.fromkeys(chunks, 0))) + MDAT_HEADER_BYTES
+    moov = _build_moov(tracks, [track.run_offset for track in tracks])
+    return len(_build_ftyp()) + sum(map(len, moov)) + MDAT_HEADER_BYTES
 
 
-def _build_moov(tracks: Sequence[Lane], offset_of: Mapping[int, int]) -> bytes:
-    begin = start_s(lane.track for lane in tracks)
-    traks, longest = [], 0
-    for track_id, lane in enumerate(tracks, 1):
-        edits, length = _edits(lane, begin)
-        traks.append(_build_trak(track_id, lane, edits, length, offset_of))
+def _build_ftyp() -> bytes:
+    return boxes.make(b"ftyp", b"isom", struct.pack(">I", 0x200), _BRANDS)
+
+
+def _build_moov(tracks: Sequence[TrackTables], offsets: Sequence[Ints]) -> list[bytes]:
+    """``offsets``: where the runs of each track lie."""
+    begin = start_s(own.track for own in tracks)
+    traks, longest = list[bytes](), 0
+    for track_id, (own, lies_at) in enumerate(zip(tracks, offsets, strict=True), 1):
+        edits, length = _edits(own, begin)
+        traks += _build_trak(track_id, own, edits, length, lies_at)
         longest = max(longest, length)
     mvhd = boxes.make_full(
         b"mvhd",
@@ -213,61 +266,43 @@ def _build_moov(tracks: Sequence[Lane], offset_of: Mapping[int, int]) -> bytes:
         bytes(24),
         struct.pack(">I", len(tracks) + 1),
     )
-    return boxes.make(b"moov", mvhd, *traks)
+    return boxes.wrap(b"moov", [mvhd, *traks])
 
 
-def _edits(lane: Lane, begin: Fraction) -> tuple[bytes, int]:
+def _edits(own: TrackTables, begin: Fraction) -> tuple[bytes, int]:
     """Edit list (8.6.6): wait until the track's first presentation time, then play all of it.
 
     Returns it with the track's length in movie ticks; lengths round up, so nothing is cut off.
     """
-    track, scale = lane.track, lane.track.form.timescale
+    track, scale = own.track, own.track.form.timescale
     wait = round((Fraction(track.first_pts, scale) - begin) * MOVIE_TIMESCALE)
     length = ceil(Fraction(track.end_pts - track.first_pts, scale) * MOVIE_TIMESCALE)
     edits = [(wait, -1)] if wait > 0 else []
-    edits.append((length, track.first_pts - int(lane.dts[0])))
+    edits.append((length, track.first_pts - own.begin_dts))
     packed = b"".join(struct.pack(">Qqhh", span, media_time, 1, 0) for span, media_time in edits)
     elst = boxes.make_full(b"elst", 1, 0, struct.pack(">I", len(edits)), packed)
     return boxes.make(b"edts", elst), wait + length
 
 
 def _build_trak(
-    track_id: int, lane: Lane, edits: bytes, length: int, offset_of: Mapping[int, int]
-) -> bytes:
-    form = lane.track.form
+    track_id: int, own: TrackTables, edits: bytes, length: int, offsets: Ints
+) -> list[bytes]:
+    form = own.track.form
     # Layer, volume, matrix and picture size follow the duration in version 0 as in version 1.
     tail = form.tkhd[(8 + 36) if form.tkhd[8] else (8 + 24) :]
-    flags = 2 if lane.is_alternate else 3
+    flags = 2 if own.is_alternate else 3
     tkhd = boxes.make_full(
         b"tkhd", 1, flags, struct.pack(">QQIIQ", 0, 0, track_id, 0, length), tail
     )
-    media_length = int(lane.dts[-1] - lane.dts[0] + lane.duration[-1])
     language = form.mdhd_language
-    if lane.language:
-        language = mdhd_language(lane.language) + language[2:]
+    if own.language:
+        language = mdhd_language(own.language) + language[2:]
     mdhd = boxes.make_full(
-        b"mdhd", 1, 0, struct.pack(">QQIQ", 0, 0, form.timescale, media_length), language
+        b"mdhd", 1, 0, struct.pack(">QQIQ", 0, 0, form.timescale, own.media_length), language
     )
-    minf = boxes.make(b"minf", form.media_header, form.dinf, _build_stbl(lane, offset_of))
-    return boxes.make(b"trak", tkhd, edits, boxes.make(b"mdia", mdhd, form.hdlr, minf))
-
-
-def _build_stbl(lane: Lane, offset_of: Mapping[int, int]) -> bytes:
-    base = np.array([offset_of[int(chunk)] for chunk in lane.run_chunk], np.int64)
-    tables = [
-        boxes.make_full(b"stsd", 0, 0, struct.pack(">I", len(lane.entries)), *lane.entries),
-        _table(b"stts", 0, _run_lengths(lane.duration), ">u4"),
-    ]
-    if lane.cts.any():
-        tables.append(_table(b"ctts", 1 if (lane.cts < 0).any() else 0, _run_lengths(lane.cts)))
-    if not lane.key.all():
-        tables.append(_table(b"stss", 0, np.flatnonzero(lane.key)[:, None] + 1))
-    tables.append(_table(b"stsc", 0, _sample_to_chunk(lane.run_count, lane.run_entry)))
-    sizes = struct.pack(">II", 0, len(lane.size)) + lane.size.astype(">u4").tobytes()
-    tables.append(boxes.make_full(b"stsz", 0, 0, sizes))
-    offsets = (base + lane.run_offset).astype(">u8").tobytes()
-    tables.append(boxes.make_full(b"co64", 0, 0, struct.pack(">I", len(base)), offsets))
-    return boxes.make(b"stbl", *tables)
+    stbl = boxes.wrap(b"stbl", [*own.tables, _table(b"co64", 0, offsets, ">u8")])
+    minf = boxes.wrap(b"minf", [form.media_header, form.dinf, *stbl])
+    return boxes.wrap(b"trak", [tkhd, edits, *boxes.wrap(b"mdia", [mdhd, form.hdlr, *minf])])
 
 
 def _table(kind: bytes, version: int, rows: Ints, dtype: str = ">i4") -> bytes:
@@ -276,15 +311,32 @@ def _table(kind: bytes, version: int, rows: Ints, dtype: str = ">i4") -> bytes:
     )
 
 
+def _ctts(cts: Ints) -> bytes:
+    """Nothing where all samples are shown when they are decoded."""
+    if not cts.any():
+        return b""
+    return _table(b"ctts", 1 if (cts < 0).any() else 0, _run_lengths(cts))
+
+
+def _stss(key: Flags) -> bytes:
+    """Nothing where all samples are sync samples."""
+    return b"" if key.all() else _table(b"stss", 0, np.flatnonzero(key) + 1)
+
+
+def _stsz(size: Ints) -> bytes:
+    head = struct.pack(">II", 0, len(size))
+    return boxes.make_full(b"stsz", 0, 0, head, size.astype(">u4").tobytes())
+
+
 def _run_lengths(values: Ints) -> Ints:
     """Run-length coding: shape ``(n,)`` -> ``(count, value)`` rows."""
-    starts = np.concatenate(([0], np.flatnonzero(np.diff(values)) + 1))
-    counts = np.diff(np.append(starts, len(values)))
-    return np.stack((counts, values[starts]), axis=1)
+    changes = np.flatnonzero(values[1:] != values[:-1]) + 1
+    edges = narrow(np.concatenate(([0], changes, [len(values)])))
+    return np.stack((np.diff(edges), values[edges[:-1]]), axis=1)
 
 
 def _sample_to_chunk(count: Ints, entry: Ints) -> Ints:
     """``stsc`` rows (8.7.4): first run (from 1), samples per run, sample entry (from 1)."""
     changes = (np.diff(count) != 0) | (np.diff(entry) != 0)
     starts = np.concatenate(([0], np.flatnonzero(changes) + 1))
-    return np.stack((starts + 1, count[starts], entry[starts] + 1), axis=1)
+    return np.stack((starts + 1, count[starts], entry[starts]), axis=1)

@@ -60,10 +60,16 @@ def read_tables(head: bytes) -> tuple[Iterator[TableTrack], int, int]:
 
 def sample_offsets(run_offset: Ints, run_count: Ints, size: Ints) -> Ints:
     """Where each sample begins, from where each run of neighbouring samples begins."""
-    before = np.cumsum(size) - size
-    first = np.cumsum(run_count) - run_count
-    starts: Ints = before + np.repeat(run_offset - before[first], run_count)
+    starts: Ints = _sums_before(size)
+    first = _sums_before(run_count)
+    starts += np.repeat(run_offset - starts[first], run_count)
     return starts
+
+
+def _sums_before(values: Ints) -> Ints:
+    sums = np.cumsum(values, dtype=np.int64)
+    sums -= values
+    return sums
 
 
 class _Trak:
@@ -81,7 +87,6 @@ class _Trak:
         if not timescale or not movie_timescale:
             raise MediaInvalid("a time scale is 0")
         size = self._sizes()
-        dts = self._spread("stts", ">u4", len(size))
         run_offset, run_count, run_entry = self._runs(len(size))
         entries = self._entries()
         if len(run_entry) and not 0 <= run_entry.min() <= run_entry.max() < len(entries):
@@ -94,10 +99,10 @@ class _Trak:
             timescale=timescale,
             offset=sample_offsets(run_offset, run_count, size),
             size=size,
-            dts=np.cumsum(dts) - dts,
+            dts=_sums_before(self._spread("stts", ">u4", len(size))),
             cts=self._spread("ctts", ">i4", len(size))
             if self._has("ctts")
-            else np.zeros(len(size), np.int64),
+            else np.zeros(len(size), np.int32),
             key=self._keys(len(size)),
             wait_s=wait / movie_timescale,
             skip=skip,

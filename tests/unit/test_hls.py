@@ -101,7 +101,7 @@ def test_a_fragment_without_pictures_has_its_place_between_its_neighbours() -> N
 
 
 def told(placed: list[PlacedSpan]) -> list[stitch.Track]:
-    return [lane.track for lane in stitch.merge(placed)]
+    return [own.track for own in stitch.merge(placed)]
 
 
 def test_a_master_playlist_says_what_players_ask() -> None:

@@ -1,6 +1,7 @@
 """The one ``moov`` over all chunks, and the judge of it: what it accepts and what it finds."""
 
 import struct
+import tracemalloc
 from contextlib import suppress
 from fractions import Fraction
 
@@ -249,3 +250,27 @@ def test_no_damage_to_the_head_raises_anything_unexpected(data: st.DataObject) -
         bad[data.draw(st.integers(0, len(bad) - 1))] = data.draw(st.integers(0, 255))
     with suppress(VerificationFailed, MediaInvalid):
         judge(bytes(bad), placed, absolute)
+
+
+def test_the_memory_of_all_columns_is_never_taken_at_once() -> None:
+    """Bytes for each sample; they were 51 and 35. Half a day has 3 million samples."""
+    chunks, pictures, packets = 10, 10_000, 18_750
+    tracks = [
+        [video(10.0 + 400 * i, pictures), audio(10.0 + 400 * i, packets, at=100_000)]
+        for i in range(chunks)
+    ]
+    placed = place([(i, span(own)) for i, own in enumerate(tracks)])
+    offset = {i: i * 2**30 for i in range(chunks)}
+    samples = chunks * (pictures + packets)
+    tracemalloc.start()
+    try:
+        head, absolute = stitched(placed, offset, chunks * 2**30)
+        stitched_bytes = tracemalloc.get_traced_memory()[1] / samples
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        judge(head, placed, absolute)
+        judged_bytes = (tracemalloc.get_traced_memory()[1] - before) / samples
+    finally:
+        tracemalloc.stop()
+    assert stitched_bytes < 20
+    assert judged_bytes < 30

@@ -58,7 +58,7 @@ def write(path: Path, made: Sequence[Body]) -> Object:
     ]
     body = b"".join(pieces)
     merged = stitch.merge([p for own in placed for p in own])
-    tracks = [lane.track for lane in merged]
+    tracks = [own.track for own in merged]
     head = stitch.build_head(merged, {0: 0}, len(body))
     path.write_bytes(head + body)
     return Object(placed=placed, tracks=tracks, base=len(head))
