@@ -19,6 +19,7 @@ from serve_app import direct_ingress
 from serve_app.app import build_app
 from serve_app.embedded.service import free_ports
 from serve_app.local_ray import bounded, dashboard_url, local_ray
+from serve_app.ports import check_port
 
 _APP = "vodray"
 # Both together with Ray and the embedded services stay below the 15 s that operators wait.
@@ -36,7 +37,7 @@ def deployed(
     proxy_port = port
     if not settings.ray_address:
         os.environ.update(direct_ingress.environment(port))
-        (proxy_port,) = free_ports(1)
+        proxy_port = next(free for free in free_ports(2) if free != port)
     with contextlib.ExitStack() as undo:
         undo.enter_context(local_ray(settings, num_cpus, dashboard=True))
         say("starting actors and the HTTP service")
@@ -45,12 +46,17 @@ def deployed(
         # Only our application: the cluster may serve others.
         undo.callback(bounded, _STOP_S, _undeploy)
         serve.start(http_options=HTTPOptions(host=host, port=proxy_port))
-        serve.run(
-            build_app(settings, dashboard_url(), _here()),
-            name=_APP,
-            route_prefix="/",
-            logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
-        )
+        try:
+            serve.run(
+                build_app(settings, dashboard_url(), _here()),
+                name=_APP,
+                route_prefix="/",
+                logging_config=LoggingConfig(enable_access_log=False, log_level="WARNING"),
+            )
+        except RuntimeError:
+            # Serve does not say so: somebody may have taken the port since it was looked at.
+            check_port(port)
+            raise
         yield dashboard_url()
 
 

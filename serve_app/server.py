@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,14 +16,14 @@ from pathlib import Path
 
 import httpx
 
-from pipeline.errors import UsageError, WorkerLost
+from pipeline.errors import WorkerLost
 from pipeline.settings import Settings
 from pipeline.stores.connect import make_catalog, make_store
+from serve_app.embedded.service import free_ports
 from serve_app.embedded.services import EmbeddedServices, start_missing
+from serve_app.ports import HOST, check_port
 
-_HOST = "0.0.0.0"
 _READY_TIMEOUT_S = 90.0
-_PORT_FREE_S = 30.0
 ENDPOINTS_FILE = "endpoints.json"
 
 
@@ -50,8 +49,8 @@ def running(
     settings: Settings, data_dir: Path, num_cpus: int | None, say: Callable[[str], None]
 ) -> Iterator[Endpoints]:
     """The whole service inside; ``say`` is told each step. Raises ``VodrayError``."""
-    port = settings.port or _free_port()
-    _check_port(port)
+    port = settings.port or free_ports(1)[0]
+    check_port(port)
     say("starting services")
     settings, services = start_missing(settings, data_dir)
     path = data_dir / ENDPOINTS_FILE
@@ -63,7 +62,7 @@ def running(
         say("starting Ray")
         from serve_app.deployment import deployed
 
-        dashboard = undo.enter_context(deployed(settings, _HOST, port, num_cpus, say))
+        dashboard = undo.enter_context(deployed(settings, HOST, port, num_cpus, say))
         endpoints = _endpoints(settings, services, data_dir, port, dashboard)
         _wait_healthy(endpoints.http)
         _write_private(path, endpoints)
@@ -100,34 +99,6 @@ def _wait_healthy(http: str) -> None:
             said = str(error)
         time.sleep(0.2)
     raise WorkerLost(f"The service did not become healthy within {_READY_TIMEOUT_S:.0f} s: {said}")
-
-
-def wait_for_port(port: int) -> None:
-    """Until nobody listens there, but not for ever: for processes of a Ray that has died."""
-    give_up = time.monotonic() + _PORT_FREE_S
-    while time.monotonic() < give_up:
-        with contextlib.suppress(UsageError):
-            _check_port(port)
-            return
-        time.sleep(0.2)
-
-
-def _check_port(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((_HOST, port))
-        except OSError as error:
-            raise UsageError(
-                f"Port {port} cannot be used: {error.strerror}",
-                "Choose another with --port or PORT",
-            ) from error
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _endpoints(

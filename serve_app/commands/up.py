@@ -54,7 +54,7 @@ def command(ctx: click.Context, data_dir: Path, port: int | None, num_cpus: int 
     child = _Child(data_dir, num_cpus)
     while not child.serve(port):
         # Imported here: `vodray up --help` must not wait for what the service needs.
-        from serve_app.server import wait_for_port
+        from serve_app.ports import wait_for_port
 
         click.echo(f"the service {child.how_it_ended}; starting again ...", err=True)
         port = child.port

@@ -1,11 +1,14 @@
 """``vodray up`` that cannot start ends with one clear line and an exit code, never a traceback."""
 
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.service import vodray
+from serve_app.embedded.service import free_ports
+from tests.e2e.service import READY_S, Service, vodray
 from tests.e2e.world import World
 
 pytestmark = pytest.mark.timeout(240)
@@ -19,6 +22,21 @@ def test_a_port_in_use(tmp_path: Path) -> None:
         done = vodray("up", "--data-dir", tmp_path / "data", "--port", port, cwd=tmp_path)
     assert done.code == 2
     assert f"Port {port} cannot be used: Address already in use" in done.complaint
+
+
+def test_a_port_that_is_taken_while_it_starts(tmp_path: Path) -> None:
+    service = Service(tmp_path)
+    (service.port,) = free_ports(1)
+    with ThreadPoolExecutor(1) as pool, socket.socket() as taken:
+        starting = pool.submit(service.start)
+        give_up = time.monotonic() + READY_S
+        while not service.log.exists() or "starting Ray" not in service.log.read_text():
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
+        taken.bind(("0.0.0.0", service.port))
+        taken.listen()
+        said = str(starting.exception(READY_S))
+    assert f"Port {service.port} cannot be used: Address already in use" in said
 
 
 def test_a_data_folder_in_use(world: World, tmp_path: Path) -> None:

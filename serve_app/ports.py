@@ -1,0 +1,33 @@
+"""The port that the HTTP service is to have."""
+
+import contextlib
+import socket
+import time
+
+from pipeline.errors import UsageError
+
+HOST = "0.0.0.0"
+_FREE_S = 30.0
+
+
+def check_port(port: int) -> None:
+    """Raises ``UsageError`` if somebody has it."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise UsageError(
+                f"Port {port} cannot be used: {error.strerror}",
+                "Choose another with --port or PORT",
+            ) from error
+
+
+def wait_for_port(port: int) -> None:
+    """Until nobody listens there, but not for ever: for processes of a Ray that has died."""
+    give_up = time.monotonic() + _FREE_S
+    while time.monotonic() < give_up:
+        with contextlib.suppress(UsageError):
+            check_port(port)
+            return
+        time.sleep(0.2)
