@@ -20,15 +20,22 @@ class Looker:
     """Looks for one recording."""
 
     def __init__(
-        self, recording: str, *, submit: Submit, settings: Settings, addresses: Locates
+        self,
+        recording: str,
+        *,
+        submit: Submit,
+        settings: Settings,
+        addresses: Locates,
+        needs_pictures: bool = False,
     ) -> None:
+        """``needs_pictures``: what is made depends on their size."""
         self._recording, self._submit, self._settings = recording, submit, settings
         self._addresses = addresses
-        self._search = Search()
+        self._search = Search(needs_pictures=needs_pictures)
 
     async def look(self, segments: Sequence[Segment], ref: str) -> Seen:
         """The first segment of the main playlist ``ref`` that can be read tells. Raises
-        ``SourceUnavailable`` if none can: more may come."""
+        ``SourceUnavailable`` if none can: more may come. So may pictures that it lacks."""
         return await self._look(segments, ref, self._search)
 
     async def _look(self, segments: Sequence[Segment], ref: str, search: Search) -> Seen:
@@ -42,8 +49,8 @@ class Looker:
                 search.failed(segment, error)
                 continue
             assert isinstance(answer, FirstLook)
-            return Seen(segment=segment, look=answer)
-        raise search.nothing(ref)
+            search.found(segment, answer)
+        return search.result(ref)
 
     async def align(self, sound: Sound, segments: Sequence[Segment], main: Seen) -> Sound:
         """The sound with the form and the shift that its first segments show."""

@@ -36,7 +36,7 @@ from pipeline.errors import (
 )
 from pipeline.model import PLAIN, ChunkRecord, ChunkSpec, Output, Recording, Sound, Status, Upload
 from pipeline.plan import PlanState
-from pipeline.profiles import find_profile, form_for, outputs_for
+from pipeline.profiles import Profile, find_profile, form_for, outputs_for
 from pipeline.recording_counts import count_final
 from pipeline.settings import Settings
 from pipeline.source import Source
@@ -192,8 +192,13 @@ class Supervisor:
 
         Segments that cannot be read yet are waited for until their stream has ended.
         """
+        profile = find_profile(recording.profile, self._settings.profiles)
         looker = Looker(
-            str(self._id), submit=self._submit, settings=self._settings, addresses=addresses
+            str(self._id),
+            submit=self._submit,
+            settings=self._settings,
+            addresses=addresses,
+            needs_pictures=bool(profile.encoders),
         )
         was_there = False
         await captured.read()
@@ -211,7 +216,7 @@ class Supervisor:
         while True:
             if captured.segments:
                 try:
-                    return await self._look(recording, captured, looker, known)
+                    return await self._look(profile, captured, looker, known)
                 except SourceUnavailable:
                     # While the stream goes on, something that can be read may still come.
                     if captured.is_complete and was_there:
@@ -225,18 +230,19 @@ class Supervisor:
 
     async def _look(
         self,
-        recording: Recording,
+        profile: Profile,
         captured: Captured,
         looker: Looker,
         known: tuple[Output, ...],
     ) -> tuple[PlanState, tuple[Output, ...]]:
         """``known``: outputs that were begun before."""
         main = await looker.look(captured.segments[0], captured.opened.ref)
+        if main.lacks_pictures and profile.encoders and not (known or captured.is_complete):
+            raise SourceUnavailable("No segment holds the pictures yet that are announced")
         sounds = [
             await looker.align(sound, segments, main)
             for sound, segments in zip(captured.opened.sounds, captured.segments[1:], strict=True)
         ]
-        profile = find_profile(recording.profile, self._settings.profiles)
         form = replace(form_for(profile, main.look), in_band=self._settings.fills_gaps)
         outputs = known or outputs_for(profile, main.look, sounds)
         state = plan.begin(

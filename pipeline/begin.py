@@ -17,6 +17,9 @@ from pipeline.timebase import nearest_turn
 _MOST_UNAVAILABLE = 5
 # So often is one looked at that is not to be had, or no media: a live one may not be there yet.
 _LOOKS = 3
+# Behind so many segments without the pictures that are announced none are waited for, unless what
+# is made depends on their size: there are streams that announce what never comes.
+_MOST_WITHOUT_PICTURES = 16
 # Playlists of one presentation share a clock (RFC 8216 6.2.4): one that is farther off has its own.
 _ONE_CLOCK_S = 10.0
 # Sound may end before the pictures by so much.
@@ -35,42 +38,89 @@ def look_job(segment: Segment, source: Locates, settings: Settings) -> LookJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """The first segment of a playlist that can be read, and what it told."""
+    """The first segment of a playlist that can be read, and what it told; of pictures that it
+    announces and does not hold, what a later one told."""
 
     segment: Segment
     look: FirstLook
 
+    @property
+    def lacks_pictures(self) -> bool:
+        """Whether pictures are announced, and their size is not known yet."""
+        return bool(self.look.form.video) and self.look.pictures is None
+
+    def plus(self, later: FirstLook) -> "Seen":
+        """With the pictures of a segment behind it, and with how large those make a second."""
+        look = replace(
+            self.look,
+            pictures=later.pictures,
+            shown_s=later.shown_s,
+            bytes_per_s=max(self.look.bytes_per_s, later.bytes_per_s),
+        )
+        return replace(self, look=look)
+
 
 class Search:
-    """For the first segment of a playlist that can be read, wherever it is."""
+    """For the first segment of a playlist that can be read, and the first with the pictures that it
+    announces, wherever they are.
 
-    def __init__(self) -> None:
+    ``needs_pictures``: all that is listed is looked at for their size.
+    """
+
+    def __init__(self, *, needs_pictures: bool = False) -> None:
         self._problem = "no segment is listed"
         self._failures: Counter[tuple[int, str]] = Counter()
         self._unavailable = 0
+        self._seen: Seen | None = None
+        self._without_pictures: set[tuple[int, str]] = set()
+        self._needs_pictures = needs_pictures
 
     def among(self, segments: Sequence[Segment]) -> Iterator[Segment]:
-        """Those to look at, in order: look, and tell of a failure, before the next one is taken.
-        More than once, when there are more segments."""
+        """Those to look at, in order: look, and tell what was ``found`` or that it ``failed``,
+        before the next one is taken. More than once, when there are more segments."""
         self._unavailable = 0
         for segment in segments:
+            if self._has_enough:
+                return
             if segment.is_gap:
                 self._problem = segment.gap_reason or "it is marked as missing (EXT-X-GAP)"
-            elif self._failures[segment.sequence, segment.uri] < _LOOKS:
+            elif self._failures[_key(segment)] < _LOOKS and (
+                _key(segment) not in self._without_pictures
+            ):
                 yield segment
             if self._unavailable >= _MOST_UNAVAILABLE:
                 return
 
+    @property
+    def _has_enough(self) -> bool:
+        if self._seen is None:
+            return False
+        has_tried = len(self._without_pictures) >= _MOST_WITHOUT_PICTURES
+        return not self._seen.lacks_pictures or (has_tried and not self._needs_pictures)
+
+    def found(self, segment: Segment, look: FirstLook) -> None:
+        if self._seen is None:
+            self._seen = Seen(segment=segment, look=look)
+        elif look.pictures is not None:
+            self._seen = self._seen.plus(look)
+        self._without_pictures.add(_key(segment))
+
     def failed(self, segment: Segment, error: VodrayError) -> None:
         self._problem = error.message
         if isinstance(error, MediaInvalid):
-            self._failures[segment.sequence, segment.uri] += 1
+            self._failures[_key(segment)] += 1
         else:
             self._unavailable += 1
 
-    def nothing(self, ref: str) -> SourceUnavailable:
-        """What to raise when it was none of those of the playlist ``ref``."""
-        return SourceUnavailable(f"No segment of {ref} can be read: {self._problem}")
+    def result(self, ref: str) -> Seen:
+        """Raises ``SourceUnavailable`` if it was none of those of the playlist ``ref``."""
+        if self._seen is None:
+            raise SourceUnavailable(f"No segment of {ref} can be read: {self._problem}")
+        return self._seen
+
+
+def _key(segment: Segment) -> tuple[int, str]:
+    return segment.sequence, segment.uri
 
 
 def align(sound: Sound, own: Seen, main: Seen) -> Sound:

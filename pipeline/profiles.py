@@ -291,14 +291,15 @@ def outputs_of(
     """What is made of a stream that begins like this, the main output first.
 
     ``sound_apart``: playlists of their own hold its sound. Raises ``MediaInvalid`` where nothing
-    would be left, or the pictures have no size yet that they could be encoded in.
+    would be left.
     """
     if profile.pictures == "none":
         if not look.form.audio and not sound_apart:
             raise MediaInvalid("The stream has no sound", f"Profile {profile.name} keeps only that")
         return (_sound_only(profile),)
     if look.pictures is None:
-        return (_without_pictures(profile, look),)
+        # Copied pictures may still come later; encoded ones would need a size.
+        return (AS_IT_IS if profile.pictures == "copy" else _sound_only(profile),)
     shape, pictures = look.pictures, None
     if profile.pictures != "copy":
         pictures = profile.pictures.encoded(shape)
@@ -393,15 +394,6 @@ def _sound_codec(look: FirstLook) -> str:
 
 def _sound_only(profile: Profile) -> Output:
     return Output(rendition=profile.rendition, name_suffix=profile.name_suffix, has_pictures=False)
-
-
-def _without_pictures(profile: Profile, look: FirstLook) -> Output:
-    """Copied pictures may still come later; encoded ones cannot."""
-    if profile.pictures == "copy":
-        return AS_IT_IS
-    if look.form.video:
-        raise MediaInvalid("The first segment announces pictures and holds none")
-    return _sound_only(profile)
 
 
 def _size(height: int | None, shape: PictureForm) -> tuple[int, int]:

@@ -126,14 +126,13 @@ def first_seen(
     if not segments:
         raise PlaylistInvalid(f"{source.ref} lists no segments")
     tools = steps.Tools(threads=transfers, gate=nullcontext())
-    search = Search()
+    search = Search(needs_pictures=True)
     for segment in search.among(segments):
         try:
-            look = steps.look(look_job(segment, source, settings), tools)
-            return Seen(segment=segment, look=look)
+            search.found(segment, steps.look(look_job(segment, source, settings), tools))
         except (MediaInvalid, SourceUnavailable) as error:
             search.failed(segment, error)
-    raise search.nothing(source.ref)
+    return search.result(source.ref)
 
 
 class _Run:

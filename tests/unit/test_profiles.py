@@ -243,11 +243,11 @@ def test_without_pictures_only_sound_is_made(name: str) -> None:
     assert outputs_of(built_in("abr"), look(0)) == (AS_IT_IS,)
 
 
-def test_pictures_that_are_announced_but_not_there_cannot_be_encoded() -> None:
-    late = replace(look(), pictures=None)
-    assert outputs_of(built_in("abr"), late) == (AS_IT_IS,)
-    with pytest.raises(MediaInvalid, match="announces pictures"):
-        outputs_of(built_in("h264"), late)
+def test_pictures_that_are_announced_and_never_come() -> None:
+    never = replace(look(), pictures=None)
+    assert outputs_of(built_in("abr"), never) == (AS_IT_IS,)
+    only_sound = (Output(rendition="h264", has_pictures=False),)
+    assert outputs_of(built_in("h264"), never) == only_sound
 
 
 @pytest.mark.parametrize(
