@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -137,8 +138,10 @@ async def cutting(folder: Path) -> int:
     async with asyncio.timeout(30):
         while True:
             for process in psutil.Process().children(recursive=True):
-                if any(str(folder) in word for word in process.cmdline()):
-                    return process.pid
+                # One of another test may end meanwhile.
+                with suppress(psutil.Error):
+                    if any(str(folder) in word for word in process.cmdline()):
+                        return process.pid
             await asyncio.sleep(0.02)
 
 
