@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from actors.find_source import Start, StartOfSound
 from pipeline.errors import SourceError, SourceUnavailable, StoreError, VodrayError
-from pipeline.follow import Followed, absolute, locate, take_new
+from pipeline.follow import Followed, absolute, locate, recount, take_new
 from pipeline.media.growing import GrowingPlaylist
 from pipeline.media.playlist import MediaPlaylist
 from pipeline.model import Segment
@@ -52,16 +52,18 @@ class FollowedPlaylist:
 
     def reload(self, may_restart: bool) -> list[Segment]:
         """What is new. Blocks. Raises ``SourceError``, ``StoreError``."""
-        state = self._found or read_media_playlist(self.source, self._growing)
-        followed, first = self._followed, self._first
+        listed = self._found or read_media_playlist(self.source, self._growing)
+        followed, state = recount(self._followed, listed)
+        first = self._first
         if state.segments and (mark := self._another_first(state)):
-            followed, first = Followed(begins_anew=True), (state.segments[0].sequence, mark)
+            followed = replace(followed, next_sequence=None, known=(), begins_anew=True)
+            first = (state.segments[0].sequence, mark)
         followed, new = take_new(followed, state, may_restart=may_restart)
         located = locate(new, self.source, among=len(state.segments))
         # From here on nothing fails: what is taken is returned.
         self.state, self._followed, self._first = state, followed, first
         # One that is complete does not change any more, unless its encoder is back.
-        self._found = state if state.ended and not self._is_back else None
+        self._found = listed if state.ended and not self._is_back else None
         self._failures, self.is_away, self.is_silent = 0, False, False
         return located
 
@@ -110,12 +112,13 @@ class FollowedPlaylist:
         state = self.state
         if self.is_read_no_more:
             with suppress(SourceError, StoreError):
-                state = await asyncio.to_thread(read_media_playlist, self.source)
+                listed = await asyncio.to_thread(read_media_playlist, self.source)
+                _, state = recount(self._followed, listed)
         else:
             await self._read.wait()
             state = self.state
-        listed = state.segments if state else ()
-        same = (s for s in listed if (s.sequence, s.era) == (segment.sequence, segment.era))
+        segments = state.segments if state else ()
+        same = (s for s in segments if (s.sequence, s.era) == (segment.sequence, segment.era))
         found = next(same, None)
         if found is None:
             return segment

@@ -1,15 +1,17 @@
 """What is new in a reloaded playlist: a pure fold over its states (RFC 8216 6.2.1, 6.3.4)."""
 
 import math
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 from pipeline.errors import SourceForbidden
 from pipeline.media.playlist import MediaPlaylist
 from pipeline.model import InitSection, Segment, SegmentKey
-from pipeline.source import Source
+from pipeline.source import Source, unsigned
 
 # A cache may serve a state that is a few segments old; farther back the encoder has started anew.
 STALE_SEGMENTS = 3
@@ -19,7 +21,12 @@ MOST_MISSED_SEGMENTS = 1000
 # minutes of twelve hours.
 _LIST_ABOVE_SEGMENTS, _LIST_SHARE = 20, 4
 _KNOWN_SEGMENTS = 16
+_NEAR_END = 4 * _KNOWN_SEGMENTS
 _CLOCKS_APART_S = 10.0
+# Before this no encoder's clock is set: each of its lives begins at the same time.
+_CLOCK_IS_SET = datetime(2020, 1, 1, tzinfo=UTC)
+# So much of the way back may the dates of segments be off what their durations come to.
+_UNEVEN = 0.1
 # More than a chunk may take to be full.
 LONG_WINDOW_S = 900.0
 
@@ -28,28 +35,99 @@ LONG_WINDOW_S = 900.0
 class Followed:
     """``next_sequence``: the first media sequence number that was not taken yet; ``known``: the
     last ones before it, as they were listed. ``begins_anew``: what comes first is another life of
-    the encoder."""
+    the encoder. ``ahead``, ``eras_ahead``: by how much the numbers of segments and of
+    discontinuities under which they are taken are greater than the listed ones (see ``recount``).
+    """
 
     next_sequence: int | None = None
     known: tuple[Segment, ...] = ()
     begins_anew: bool = False
+    ahead: int = 0
+    eras_ahead: int = 0
+
+
+def recount(state: Followed, playlist: MediaPlaylist) -> tuple[Followed, MediaPlaylist]:
+    """The playlist with the numbers that it should have: of some, the window slides while
+    EXT-X-MEDIA-SEQUENCE is missing or stays, or EXT-X-DISCONTINUITY leaves it uncounted. What was
+    listed before tells."""
+    moved = _moved(playlist, state.ahead, state.eras_ahead)
+    slid = _slid(state.known, moved)
+    moved = _moved(moved, slid, 0)
+    pairs = _pairs(state.known, moved)
+    uncounted = pairs[0][0].era - pairs[0][1].era if pairs and not _differs(pairs, moved) else 0
+    counted = replace(state, ahead=state.ahead + slid, eras_ahead=state.eras_ahead + uncounted)
+    return counted, _moved(moved, 0, uncounted)
+
+
+def _moved(playlist: MediaPlaylist, by: int, eras: int) -> MediaPlaylist:
+    if not by and not eras:
+        return playlist
+    segments = (replace(s, sequence=s.sequence + by, era=s.era + eras) for s in playlist.segments)
+    return replace(playlist, segments=tuple(segments))
+
+
+def _slid(known: Sequence[Segment], playlist: MediaPlaylist) -> int:
+    """By how many segments a window has moved whose numbers have not: those that were taken are
+    listed under other ones, and under theirs is something else."""
+    pairs = _pairs(known, playlist)
+    if not pairs or any(_name(one) == _name(now) for one, now in pairs):
+        return 0
+    by_name, listed = _places(known), _places(playlist.segments)
+    found = {by_name[name] - listed[name] for name in by_name.keys() & listed.keys()}
+    found = found or _moved_dates(known, playlist.segments[-_NEAR_END:])
+    return found.pop() if len(found) == 1 else 0
+
+
+def _pairs(known: Sequence[Segment], playlist: MediaPlaylist) -> list[tuple[Segment, Segment]]:
+    """What was taken, and what is listed under the same number."""
+    if not known:
+        return []
+    begin = bisect_left(playlist.segments, known[0].sequence, key=_number)
+    listed = {segment.sequence: segment for segment in playlist.segments[begin:]}
+    return [(one, listed[one.sequence]) for one in known if one.sequence in listed]
+
+
+def _number(segment: Segment) -> int:
+    return segment.sequence
+
+
+def _places(segments: Sequence[Segment]) -> dict[str, int]:
+    """The number of each name that is there once."""
+    counts = Counter(map(_name, segments))
+    return {name: s.sequence for s in segments if counts[name := _name(s)] == 1}
+
+
+def _moved_dates(known: Sequence[Segment], listed: Sequence[Segment]) -> set[int]:
+    """The same by EXT-X-PROGRAM-DATE-TIME, where names are signed anew."""
+    return {
+        one.sequence - now.sequence
+        for one in known
+        for now in listed
+        if one.program_date_time
+        and now.program_date_time
+        and 2 * abs(one.program_date_time - now.program_date_time).total_seconds()
+        < min(one.duration_s, now.duration_s)
+    }
 
 
 def take_new(
     state: Followed, playlist: MediaPlaylist, *, may_restart: bool = True
 ) -> tuple[Followed, tuple[Segment, ...]]:
-    """Segments that were not taken before, in order.
+    """Segments that were not taken before, in order, of a playlist that counts as ``recount`` does.
 
     ``may_restart``: whether an encoder that has started anew still belongs to this broadcast.
     """
     if not playlist.segments:
         return state, ()
     behind = playlist.segments[-1].sequence + 1
-    taken = Followed(next_sequence=behind, known=playlist.segments[-_KNOWN_SEGMENTS:])
+    taken = replace(
+        state, next_sequence=behind, known=playlist.segments[-_KNOWN_SEGMENTS:], begins_anew=False
+    )
     if state.next_sequence is None and not state.begins_anew:
         return taken, playlist.segments
     went_back = behind < (state.next_sequence or 0) - STALE_SEGMENTS
-    if state.begins_anew or went_back or _differs(state.known, playlist):
+    went_back = went_back and not _is_older(state.known, playlist)
+    if state.begins_anew or went_back or _differs(_pairs(state.known, playlist), playlist):
         if not may_restart:
             return state, ()
         restarted = replace(playlist.segments[0], discontinuity=True)
@@ -61,10 +139,21 @@ def take_new(
     return taken, (*_missed(state.next_sequence, playlist), *new)
 
 
-def _differs(known: Sequence[Segment], playlist: MediaPlaylist) -> bool:
+def _is_older(known: Sequence[Segment], playlist: MediaPlaylist) -> bool:
+    """Whether EXT-X-PROGRAM-DATE-TIME tells that this is how the playlist was a while ago: a cache
+    that is far behind, and no encoder that has started anew."""
+    one, now = (known[-1] if known else None), playlist.segments[-1]
+    if one is None or one.program_date_time is None or now.program_date_time is None:
+        return False
+    each_s = sum(segment.duration_s for segment in known) / len(known)
+    meant_s = (one.sequence - now.sequence) * each_s
+    apart_s = (one.program_date_time - now.program_date_time).total_seconds()
+    slack_s = _CLOCKS_APART_S + playlist.target_duration_s + _UNEVEN * meant_s
+    return abs(apart_s - meant_s) <= slack_s and now.program_date_time >= _CLOCK_IS_SET
+
+
+def _differs(pairs: Sequence[tuple[Segment, Segment]], playlist: MediaPlaylist) -> bool:
     """Whether numbers that were taken all stand for something else now."""
-    listed = {segment.sequence: segment for segment in playlist.segments}
-    pairs = [(one, listed[one.sequence]) for one in known if one.sequence in listed]
     apart = timedelta(seconds=_CLOCKS_APART_S + playlist.target_duration_s)
     return bool(pairs) and all(_is_another(one, now, apart) for one, now in pairs)
 
@@ -77,7 +166,7 @@ def _is_another(one: Segment, now: Segment, apart: timedelta) -> bool:
 
 
 def _name(segment: Segment) -> str:
-    return segment.uri.partition("?")[0].rpartition("/")[2]
+    return unsigned(segment.uri).rpartition("/")[2]
 
 
 def _missed(next_sequence: int, playlist: MediaPlaylist) -> tuple[Segment, ...]:

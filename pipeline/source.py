@@ -81,6 +81,13 @@ def shown_uri(uri: str) -> str:
     return _USER.sub("//", path)[:_SHOWN] + ("?..." if query else "")
 
 
+def unsigned(uri: str) -> str:
+    """Without what may be a signature that is another one at each reload: the query, or what
+    stands behind a ``;`` in the last part of the path."""
+    folder, slash, name = uri.partition("#")[0].partition("?")[0].rpartition("/")
+    return folder + slash + name.partition(";")[0]
+
+
 @contextmanager
 def _address_errors() -> Iterator[None]:
     try:
@@ -361,8 +368,7 @@ def fingerprint(source: Source, first: Segment) -> str:
 
 def mark_of(first: Segment, ref: str, identity: str) -> str:
     """Of a broadcast that begins with this segment; ``identity``: see ``Source``."""
-    # What is behind it may be a signature that is another one at each reload.
-    place = ref.partition("?")[0] if urlsplit(ref).scheme in _PORTS else ref
+    place = unsigned(ref) if urlsplit(ref).scheme in _PORTS else ref
     moment = first.program_date_time.isoformat() if first.program_date_time else ""
     text = "\n".join((place, str(first.sequence), moment, identity))
     return hashlib.sha256(text.encode()).hexdigest()

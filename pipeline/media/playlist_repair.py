@@ -61,6 +61,7 @@ class _Repairing:
             "EXT-X-BYTERANGE": self._range,
             "EXT-X-DEFINE": self._define,
             "EXT-X-DISCONTINUITY": self._flag,
+            "EXT-X-DISCONTINUITY-SEQUENCE": self._run,
             "EXT-X-ENDLIST": self._flag,
             "EXT-X-GAP": self._flag,
             "EXT-X-I-FRAME-STREAM-INF": self._entry,
@@ -129,6 +130,13 @@ class _Repairing:
             raise self._refusal(line, f"{shown!r} is no media sequence number")
         self._once.add(line.tag)
         self.out.append(f"#{line.tag}:{found[1]}")
+
+    def _run(self, line: Line) -> None:
+        """Of one that says nothing, runs are counted from its first segment on."""
+        found = _SEQUENCE.fullmatch(line.value)
+        if line.tag not in self._once and found and int(found[1]) <= _MAX_SEQUENCE:
+            self._once.add(line.tag)
+            self.out.append(f"#{line.tag}:{found[1]}")
 
     def _extinf(self, line: Line) -> None:
         if self._is_master:

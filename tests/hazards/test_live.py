@@ -49,6 +49,36 @@ async def test_a_window_that_moves(clips: Clips, tmp_path: Path) -> None:
     assert_recorded(result, range(FRAMES))
 
 
+@pytest.mark.parametrize("suffix", [".ts", ".ts;t={}"])
+async def test_a_window_that_moves_without_a_number(
+    suffix: str, clips: Clips, tmp_path: Path
+) -> None:
+    """EXT-X-MEDIA-SEQUENCE stays 0: each segment is taken once."""
+    at = [(0, 3), (1, 3), (1, 3), (2, 4), (4, 4)]
+    states = [window(first, count, sequence=0) for first, count in at]
+    states.append(window(5, 3, sequence=0, ended=True))
+    signed = [state.replace(".ts", suffix.format(n)) for n, state in enumerate(states)]
+    folder = clip(clips, tmp_path / "in")
+    for number, _ in enumerate(signed):
+        for path in list(folder.glob("*.ts")):
+            if suffix != ".ts":
+                (folder / f"{path.name};t={number}").symlink_to(path)
+    result = await follow(folder, signed, tmp_path / "out")
+    assert_recorded(result, range(FRAMES))
+
+
+async def test_a_cache_that_is_far_behind(clips: Clips, tmp_path: Path) -> None:
+    """Its dates tell that it is no encoder that has started anew."""
+
+    def dated(first: int, count: int, *, ended: bool = False) -> str:
+        clock = f"#EXT-X-PROGRAM-DATE-TIME:2026-03-01T10:00:{2 * first:02d}.000Z\n#EXTINF"
+        return window(first, count, ended=ended).replace("#EXTINF", clock, 1)
+
+    states = [dated(0, 7), dated(0, 2), dated(0, 2), dated(4, 4), dated(4, 4, ended=True)]
+    result = await follow(clip(clips, tmp_path / "in"), states, tmp_path / "out")
+    assert_recorded(result, range(FRAMES))
+
+
 async def test_an_encoder_that_starts_anew(clips: Clips, tmp_path: Path) -> None:
     """Its numbers go back far and its clock begins anew: one recording, nothing twice."""
     folder = clip(clips, tmp_path / "in")

@@ -218,6 +218,18 @@ def test_maps_gaps_discontinuities_and_wall_clock() -> None:
     assert found.ended is False
 
 
+@pytest.mark.parametrize(
+    ("written", "first"),
+    [("7", 7), (" 7 ", 7), ("0", 0), ("", 0), ("-1", 0), ("seven", 0), ("9" * 30, 0)],
+)
+def test_runs_are_counted_from_the_discontinuity_sequence(written: str, first: int) -> None:
+    found = media(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-DISCONTINUITY-SEQUENCE:{written}\n"
+        "#EXTINF:2,\na.ts\n#EXT-X-DISCONTINUITY\n#EXTINF:2,\nb.ts\n#EXTINF:2,\nc.ts\n"
+    )
+    assert [segment.era for segment in found.segments] == [first, first + 1, first + 1]
+
+
 def test_a_line_written_twice_is_one_segment() -> None:
     text = PLAIN.replace("a.ts\n", "a.ts\n#EXTINF:4.000,\na.ts\n")
     assert [(s.sequence, s.uri) for s in media(text).segments] == [
