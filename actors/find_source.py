@@ -20,8 +20,15 @@ from pipeline.errors import (
 from pipeline.media.playlist import MediaPlaylist
 from pipeline.model import Opened, Recording, Segment, Sound, Status
 from pipeline.settings import Settings
-from pipeline.source import Presentation, SoundSource, Source, fingerprint, open_presentation
+from pipeline.source import (
+    Presentation,
+    SoundSource,
+    Source,
+    fingerprint,
+    open_presentation,
+)
 from pipeline.stores.catalog import Catalog
+from pipeline.uris import shown_uri
 
 _LOOK_EVERY_S, _LONGEST_PAUSE_S = 1.0, 5.0
 # So often a second is a playlist looked for that may not be there, in a process: thousands that
@@ -170,15 +177,16 @@ class SourceFinder:
     async def _open(self, source: Source, recording: Recording, begun: int | None) -> Presentation:
         presentation = await asyncio.to_thread(open_presentation, source)
         found, playlist = presentation.source, presentation.playlist
+        ref = shown_uri(found.ref)
         if not playlist.segments:
-            raise PlaylistInvalid(f"{found.ref} lists no segments")
+            raise PlaylistInvalid(f"{ref} lists no segments")
         mark = await asyncio.to_thread(fingerprint, found, playlist.segments[0])
         if mark != recording.fingerprint:
             is_anew = begun is not None and playlist.segments[0].sequence <= begun
             if is_anew and recording.end_reason is not None:
-                raise SourceMissing(f"{found.ref} holds another broadcast by now")
+                raise SourceMissing(f"{ref} holds another broadcast by now")
             if await self._catalog.is_repeat(self._id, mark):
-                playlist = self._beyond(playlist, mark, found.ref)
+                playlist = self._beyond(playlist, mark, ref)
                 mark = await asyncio.to_thread(fingerprint, found, playlist.segments[0])
         await self._catalog.set_source(self._id, source.ref, mark)
         return replace(presentation, playlist=playlist)

@@ -45,6 +45,7 @@ from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore
 from pipeline.storyboard import tile_size
 from pipeline.tracing import add_span, end_trace
+from pipeline.uris import shown_uri
 
 _RETRY_LOOK_S = 1.0
 # So long after a recording has begun, what is needed at its end is imported.
@@ -205,7 +206,7 @@ class Supervisor:
         known = tuple(upload.output for upload in await self._catalog.uploads(self._id))
         if planned:
             try:
-                seen = await looker.look(planned[0].main.segments, captured.opened.ref)
+                seen = await looker.look(planned[0].main.segments, shown_uri(captured.opened.ref))
                 bytes_per_s = seen.look.bytes_per_s
             except SourceUnavailable:
                 bytes_per_s = _UNKNOWN_BYTES_PER_S
@@ -236,7 +237,7 @@ class Supervisor:
         known: tuple[Output, ...],
     ) -> tuple[PlanState, tuple[Output, ...]]:
         """``known``: outputs that were begun before."""
-        main = await looker.look(captured.segments[0], captured.opened.ref)
+        main = await looker.look(captured.segments[0], shown_uri(captured.opened.ref))
         if main.lacks_pictures and profile.encoders and not (known or captured.is_complete):
             raise SourceUnavailable("No segment holds the pictures yet that are announced")
         sounds = [
@@ -313,7 +314,7 @@ class Supervisor:
         )
         await self._catalog.mark_processing(self._id)
         completion, report = await publisher.publish(records, seal)
-        report["source"] = captured.opened.ref
+        report["source"] = shown_uri(captured.opened.ref)
         report["dropped_streams"] += captured.opened.dropped
         report["profile"] = recording.profile
         report["timings_s"]["total"] = round(time.monotonic() - begin, 3)

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from pipeline.errors import SourceForbidden
 from pipeline.media.playlist import MediaPlaylist
 from pipeline.model import InitSection, Segment, SegmentKey
-from pipeline.source import Source, unsigned
+from pipeline.source import Source
+from pipeline.uris import unsigned
 
 # A cache may serve a state that is a few segments old; farther back the encoder has started anew.
 STALE_SEGMENTS = 3

@@ -35,6 +35,7 @@ from pipeline.model import Segment, Sound
 from pipeline.stores.objects import ObjectStore
 from pipeline.stores.objects_files import file_of
 from pipeline.transfer import TransferLimits, fetch
+from pipeline.uris import shown_uri, unsigned
 
 _PLAYLIST_TIMEOUT_S = 30.0
 DEFAULT_LIMITS = PlaylistLimits()
@@ -44,7 +45,6 @@ MAX_SOUNDS = 32
 MAX_VARIANTS = 16
 _PORTS = {"http": 80, "https": 443}
 _SHOWN = 200
-_USER = re.compile(r"//[^/?#]*@")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -71,21 +71,6 @@ class Source(Protocol):
 
     def identity(self, ref: str) -> str:
         """What changes with the content of ``ref``, as far as its home tells; may be empty."""
-
-
-def shown_uri(uri: str) -> str:
-    """As a playlist writes it, but for what may be secret: user, query, a key in a ``data:``."""
-    if uri.lower().startswith("data:"):
-        return "data:..."
-    path, query, _ = uri.partition("?")
-    return _USER.sub("//", path)[:_SHOWN] + ("?..." if query else "")
-
-
-def unsigned(uri: str) -> str:
-    """Without what may be a signature that is another one at each reload: the query, or what
-    stands behind a ``;`` in the last part of the path."""
-    folder, slash, name = uri.partition("#")[0].partition("?")[0].rpartition("/")
-    return folder + slash + name.partition(";")[0]
 
 
 @contextmanager
@@ -317,7 +302,7 @@ class Presentation:
 
 def open_presentation(source: Source) -> Presentation:
     """The source itself, or of a Master Playlist the best variant that is there."""
-    playlist = parse(source.read_playlist(), source.ref, source.limits)
+    playlist = parse(source.read_playlist(), shown_uri(source.ref), source.limits)
     if isinstance(playlist, MediaPlaylist):
         return Presentation(source=source, playlist=playlist)
     problem: SourceError | None = None
@@ -338,7 +323,9 @@ def open_presentation(source: Source) -> Presentation:
             dropped=playlist.dropped,
             choice=Choice(master=playlist, variant=variant, passed_over=tuple(passed_over)),
         )
-    raise problem or PlaylistInvalid(f"{source.ref} is a master playlist without variants")
+    raise problem or PlaylistInvalid(
+        f"{shown_uri(source.ref)} is a master playlist without variants"
+    )
 
 
 def _open_sound(master: Source, audio: AudioRendition) -> SoundSource:
@@ -354,9 +341,10 @@ def _open_sound(master: Source, audio: AudioRendition) -> SoundSource:
 def read_media_playlist(source: Source, growing: GrowingPlaylist | None = None) -> MediaPlaylist:
     """``growing``: what is known of an earlier state of it."""
     read = parse if growing is None else growing.read
-    playlist = read(source.read_playlist(), source.ref, source.limits)
+    ref = shown_uri(source.ref)
+    playlist = read(source.read_playlist(), ref, source.limits)
     if isinstance(playlist, MasterPlaylist):
-        raise PlaylistInvalid(f"{source.ref} is a master playlist inside a master playlist")
+        raise PlaylistInvalid(f"{ref} is a master playlist inside a master playlist")
     return playlist
 
 

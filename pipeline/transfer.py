@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from typing_extensions import Buffer
 
@@ -34,6 +33,7 @@ from pipeline.errors import (
 from pipeline.metrics import request
 from pipeline.model import ByteRange
 from pipeline.stores import objects_files, objects_memory
+from pipeline.uris import shown_uri
 
 T = TypeVar("T")
 
@@ -62,12 +62,12 @@ def fetch(url: str, *, byte_range: ByteRange | None, limits: TransferLimits) -> 
     ``Unsupported``. Only HTTP is tried more than once.
     """
     if byte_range is not None and byte_range.length > limits.max_bytes:
-        raise MediaInvalid(f"{shown(url)}: more than {limits.max_bytes} bytes are asked for")
+        raise MediaInvalid(f"{shown_uri(url)}: more than {limits.max_bytes} bytes are asked for")
     data = _read_url(url, byte_range, limits)
     if not data:
-        raise MediaInvalid(f"{shown(url)} is empty")
+        raise MediaInvalid(f"{shown_uri(url)} is empty")
     if byte_range is not None and len(data) < byte_range.length:
-        raise MediaInvalid(f"{shown(url)} ends before the byte range that is asked for")
+        raise MediaInvalid(f"{shown_uri(url)} ends before the byte range that is asked for")
     return data
 
 
@@ -84,16 +84,6 @@ def store(url: str, data: bytes | memoryview | Sequence[Buffer], *, limits: Tran
     if scheme == "file":
         return objects_files.write_url(url, pieces)
     return _retried(lambda: _put(url, pieces, limits), limits)
-
-
-def shown(url: str) -> str:
-    """The URL as messages may show it: without user, password, query and fragment."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "A URL that is none"
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}"
 
 
 def _scheme(url: str) -> str:
@@ -125,7 +115,7 @@ def _read_url(url: str, byte_range: ByteRange | None, limits: TransferLimits) ->
         return objects_memory.read_url(url, offset, length, limits.max_bytes)
     if scheme == "file":
         return objects_files.read_url(url, offset, length, limits.max_bytes)
-    raise SourceForbidden(f"{shown(url)}: only http, https and file URLs are read")
+    raise SourceForbidden(f"{shown_uri(url)}: only http, https and file URLs are read")
 
 
 # --- reading over HTTP -----------------------------------------------------------------------
@@ -136,15 +126,15 @@ def _source_errors(url: str) -> Iterator[None]:
     try:
         yield
     except BadUrl as error:
-        raise Unsupported(f"{shown(url)}: {error}") from error
+        raise Unsupported(f"{shown_uri(url)}: {error}") from error
     except ForbiddenAddress as error:
-        raise SourceForbidden(f"{shown(url)}: {error}") from error
+        raise SourceForbidden(f"{shown_uri(url)}: {error}") from error
     except TimeoutError as error:
-        raise SourceUnavailable(f"{shown(url)} did not come in time") from error
+        raise SourceUnavailable(f"{shown_uri(url)} did not come in time") from error
     except http.client.IncompleteRead as error:
-        raise SourceUnavailable(f"{shown(url)} broke off before its end") from error
+        raise SourceUnavailable(f"{shown_uri(url)} broke off before its end") from error
     except (OSError, http.client.HTTPException) as error:
-        raise SourceUnavailable(f"{shown(url)} cannot be read: {_reason(error)}") from error
+        raise SourceUnavailable(f"{shown_uri(url)} cannot be read: {_reason(error)}") from error
 
 
 def _get(url: str, byte_range: ByteRange | None, limits: TransferLimits) -> bytes:
@@ -167,24 +157,26 @@ def _refuse_status(url: str, status: int) -> None:
     if status in (200, 206):
         return
     if 300 <= status < 400:
-        raise SourceForbidden(f"{shown(url)} redirects ({status}), which is not followed")
+        raise SourceForbidden(f"{shown_uri(url)} redirects ({status}), which is not followed")
     if status in (404, 410, 416):
-        raise SourceMissing(f"{shown(url)} is not there ({status})")
+        raise SourceMissing(f"{shown_uri(url)} is not there ({status})")
     if 400 <= status < 500 and status not in (408, 425, 429):
-        raise SourceForbidden(f"{shown(url)} is refused by its server ({status})")
-    raise SourceUnavailable(f"{shown(url)}: its server answers {status}")
+        raise SourceForbidden(f"{shown_uri(url)} is refused by its server ({status})")
+    raise SourceUnavailable(f"{shown_uri(url)}: its server answers {status}")
 
 
 def _read_partial(url: str, response: http.client.HTTPResponse, asked: ByteRange) -> bytes:
     told = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
     first, last = (int(told[1]), int(told[2])) if told else (-1, -1)
     if first != asked.offset or last >= asked.offset + asked.length:
-        raise MediaInvalid(f"{shown(url)}: its server sent another byte range than was asked for")
+        raise MediaInvalid(
+            f"{shown_uri(url)}: its server sent another byte range than was asked for"
+        )
     if _encoding(response):
-        raise MediaInvalid(f"{shown(url)}: its server sent a byte range of compressed bytes")
+        raise MediaInvalid(f"{shown_uri(url)}: its server sent a byte range of compressed bytes")
     data = _read(response, asked.length + 1)
     if len(data) != last - first + 1:
-        raise SourceUnavailable(f"{shown(url)} broke off before its end")
+        raise SourceUnavailable(f"{shown_uri(url)} broke off before its end")
     return data
 
 
@@ -193,9 +185,9 @@ def _read_whole(
 ) -> bytes:
     """The body, or what was asked of it by a server that knows no ranges."""
     if response.status == http.client.PARTIAL_CONTENT:
-        raise MediaInvalid(f"{shown(url)}: its server sent a byte range that nobody asked for")
+        raise MediaInvalid(f"{shown_uri(url)}: its server sent a byte range that nobody asked for")
     encoding = _encoding(response)
-    too_large = MediaInvalid(f"{shown(url)} is larger than the limit of {max_bytes} bytes")
+    too_large = MediaInvalid(f"{shown_uri(url)} is larger than the limit of {max_bytes} bytes")
     if asked is None and (response.length or 0) > max_bytes:
         raise too_large
     end = asked.offset + asked.length if asked else max_bytes + 1
@@ -231,17 +223,17 @@ def _encoding(response: http.client.HTTPResponse) -> str:
 def _inflate(url: str, encoding: str, data: bytes, max_bytes: int) -> bytes:
     """Decompress up to one byte more than ``max_bytes``, whatever the data claims to become."""
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise Unsupported(f"{shown(url)} is sent with Content-Encoding {encoding[:40]!r}")
+        raise Unsupported(f"{shown_uri(url)} is sent with Content-Encoding {encoding[:40]!r}")
     out = bytearray()
     try:
         while data and len(out) <= max_bytes:
             member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
             out += member.decompress(data, max_bytes + 1 - len(out))
             if not member.eof and len(out) <= max_bytes:
-                raise MediaInvalid(f"{shown(url)} is compressed and breaks off")
+                raise MediaInvalid(f"{shown_uri(url)} is compressed and breaks off")
             data = member.unused_data
     except zlib.error as error:
-        raise MediaInvalid(f"{shown(url)} is not {encoding}, as its server says") from error
+        raise MediaInvalid(f"{shown_uri(url)} is not {encoding}, as its server says") from error
     return bytes(out)
 
 
@@ -253,11 +245,11 @@ def _store_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (BadUrl, ForbiddenAddress) as error:
-        raise StoreError(f"{shown(url)}: {error}") from error
+        raise StoreError(f"{shown_uri(url)}: {error}") from error
     except TimeoutError as error:
-        raise StoreUnavailable(f"{shown(url)} could not be written in time") from error
+        raise StoreUnavailable(f"{shown_uri(url)} could not be written in time") from error
     except (OSError, http.client.HTTPException) as error:
-        raise StoreUnavailable(f"{shown(url)} cannot be written: {_reason(error)}") from error
+        raise StoreUnavailable(f"{shown_uri(url)} cannot be written: {_reason(error)}") from error
 
 
 def _put(url: str, pieces: Sequence[Buffer], limits: TransferLimits) -> str:
@@ -273,14 +265,14 @@ def _put(url: str, pieces: Sequence[Buffer], limits: TransferLimits) -> str:
             raise _store_refusal(url, response.status, answer)
         etag = response.headers.get("ETag", "").strip().removeprefix("W/").strip('"')
         if not etag:
-            raise StoreUnavailable(f"{shown(url)}: its server answers without an ETag")
+            raise StoreUnavailable(f"{shown_uri(url)}: its server answers without an ETag")
         return etag
 
 
 def _store_refusal(url: str, status: int, answer: bytes) -> StoreError:
     match = _S3_CODE.search(answer)
     code = match[1].decode() if match else ""
-    message = f"{shown(url)}: the object store answers {status} {code}".rstrip()
+    message = f"{shown_uri(url)}: the object store answers {status} {code}".rstrip()
     if status >= 500 or status in (408, 429) or code in _TRANSIENT_CODES:
         return StoreUnavailable(message)
     if code == "NoSuchBucket":

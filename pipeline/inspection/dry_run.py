@@ -32,6 +32,7 @@ from pipeline.media.sniff import Kind
 from pipeline.model import ChunkRecord, ChunkSpec, Segment, Sound, Stretch
 from pipeline.settings import Settings
 from pipeline.source import Presentation, SoundSource, Source
+from pipeline.uris import shown_uri
 
 _TRANSFERS = 16
 _MAX_CHUNKS_AT_ONCE = 4
@@ -124,7 +125,7 @@ def first_seen(
 ) -> Seen:
     """As ``actors.first_look`` does it. Raises ``SourceError``."""
     if not segments:
-        raise PlaylistInvalid(f"{source.ref} lists no segments")
+        raise PlaylistInvalid(f"{shown_uri(source.ref)} lists no segments")
     tools = steps.Tools(threads=transfers, gate=nullcontext())
     search = Search(needs_pictures=True)
     for segment in search.among(segments):
@@ -132,7 +133,7 @@ def first_seen(
             search.found(segment, steps.look(look_job(segment, source, settings), tools))
         except (MediaInvalid, SourceUnavailable) as error:
             search.failed(segment, error)
-    return search.result(source.ref)
+    return search.result(shown_uri(source.ref))
 
 
 class _Run:

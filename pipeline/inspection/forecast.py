@@ -22,7 +22,8 @@ from pipeline.profiles import (
     sound_of,
 )
 from pipeline.settings import Settings
-from pipeline.source import Presentation, Source, open_presentation, shown_uri
+from pipeline.source import Presentation, Source, open_presentation
+from pipeline.uris import shown_uri
 
 Report = dict[str, Any]
 

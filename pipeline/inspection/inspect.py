@@ -12,7 +12,8 @@ from pipeline.inspection.dry_run import ChunkSeen, DryRun, OnProgress, SegmentSe
 from pipeline.inspection.listing import describe_choice, describe_playlists
 from pipeline.inspection.timing import describe_timeline, wrong_extinf
 from pipeline.settings import Settings
-from pipeline.source import Presentation, Source, open_presentation, shown_uri
+from pipeline.source import Presentation, Source, open_presentation
+from pipeline.uris import shown_uri
 
 SCHEMA = 1
 

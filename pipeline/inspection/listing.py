@@ -11,7 +11,8 @@ from pipeline.media.master import AudioRendition, Variant
 from pipeline.media.playlist import MediaPlaylist
 from pipeline.media.probe import StreamForm, StreamSeen
 from pipeline.model import Segment
-from pipeline.source import Choice, Source, shown_uri
+from pipeline.source import Choice, Source
+from pipeline.uris import shown_uri
 
 Report = dict[str, Any]
 

@@ -1,5 +1,6 @@
 """Web servers that fail, for a while or for ever; those that know no ranges (rows 9, 11)."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,23 @@ async def test_a_range_that_the_file_does_not_have_is_a_gap(clips: Clips, tmp_pa
     bending.edit(playlist, 1, "#EXT-X-BYTERANGE:5000@9000000")
     result = await record(playlist, tmp_path / "out")
     assert_recorded(result, WITHOUT_LAST, gaps=[(2.0, 2.0)], lost=[1])
+
+
+@pytest.mark.parametrize("act", ["well", "404", "html"])
+@pytest.mark.parametrize("signature", ["?token=t0ken", ";t0ken"])
+async def test_nothing_secret_of_an_address_is_told(
+    act: str, signature: str, clips: Clips, tmp_path: Path
+) -> None:
+    """Neither in the report nor in what went wrong."""
+    playlist = copy_clip(clips(SMALL), tmp_path / "in")
+    name = f"stream.m3u8{signature}"
+    if signature.startswith(";"):
+        playlist.rename(playlist.with_name(name))
+    acts = {path.name: (act,) for path in playlist.parent.glob("*.ts")}
+    with unreliable(playlist.parent, acts) as server:
+        result = await record(server.source(name), tmp_path / "out")
+    error = result.recording.error
+    told = str(error) if error else json.dumps(result.report)
+    assert (error is None) == (act == "well")
+    assert "stream.m3u8" in told
+    assert "t0ken" not in told
