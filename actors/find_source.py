@@ -34,6 +34,11 @@ _LOOK_EVERY_S, _LONGEST_PAUSE_S = 1.0, 5.0
 # So often a second is a playlist looked for that may not be there, in a process: thousands that
 # never come must not take the processor from those that are captured.
 LOOKS_PER_S = 50.0
+# So long is a variant waited for that is better than what is there: an encoder does not write all
+# of them at once. A window may move on meanwhile.
+_BEST_WITHIN_S = 4.0
+# So long may the playlists of sound take; one that hangs is read again later.
+_SOUNDS_WITHIN_S = 4.0
 _NOTHING_MORE = MediaPlaylist(segments=(), target_duration_s=0.0, ended=True)
 
 Sources = Callable[[Recording], Iterable[Source]]
@@ -88,6 +93,8 @@ class SourceFinder:
         self._settings, self._follow, self._wait = settings, follow, wait
         self._turns = turns
         self._recorded_before: dict[str, int] = {}
+        # When one that is not the best was there first.
+        self._found_at: float | None = None
 
     async def find(
         self, recording: Recording, opened: Opened | None, taken: Sequence[Sequence[Segment]]
@@ -145,6 +152,7 @@ class SourceFinder:
         if begun is None:
             await self._turns.wait()
         begin = time.monotonic()
+        found: Presentation | None = None
         while True:
             recording = await self._catalog.get(self._id)
             if recording.status.is_final:
@@ -152,18 +160,30 @@ class SourceFinder:
             problem: SourceError | None = None
             for source in self._sources(recording):
                 try:
-                    return await self._open(source, recording, begun)
+                    found = await self._open(source, recording, begun)
+                    if not self._is_better_to_come(found, recording):
+                        return found
                 except (SourceForbidden, Unsupported):
                     raise
                 except SourceError as error:
                     problem = _more_telling(problem, error)
             if time.monotonic() - begin >= self._patience_s(recording):
+                if found is not None:
+                    return found
                 raise problem or SourceMissing("Nothing says where the playlist is")
             waited_s = time.monotonic() - begin
             # What has not come for long is not expected the next moment: thousands may be missing.
             pause_s = min(max(_LOOK_EVERY_S, waited_s / 8), _LONGEST_PAUSE_S)
             await self._wait(min(pause_s, self._settings.monitor_interval.total_seconds()))
             await self._turns.wait(again=True)
+
+    def _is_better_to_come(self, found: Presentation, recording: Recording) -> bool:
+        """Whether a variant that is listed, and better than this one, may be there in a moment."""
+        if not (found.choice and found.choice.passed_over):
+            return False
+        self._found_at = self._found_at or time.monotonic()
+        is_live = self._follow and recording.end_reason is None and not found.playlist.ended
+        return is_live and time.monotonic() - self._found_at < _BEST_WITHIN_S
 
     def _patience_s(self, recording: Recording) -> float:
         """``STALL_TIMEOUT``, or less for a stream that has ended."""
@@ -175,7 +195,10 @@ class SourceFinder:
         return settings.stall_timeout.total_seconds()
 
     async def _open(self, source: Source, recording: Recording, begun: int | None) -> Presentation:
-        presentation = await asyncio.to_thread(open_presentation, source)
+        sounds_within_s = _SOUNDS_WITHIN_S if self._follow else None
+        presentation = await asyncio.to_thread(
+            open_presentation, source, sounds_within_s=sounds_within_s
+        )
         found, playlist = presentation.source, presentation.playlist
         ref = shown_uri(found.ref)
         if not playlist.segments:

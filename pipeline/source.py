@@ -7,8 +7,10 @@ make us read only its own bucket, its own folder, or its own host and ``ALLOWED_
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -19,6 +21,7 @@ from pipeline.errors import (
     SourceError,
     SourceForbidden,
     SourceMissing,
+    SourceUnavailable,
     UsageError,
 )
 from pipeline.hosts import HostAndPort, canonical
@@ -290,8 +293,8 @@ class Choice:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presentation:
     """What is recorded of a stream: a media playlist, and those of sound that go with it.
-    ``choice``: None where there is no Master Playlist; ``dropped``: what that names besides, for
-    people."""
+    ``choice``: None where there is no Master Playlist; ``dropped``: what that names besides,
+    and which better variants cannot be read, for people."""
 
     source: Source
     playlist: MediaPlaylist
@@ -300,9 +303,14 @@ class Presentation:
     choice: Choice | None = None
 
 
-def open_presentation(source: Source) -> Presentation:
-    """The source itself, or of a Master Playlist the best variant that is there."""
-    playlist = parse(source.read_playlist(), shown_uri(source.ref), source.limits)
+def open_presentation(source: Source, *, sounds_within_s: float | None = None) -> Presentation:
+    """The source itself, or of a Master Playlist the best variant that is there and lists anything.
+
+    ``sounds_within_s``: for so long are playlists of sound waited for, None: until they are read or
+    cannot be. A live window moves on meanwhile.
+    """
+    ref = shown_uri(source.ref)
+    playlist = parse(source.read_playlist(), ref, source.limits)
     if isinstance(playlist, MediaPlaylist):
         return Presentation(source=source, playlist=playlist)
     problem: SourceError | None = None
@@ -311,6 +319,8 @@ def open_presentation(source: Source) -> Presentation:
         try:
             main = source.variant(variant.uri)
             found = read_media_playlist(main)
+            if not found.segments:
+                raise PlaylistInvalid(f"{shown_uri(main.ref)} lists no segments")
         except SourceError as error:
             problem = problem or error
             passed_over.append((variant, error.message))
@@ -319,20 +329,43 @@ def open_presentation(source: Source) -> Presentation:
         return Presentation(
             source=main,
             playlist=found,
-            sounds=tuple(_open_sound(source, audio) for audio in audios[:MAX_SOUNDS]),
-            dropped=playlist.dropped,
+            sounds=_open_sounds(source, audios[:MAX_SOUNDS], sounds_within_s),
+            dropped=(*playlist.dropped, *starmap(_passed_over, passed_over)),
             choice=Choice(master=playlist, variant=variant, passed_over=tuple(passed_over)),
         )
-    raise problem or PlaylistInvalid(
-        f"{shown_uri(source.ref)} is a master playlist without variants"
-    )
+    raise problem or PlaylistInvalid(f"{ref} is a master playlist without variants")
 
 
-def _open_sound(master: Source, audio: AudioRendition) -> SoundSource:
+def _passed_over(variant: Variant, reason: str) -> str:
+    size = f" of {variant.width}x{variant.height}" if variant.height else ""
+    return f"variant{size} at {variant.bandwidth} bit/s: {reason}"
+
+
+def _open_sounds(
+    master: Source, audios: Sequence[AudioRendition], within_s: float | None
+) -> tuple[SoundSource, ...]:
+    """Side by side: one that hangs takes the others' time only where all are waited for."""
+    if not audios:
+        return ()
+    threads = ThreadPoolExecutor(len(audios), thread_name_prefix="sound")
+    try:
+        opening = [threads.submit(_open_sound, master, audio) for audio in audios]
+        done, _ = wait(opening, timeout=within_s)
+        return tuple(
+            each.result() if each in done else _open_sound(master, audio, may_read=False)
+            for each, audio in zip(opening, audios, strict=True)
+        )
+    finally:
+        threads.shutdown(wait=False)
+
+
+def _open_sound(master: Source, audio: AudioRendition, *, may_read: bool = True) -> SoundSource:
     sound = Sound(name=audio.name, language=audio.language)
     source = master
     try:
         source = master.variant(audio.uri or "")
+        if not may_read:
+            raise SourceUnavailable(f"{shown_uri(source.ref)} did not come in time")
         return SoundSource(sound=sound, source=source, playlist=read_media_playlist(source))
     except SourceError as error:
         return SoundSource(sound=sound, source=source, playlist=None, problem=error.message)

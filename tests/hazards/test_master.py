@@ -1,8 +1,10 @@
 """Master playlists: the best variant, all sound, in step with the pictures (row 12)."""
 
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import av
@@ -13,7 +15,8 @@ from tests import bending, media
 from tests.bending import CLOCK_HZ
 from tests.hazards.seen import Seen, assert_completed, look, ticks
 from tests.hazards.streams import AAC, SMALL, encode, encode_hls, segmented
-from tests.local_pool import Result, record
+from tests.hazards.unreliable import Unreliable, serving, unreliable
+from tests.local_pool import Result, quick_settings, record
 from tests.media import FPS, Form
 
 FORM = replace(SMALL, seconds=6)
@@ -137,6 +140,77 @@ async def test_the_best_variant_and_its_sound(tmp_path: Path) -> None:
         sound("en", "good"),
     )
     in_step(seen := await check(playlist, tmp_path), seen.ticks_s)
+
+
+def two_variants(folder: Path) -> Path:
+    """The better one with FORM's pictures; the other one is live, and numbered from 1000 on."""
+    encode_hls(folder / "high", FORM)
+    low = encode_hls(folder / "low", Form(seconds=6, first_frame=1000))
+    low.write_text(low.read_text().replace("#EXT-X-ENDLIST", ""))
+    return master(
+        folder,
+        [
+            "BANDWIDTH=90000,RESOLUTION=64x36 low/stream.m3u8",
+            "BANDWIDTH=300000,RESOLUTION=128x72 high/stream.m3u8",
+        ],
+    )
+
+
+async def live(server: Unreliable, out: Path) -> Result:
+    settings = quick_settings(
+        monitor_interval=timedelta(milliseconds=50), stall_timeout=timedelta(seconds=1.5)
+    )
+    return await record(server.source("master.m3u8"), out, follow=True, settings=settings)
+
+
+@pytest.mark.parametrize("first", [("404",), ("404", "404"), ("403",), ("html",)])
+async def test_the_best_variant_that_is_not_there_at_once_is_waited_for(
+    first: tuple[str, ...], tmp_path: Path
+) -> None:
+    """An encoder does not write the playlists of all variants at the same moment."""
+    two_variants(tmp_path / "in")
+    acts = {"high/stream.m3u8": (*first, "well")}
+    with unreliable(tmp_path / "in", acts) as server:
+        result = await live(server, tmp_path / "out")
+    seen = await check_result(result)
+    assert seen.numbers == list(range(FRAMES))
+    assert result.report["dropped_streams"] == []
+
+
+@pytest.mark.parametrize("why", ["404", "it lists nothing"])
+async def test_the_best_variant_that_never_comes_is_told_of(why: str, tmp_path: Path) -> None:
+    playlist = two_variants(tmp_path / "in")
+    if why != "404":
+        high = playlist.parent / "high" / "stream.m3u8"
+        high.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n")
+    acts = {"high/stream.m3u8": (why if why == "404" else "well",)}
+    with unreliable(playlist.parent, acts) as server:
+        result = await live(server, tmp_path / "out")
+    assert_completed(result)
+    assert look(result.mp4).numbers == list(range(1000, 1000 + FRAMES))
+    (told,) = result.report["dropped_streams"]
+    assert told.startswith("variant of 128x72 at 300000 bit/s: ")
+    assert ("is not there (404)" if why == "404" else "lists no segments") in told
+
+
+async def test_a_playlist_of_sound_that_hangs_holds_nothing_up(tmp_path: Path) -> None:
+    """The window of the pictures moves on: they are captured meanwhile, the sound later."""
+    folder = tmp_path / "in"
+    apart(folder, "ts")
+    master(folder, ['BANDWIDTH=1,AUDIO="a" v/stream.m3u8'], sound("en"))
+    asked: list[float] = []
+
+    class Watched(Unreliable):
+        def act(self, name: str) -> str:
+            if name == "v/seg_00000.ts":
+                asked.append(time.monotonic())
+            return super().act(name)
+
+    begin = time.monotonic()
+    with serving(Watched(folder, {"en/stream.m3u8": ("wait:9", "well")})) as server:
+        result = await live(server, tmp_path / "out")
+    assert asked[0] - begin < 7
+    in_step(seen := await check_result(result), seen.ticks_s)
 
 
 async def test_subtitles_i_frames_and_other_lines_do_not_disturb(tmp_path: Path) -> None:

@@ -302,7 +302,9 @@ def test_a_master_playlist(clips: Clips, tmp_path: Path) -> None:
         ("Deutsch", True),
     ]
     assert listed["sounds"][0]["uri"] == "en/stream.m3u8?..."
-    assert listed["dropped"] == ["subtitles 'Words'"]
+    words, better = listed["dropped"]
+    assert words == "subtitles 'Words'"
+    assert better.startswith("variant of 1280x720 at 9000 bit/s: There is no playlist at ")
     assert [p["name"] for p in found["playlists"]] == ["", "English", "Deutsch"]
     assert "de/stream.m3u8" in found["playlists"][2]["problem"]
     assert {s["playlist"] for s in found["segments"]} == {0, 1, 2}
