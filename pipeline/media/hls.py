@@ -343,12 +343,24 @@ def _frame_rate(video: Track) -> float:
 
 
 def _bandwidths(playlist: MediaPlaylist) -> tuple[int, int]:
-    """Peak and average in bit/s."""
-    bits = [(s.length * 8, s.duration_s) for s in playlist.segments if s.duration_s > 0]
-    if not bits:
+    """Peak and average in bit/s. The peak is that of consecutive segments that last half a target
+    duration together, up to one and a half (RFC 8216 4.1): a last segment that is a keyframe and
+    little else is none."""
+    timed = [s for s in playlist.segments if s.duration_s > 0]
+    if not timed:
         return 1, 1
-    total = sum(size for size, _ in bits) / sum(length for _, length in bits)
-    return ceil(max(size / length for size, length in bits)), ceil(total)
+    bits = np.cumsum([0, *(8 * s.length for s in timed)])
+    until_s = np.cumsum([0.0, *(s.duration_s for s in timed)])
+    target_s = ceil(max(s.duration_s for s in timed))
+    peak = average = bits[-1] / until_s[-1]
+    for count in range(1, len(timed) + 1):
+        length_s = until_s[count:] - until_s[:-count]
+        if length_s.min() > 1.5 * target_s:
+            break
+        is_meant = (length_s >= target_s / 2) & (length_s <= 1.5 * target_s)
+        rates = (bits[count:] - bits[:-count])[is_meant] / length_s[is_meant]
+        peak = max(peak, rates.max(initial=0.0))
+    return ceil(peak), ceil(average)
 
 
 def render_master(variants: Sequence[Variant], sounds: Sequence[tuple[str, Sound]] = ()) -> str:

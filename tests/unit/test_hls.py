@@ -284,6 +284,39 @@ def test_renditions_name_the_sounds_of_another_object() -> None:
     assert "FRAME-RATE" not in text.splitlines()[-1]
 
 
+def listed(*segments: tuple[float, int]) -> hls.MediaPlaylist:
+    """``(seconds, bytes)`` of each."""
+    made = (
+        hls.MediaSegment(duration_s=s, offset=0, length=n, discontinuity=False, init=0)
+        for s, n in segments
+    )
+    return hls.MediaPlaylist(segments=tuple(made), inits=(b"",), keyframes_only=True)
+
+
+@pytest.mark.parametrize(
+    ("segments", "peak", "average"),
+    [
+        ([(6.0, 600)] * 3, 800, 800),
+        # A last segment that is a keyframe and little else.
+        ([(6.0, 600), (6.0, 600), (0.04, 300)], 1193, 997),
+        ([(0.04, 300), (6.0, 600), (6.0, 600)], 1193, 997),
+        # Short ones count together, up to one and a half target durations.
+        ([(6.0, 60), (2.0, 400), (2.0, 800), (2.0, 400), (6.0, 60)], 2400, 765),
+        ([(6.0, 60), (1.0, 800), (1.0, 800), (6.0, 60)], 1660, 983),
+        # All of it is shorter than half of one.
+        ([(0.3, 300)], 8000, 8000),
+        ([(0.0, 300)], 1, 1),
+    ],
+)
+def test_the_peak_is_of_what_a_player_loads_at_once(
+    segments: list[tuple[float, int]], peak: int, average: int
+) -> None:
+    """RFC 8216 4.1."""
+    picture = told([placed_at(span([video(10.0, 2)]))])[0]
+    variant = hls.describe_keyframes("a", listed(*segments), picture)
+    assert (variant.bandwidth, variant.average_bandwidth) == (peak, average)
+
+
 def test_of_sound_without_pictures_only_one_is_heard() -> None:
     sounds = [[placed_at(sound_in_fragments(10.0, 1125, 282))] for _ in range(2)]
     alone, grouped = describe("a.m3u8", sounds[0], []), describe("a.m3u8", sounds[0], sounds)
