@@ -7,7 +7,7 @@ import structlog
 
 from actors.fair_queue import Urgency
 from actors.submit import Submit, submit_patiently
-from pipeline.begin import Search, Seen, align, look_job
+from pipeline.begin import Search, Seen, look_job
 from pipeline.errors import JobIsPoison, MediaInvalid, SourceError, SourceUnavailable
 from pipeline.model import FirstLook, Segment, Sound
 from pipeline.settings import Settings
@@ -52,14 +52,10 @@ class Looker:
             search.found(segment, answer)
         return search.result(ref)
 
-    async def align(self, sound: Sound, segments: Sequence[Segment], main: Seen) -> Sound:
-        """The sound with the form and the shift that its first segments show."""
+    async def look_at_sound(self, sound: Sound, segments: Sequence[Segment]) -> Seen | None:
+        """The same of a playlist of sound alone; None if none of it can be read."""
         try:
-            seen = await self._look(segments, sound.name, Search())
-            aligned = align(sound, seen, main)
+            return await self._look(segments, sound.name, Search())
         except SourceError as error:
             log.warning("sound_unreadable", recording=self._recording, error=str(error))
-            return sound
-        if aligned.shift_s:
-            log.info("sound_has_its_own_clock", recording=self._recording, shift_s=aligned.shift_s)
-        return aligned
+            return None

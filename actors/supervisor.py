@@ -26,6 +26,7 @@ from actors.planner import Planner
 from actors.reopen import Reopener
 from actors.submit import Submit, source_answers
 from pipeline import plan
+from pipeline.begin import align
 from pipeline.errors import (
     Conflict,
     ObjectMissing,
@@ -240,10 +241,15 @@ class Supervisor:
         main = await looker.look(captured.segments[0], shown_uri(captured.opened.ref))
         if main.lacks_pictures and profile.encoders and not (known or captured.is_complete):
             raise SourceUnavailable("No segment holds the pictures yet that are announced")
-        sounds = [
-            await looker.align(sound, segments, main)
+        heard = [
+            (sound, await looker.look_at_sound(sound, segments))
             for sound, segments in zip(captured.opened.sounds, captured.segments[1:], strict=True)
         ]
+        main, sounds = align(main, heard)
+        for sound in sounds:
+            if sound.shift_s:
+                shifted = {"sound": sound.name, "shift_s": sound.shift_s}
+                log.info("sound_has_its_own_clock", recording=str(self._id), **shifted)
         form = replace(form_for(profile, main.look), in_band=self._settings.fills_gaps)
         outputs = known or outputs_for(profile, main.look, sounds)
         state = plan.begin(

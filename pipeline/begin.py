@@ -22,6 +22,8 @@ _LOOKS = 3
 _MOST_WITHOUT_PICTURES = 16
 # Playlists of one presentation share a clock (RFC 8216 6.2.4): one that is farther off has its own.
 _ONE_CLOCK_S = 10.0
+# No playlist of a presentation begins so much later than another; what says so is wrong.
+_MOST_APART_S = 3600.0
 # Sound may end before the pictures by so much.
 _TAIL_S = 10.0
 
@@ -39,10 +41,12 @@ def look_job(segment: Segment, source: Locates, settings: Settings) -> LookJob:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """The first segment of a playlist that can be read, and what it told; of pictures that it
-    announces and does not hold, what a later one told."""
+    announces and does not hold, what a later one told. ``before_s``: how long the segments before
+    it last, as the playlist claims."""
 
     segment: Segment
     look: FirstLook
+    before_s: float = 0.0
 
     @property
     def lacks_pictures(self) -> bool:
@@ -70,7 +74,7 @@ class Search:
     def __init__(self, *, needs_pictures: bool = False) -> None:
         self._problem = "no segment is listed"
         self._failures: Counter[tuple[int, str]] = Counter()
-        self._unavailable = 0
+        self._unavailable, self._before_s = 0, 0.0
         self._seen: Seen | None = None
         self._without_pictures: set[tuple[int, str]] = set()
         self._needs_pictures = needs_pictures
@@ -78,7 +82,7 @@ class Search:
     def among(self, segments: Sequence[Segment]) -> Iterator[Segment]:
         """Those to look at, in order: look, and tell what was ``found`` or that it ``failed``,
         before the next one is taken. More than once, when there are more segments."""
-        self._unavailable = 0
+        self._unavailable, self._before_s = 0, 0.0
         for segment in segments:
             if self._has_enough:
                 return
@@ -90,6 +94,7 @@ class Search:
                 yield segment
             if self._unavailable >= _MOST_UNAVAILABLE:
                 return
+            self._before_s += segment.duration_s
 
     @property
     def _has_enough(self) -> bool:
@@ -100,7 +105,7 @@ class Search:
 
     def found(self, segment: Segment, look: FirstLook) -> None:
         if self._seen is None:
-            self._seen = Seen(segment=segment, look=look)
+            self._seen = Seen(segment=segment, look=look, before_s=self._before_s)
         elif look.pictures is not None:
             self._seen = self._seen.plus(look)
         self._without_pictures.add(_key(segment))
@@ -123,19 +128,45 @@ def _key(segment: Segment) -> tuple[int, str]:
     return segment.sequence, segment.uri
 
 
-def align(sound: Sound, own: Seen, main: Seen) -> Sound:
-    """By timestamps, unless they are those of another clock: then by EXT-X-PROGRAM-DATE-TIME, else
-    both begin together."""
-    sound = replace(sound, form=own.look.form)
+def align(main: Seen, sounds: Sequence[tuple[Sound, Seen | None]]) -> tuple[Seen, list[Sound]]:
+    """All on one clock, that of the pictures, by what each begins with (None: nothing of it can be
+    read). The pictures as seen, but that their clock begins with the earliest of all."""
+    shifts_s = [_shift_s(own, main) if own else 0.0 for _, own in sounds]
     at_s = main.look.begin_s
-    begin_s = nearest_turn(own.look.begin_s, at_s) if own.look.wraps else own.look.begin_s
-    later_s = 0.0
+    begins_s = [
+        _begin_s(own.look, at_s) + shift_s
+        for (_, own), shift_s in zip(sounds, shifts_s, strict=True)
+        if own and own.look.is_timed
+    ]
+    early_s = min((begin for begin in begins_s if at_s - begin <= _MOST_APART_S), default=at_s)
+    main = replace(main, look=replace(main.look, begin_s=min(at_s, early_s)))
+    aligned = []
+    for (sound, own), shift_s in zip(sounds, shifts_s, strict=True):
+        if own and not own.look.is_timed:
+            # Its times are counted from the anchor.
+            shift_s += at_s - main.look.anchor_s
+        form = own.look.form if own else sound.form
+        aligned.append(replace(sound, form=form, shift_s=round(shift_s, 6)))
+    return main, aligned
+
+
+def _shift_s(own: Seen, main: Seen) -> float:
+    """By timestamps, unless they are those of another clock: then by EXT-X-PROGRAM-DATE-TIME, else
+    both playlists begin together."""
+    later_s = own.before_s - main.before_s
     if own.segment.program_date_time and main.segment.program_date_time:
         apart = own.segment.program_date_time - main.segment.program_date_time
-        later_s = apart.total_seconds()
-    if abs(begin_s - at_s - later_s) <= _ONE_CLOCK_S:
-        return sound
-    return replace(sound, shift_s=round(at_s + later_s - begin_s, 6))
+        if abs(apart.total_seconds()) <= _MOST_APART_S:
+            later_s = apart.total_seconds()
+    if not own.look.is_timed:
+        return later_s
+    at_s = main.look.begin_s
+    off_s = _begin_s(own.look, at_s) - at_s - later_s
+    return 0.0 if abs(off_s) <= _ONE_CLOCK_S else -off_s
+
+
+def _begin_s(look: FirstLook, near_s: float) -> float:
+    return nearest_turn(look.begin_s, near_s) if look.wraps else look.begin_s
 
 
 def missing_tail(known_s: float, end_s: float, target_s: float, reason: str) -> list[Segment]:

@@ -322,8 +322,9 @@ PLAIN_TILE = TileSize(width=160, height=90)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstLook:
     """What the first segment tells before work starts. ``begin_s``: its first timestamp, of a
-    clock that ``wraps``. ``pictures``: None without; ``shown_s``: when the first of them is shown;
-    ``sound_bits_per_s``: of the first sound."""
+    clock that ``wraps``; unless it ``is_timed``, nothing in it tells the time. ``pictures``: None
+    without; ``shown_s``: when the first of them is shown; ``sound_bits_per_s``: of the first sound.
+    """
 
     begin_s: float
     wraps: bool
@@ -333,6 +334,7 @@ class FirstLook:
     pictures: PictureForm | None = None
     shown_s: Fraction = Fraction(0)
     sound_bits_per_s: float = 0.0
+    is_timed: bool = True
 
     @property
     def anchor_s(self) -> int:

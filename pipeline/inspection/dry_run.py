@@ -83,10 +83,11 @@ def dry_run(presentation: Presentation, settings: Settings, on_progress: OnProgr
             main = run.first(locate(presentation.playlist.segments, presentation.source))
         except SourceError as error:
             return DryRun(presentation=presentation, problem=str(error))
-        sounds = tuple(run.align(sound, main) for sound in presentation.sounds)
+        heard = [(found.sound, run.first_of_sound(found)) for found in presentation.sounds]
+        main, sounds = align(main, heard)
         specs = _plan(presentation, main, sounds, settings)
         chunks = run.make(specs)
-    made = DryRun(presentation=presentation, sounds=sounds, chunks=chunks)
+    made = DryRun(presentation=presentation, sounds=tuple(sounds), chunks=chunks)
     return _assembled(made, settings)
 
 
@@ -152,13 +153,12 @@ class _Run:
     def first(self, segments: Sequence[Segment], source: Source | None = None) -> Seen:
         return first_seen(segments, source or self._source, self._settings, self._transfers)
 
-    def align(self, found: SoundSource, main: Seen) -> Sound:
+    def first_of_sound(self, found: SoundSource) -> Seen | None:
         segments = found.playlist.segments if found.playlist else ()
         try:
-            own = self.first(locate(segments, found.source), found.source)
+            return self.first(locate(segments, found.source), found.source)
         except SourceError:
-            return found.sound
-        return align(found.sound, own, main)
+            return None
 
     def make(self, specs: Sequence[ChunkSpec]) -> tuple[ChunkSeen, ...]:
         """A few at a time; in order."""

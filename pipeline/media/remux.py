@@ -274,6 +274,7 @@ def first_look(given: Input) -> FirstLook:
             pictures=_picture_form(kept[0]),
             shown_s=min(shown, default=Fraction(0)),
             sound_bits_per_s=heard[sound].bits_per_s if sound in heard else 0.0,
+            is_timed=not given.kind.is_packed or given.stamp is not None,
         )
 
 

@@ -229,6 +229,52 @@ async def test_subtitles_i_frames_and_other_lines_do_not_disturb(tmp_path: Path)
     in_step(seen := await check(playlist, tmp_path), seen.ticks_s)
 
 
+@pytest.mark.parametrize("offset_s", [10.0, 37.4])
+async def test_sound_that_tells_no_time_begins_with_the_pictures(
+    offset_s: float, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    output = ["-f", "nut", "-output_ts_offset", str(offset_s)]
+    whole = encode(folder / "whole.nut", FORM, output=output)
+    split(folder / "v", "0:v", whole, suffix="ts")
+    sounds = split(folder / "en", "0:a", whole, suffix="ts")
+    for path in bending.paths(sounds):
+        data, _ = media.ffmpeg("-i", path, "-c", "copy", "-f", "adts", "-")
+        path.write_bytes(data)
+    playlist = master(folder, ['BANDWIDTH=1,AUDIO="a" v/stream.m3u8'], sound("en"))
+    result = await record(playlist, tmp_path / "out")
+    assert_completed(result)
+    seen = look(result.mp4)
+    assert seen.numbers == list(range(FRAMES))
+    # The clock begins with what is decoded first, two pictures before one is shown.
+    expected = [seen.at(second * FPS) for second in range(FORM.seconds)]
+    assert seen.ticks_s == pytest.approx(expected, abs=0.12)
+
+
+@pytest.mark.parametrize("track", ["v", "en"])
+@pytest.mark.parametrize("suffix", ["ts", "m4s"])
+async def test_first_segments_that_are_missing_move_nothing(
+    suffix: str, track: str, tmp_path: Path
+) -> None:
+    """More of them than clocks may be apart: what is there says when it is, all the same."""
+    folder = tmp_path / "in"
+    form = replace(SMALL, seconds=18)
+    whole = encode(folder / "whole.nut", form, output=["-f", "nut", "-output_ts_offset", "10"])
+    for name, stream in (("v", "0:v"), ("en", "0:a")):
+        split(folder / name, stream, whole, suffix=suffix)
+    for path in bending.paths(folder / track / "stream.m3u8")[:6]:
+        path.unlink()
+    playlist = master(folder, ['BANDWIDTH=1,AUDIO="a" v/stream.m3u8'], sound("en"))
+    result = await record(playlist, tmp_path / "out")
+    assert result.recording.status is Status.COMPLETED
+    seen = look(result.mp4)
+    first = 12 * FPS if track == "v" else 0
+    assert seen.numbers == list(range(first, form.seconds * FPS))
+    heard = range(12 if track == "en" else 0, form.seconds)
+    zero_s = seen.times_s[0] - first / FPS
+    assert seen.ticks_s == pytest.approx([zero_s + second for second in heard], abs=0.05)
+
+
 @pytest.mark.parametrize("missing", [0, 1])
 async def test_a_sound_segment_that_is_missing_is_a_gap_of_sound(
     missing: int, tmp_path: Path
