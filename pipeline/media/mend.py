@@ -54,7 +54,7 @@ def mend(given: Input) -> list[Remuxed]:
             s.index: _Lane(s, clock.mapping(_time_base(s)), untimed=untimed) for s in choice.kept
         }
         with _errors_are_heard():
-            for packet, position in placed_packets(source, choice.kept, given.limits):
+            for packet, position in placed_packets(source, choice.kept, given):
                 if position in own:
                     lanes[packet.stream_index].take(packet, given.kind is Kind.MP4)
         resets = {lane.resets for lane in lanes.values() if lane.packets}

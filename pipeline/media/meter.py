@@ -12,7 +12,7 @@ from av.filter import Graph
 from av.stream import Stream
 
 from pipeline.errors import MediaInvalid
-from pipeline.media.demux import choose_streams, packets_of, times_of
+from pipeline.media.demux import choose_streams, times_of
 from pipeline.media.hear import Hearing, Samples
 from pipeline.media.loudness import BLOCK_HOPS, HOPS_PER_S, Levels, joined, power_of
 from pipeline.media.recode_sound import taken_form
@@ -88,7 +88,7 @@ def measure(given: Input) -> Levels:
     with given.open(thorough=True) as source:
         kept = choose_streams(source).kept
         listeners = {stream.index: _Listener(stream, given) for stream in kept}
-        for packet in packets_of(source, kept, given.limits):
+        for packet in given.packets(source, kept):
             listeners[packet.stream_index].take(packet)
         found = [listener.finish() for listener in listeners.values()]
     levels = [each for each in found if each is not None]

@@ -11,7 +11,7 @@ from typing import Any
 from av.packet import Packet
 from av.stream import Stream
 
-from pipeline.media.demux import choose_streams, codec_name, packets_of
+from pipeline.media.demux import choose_streams, codec_name
 from pipeline.media.remux import Input
 from pipeline.timebase import LEAD_S, TS_WRAP_S, Clock
 
@@ -64,7 +64,7 @@ def probe(given: Input) -> tuple[StreamSeen, ...]:
     with given.open() as source:
         kept = choose_streams(source, given.programs()).kept
         lanes = {stream.index: _Lane(stream, given.clock()) for stream in kept}
-        for packet in packets_of(source, kept, given.limits):
+        for packet in given.packets(source, kept):
             lanes[packet.stream_index].take(packet)
         return tuple(lane.seen() for lane in lanes.values() if lane.stamps)
 

@@ -58,7 +58,7 @@ def recode(given: Input, *, everything: bool = False, gain: Gain | None = None) 
                 target = _target(given.form.audio, "audio")
                 lanes[stream.index] = Sound(stream, muxer, mapping, target, given.form, gain)
         steps = _Steps(choice.kept)
-        for packet, position in placed_packets(source, choice.kept, given.limits):
+        for packet, position in placed_packets(source, choice.kept, given):
             where = -1 if position < own.start else int(position >= own.stop)
             if where == 0:
                 steps.check(packet)

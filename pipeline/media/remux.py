@@ -16,6 +16,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 from pipeline.errors import MediaInvalid
+from pipeline.media.composition import as_written
 from pipeline.media.demux import (
     ANYWHERE,
     COPYABLE,
@@ -94,6 +95,11 @@ class Input:
             shift += stamp_s if self.stamp is None else Fraction(self.stamp, _STAMP_HZ)
         wraps = self.kind is Kind.TS or self.stamp is not None
         return Clock(anchor_s=self.anchor_s, near_s=self.near_s, wraps=wraps, shift_s=shift)
+
+    def packets(self, source: InputContainer, kept: Sequence[Stream]) -> "Iterator[Packet[Stream]]":
+        """All packets of its streams that are kept, with the times that are written in them."""
+        found = packets_of(source, kept, self.limits)
+        return as_written(found, kept, self.pieces) if self.kind is Kind.MP4 else found
 
     def programs(self) -> list[tuple[int, int]]:
         """``(program, PID)``, only where there are several programs."""
@@ -228,20 +234,20 @@ def own_packets(
 ) -> "Iterator[Packet[Stream]]":
     """The packets that begin in the segments, neither before nor behind them."""
     if not given.lead and not given.trail:
-        yield from packets_of(source, kept, given.limits)
+        yield from given.packets(source, kept)
         return
     own = given.own_bytes
-    for packet, position in placed_packets(source, kept, given.limits):
+    for packet, position in placed_packets(source, kept, given):
         if position in own:
             yield packet
 
 
 def placed_packets(
-    source: InputContainer, kept: Sequence[Stream], limits: MediaLimits
+    source: InputContainer, kept: Sequence[Stream], given: Input
 ) -> "Iterator[tuple[Packet[Stream], int]]":
     """Packets with where they begin; one that does not tell is where its stream was before."""
     last = dict.fromkeys((stream.index for stream in kept), 0)
-    for packet in packets_of(source, kept, limits):
+    for packet in given.packets(source, kept):
         if packet.pos is not None and packet.pos >= 0:
             last[packet.stream_index] = packet.pos
         yield packet, last[packet.stream_index]
@@ -254,7 +260,7 @@ def first_look(given: Input) -> FirstLook:
         offset_s = given.clock().shift_s
         heard: dict[int, _Heard] = {}
         shown: list[Fraction] = []
-        for packet in packets_of(source, kept, given.limits):
+        for packet in given.packets(source, kept):
             stamp = packet.dts if packet.dts is not None else packet.pts
             if stamp is not None:
                 time_s = stamp * packet.time_base + offset_s
