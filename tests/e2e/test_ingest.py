@@ -309,7 +309,11 @@ def test_kills(service: Service, world: World, clips: Clips, tmp_path: Path) -> 
 
 def test_the_service_is_stopped_and_started(service: Service, clips: Clips, tmp_path: Path) -> None:
     """While somebody publishes: no end is told, the URLs stay, the broadcast goes on."""
-    parts = [clips(Form(seconds=6, gop_s=1.0, b_frames=0, first_frame=at)) for at in (0, 3000)]
+    # The first one does not end by itself while the service takes its time to stop.
+    parts = [
+        clips(Form(seconds=seconds, gop_s=1.0, b_frames=0, first_frame=at))
+        for seconds, at in ((40, 0), (6, 3000))
+    ]
     with closing(World(service.endpoints)) as world:
         before = Streamed(world)
         before.notify("waiting")
