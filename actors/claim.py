@@ -12,7 +12,7 @@ import structlog
 from pipeline.errors import BucketMissing, ObjectMissing
 from pipeline.model import Output, Recording, Upload
 from pipeline.naming import MAIN_SUFFIXES, object_key, object_names
-from pipeline.results import objects_of
+from pipeline.results import is_result_of, objects_of
 from pipeline.staging import staging_prefix
 from pipeline.stores.catalog import Catalog
 from pipeline.stores.objects import ObjectStore, OpenUpload
@@ -116,12 +116,18 @@ def _untaken(results: ObjectStore, bucket: str, names: Sequence[str]) -> tuple[s
     return (*(name for name in names[:-1] if not is_taken(name)), names[-1])
 
 
-def own_uploads(results: ObjectStore, bucket: str, name: str) -> Iterator[OpenUpload]:
-    """Those under a recording's name, also ones of whose beginning nobody has heard."""
+def own_uploads(
+    results: ObjectStore, bucket: str, name: str, uploads: Sequence[Upload]
+) -> Iterator[OpenUpload]:
+    """Those of a recording's name and outputs, also ones of whose beginning nobody has heard; but
+    none of another recording whose name is below its own."""
     for suffix in MAIN_SUFFIXES:
         key = name + suffix
         yield from (left for left in results.uploads(bucket, key) if left.key == key)
-    yield from results.uploads(bucket, f"{name}/")
+    renditions = [upload.rendition for upload in uploads]
+    for left in results.uploads(bucket, f"{name}/"):
+        if is_result_of(left.key, name, renditions):
+            yield left
 
 
 def remove_results(results: ObjectStore, bucket: str, recording: Recording) -> None:
@@ -133,18 +139,19 @@ def remove_everything(
     results: ObjectStore, bucket: str, recording: Recording, uploads: Sequence[Upload]
 ) -> None:
     """Leave no object and no unfinished upload of a recording that failed or was cancelled; but
-    what was completed before its stream came back."""
+    what was completed before its stream came back, and what others have below its name."""
     with contextlib.suppress(BucketMissing):
         for upload in uploads:
             results.abort_upload(bucket, upload.key, upload.upload_id)
-        prefixes, keys = [staging_prefix(recording.id)], []
+        keys = [found.key for found in results.list(bucket, staging_prefix(recording.id))]
+        name = recording.object_name
+        if name is not None:
+            for left in list(own_uploads(results, bucket, name, uploads)):
+                results.abort_upload(bucket, left.key, left.upload_id)
         if recording.file_path is None:
             keys += [upload.key for upload in uploads]
-        if recording.object_name is not None:
-            if recording.file_path is None:
-                prefixes.append(f"{recording.object_name}/")
-            for left in list(own_uploads(results, bucket, recording.object_name)):
-                results.abort_upload(bucket, left.key, left.upload_id)
-        for prefix in prefixes:
-            keys += [found.key for found in results.list(bucket, prefix)]
+            if name is not None:
+                renditions = [upload.rendition for upload in uploads]
+                beside = results.list(bucket, f"{name}/")
+                keys += [one.key for one in beside if is_result_of(one.key, name, renditions)]
         results.delete(bucket, keys)

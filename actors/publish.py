@@ -332,7 +332,7 @@ class Publisher:
     def clear_chunks(self) -> None:
         """Once the objects are whole. An upload that was begun, and whose beginning nobody has
         heard of, goes as well, and that of an output of which there is nothing."""
-        for left in list(own_uploads(self._results, self._bucket, self._name)):
+        for left in list(own_uploads(self._results, self._bucket, self._name, self._uploads)):
             self._results.abort_upload(self._bucket, left.key, left.upload_id)
         for upload in self._uploads:
             prefix = chunks_prefix(self._recording.id, upload.rendition)
