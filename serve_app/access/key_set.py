@@ -41,6 +41,8 @@ class KeySet:
             if is_due and now - self._asked_at > _ASK_AGAIN_S:
                 self._asked_at = now
                 await self._ask()
+        if not self._keys:
+            raise AuthUnavailable(f"The keys of {self._url} cannot be had")
         return self._find(key_id, algorithm)
 
     def _find(self, key_id: object, algorithm: str) -> Any:

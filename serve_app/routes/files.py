@@ -14,6 +14,7 @@ from fastapi import Path as PathParameter
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
+from pipeline.connections import tls_context
 from pipeline.errors import ObjectMissing, StoreUnavailable
 from pipeline.model import Recording
 from pipeline.naming import is_file_of
@@ -240,7 +241,8 @@ async def _pieces(url: str, span: Span, etag: str) -> AsyncGenerator[bytes]:
     asked = {"Range": f"bytes={span.first}-{span.last}", "If-Match": etag}
     try:
         async with (
-            httpx.AsyncClient(timeout=_TIMEOUT) as client,
+            # Our own store is behind no proxy that the environment may name.
+            httpx.AsyncClient(timeout=_TIMEOUT, verify=tls_context(), trust_env=False) as client,
             client.stream("GET", url, headers=asked) as answer,
         ):
             if answer.status_code not in (200, 206):
