@@ -20,13 +20,7 @@ from pipeline.errors import (
 from pipeline.media.playlist import MediaPlaylist
 from pipeline.model import Opened, Recording, Segment, Sound, Status
 from pipeline.settings import Settings
-from pipeline.source import (
-    Presentation,
-    SoundSource,
-    Source,
-    fingerprint,
-    open_presentation,
-)
+from pipeline.source import Presentation, SoundSource, Source, fingerprint, open_presentation
 from pipeline.stores.catalog import Catalog
 from pipeline.uris import shown_uri
 

@@ -76,7 +76,7 @@ class Search:
         self._failures: Counter[tuple[int, str]] = Counter()
         self._unavailable, self._before_s = 0, 0.0
         self._seen: Seen | None = None
-        self._without_pictures: set[tuple[int, str]] = set()
+        self._read: set[tuple[int, str]] = set()
         self._needs_pictures = needs_pictures
 
     def among(self, segments: Sequence[Segment]) -> Iterator[Segment]:
@@ -88,9 +88,7 @@ class Search:
                 return
             if segment.is_gap:
                 self._problem = segment.gap_reason or "it is marked as missing (EXT-X-GAP)"
-            elif self._failures[_key(segment)] < _LOOKS and (
-                _key(segment) not in self._without_pictures
-            ):
+            elif self._failures[_key(segment)] < _LOOKS and _key(segment) not in self._read:
                 yield segment
             if self._unavailable >= _MOST_UNAVAILABLE:
                 return
@@ -100,7 +98,7 @@ class Search:
     def _has_enough(self) -> bool:
         if self._seen is None:
             return False
-        has_tried = len(self._without_pictures) >= _MOST_WITHOUT_PICTURES
+        has_tried = len(self._read) >= _MOST_WITHOUT_PICTURES
         return not self._seen.lacks_pictures or (has_tried and not self._needs_pictures)
 
     def found(self, segment: Segment, look: FirstLook) -> None:
@@ -108,7 +106,7 @@ class Search:
             self._seen = Seen(segment=segment, look=look, before_s=self._before_s)
         elif look.pictures is not None:
             self._seen = self._seen.plus(look)
-        self._without_pictures.add(_key(segment))
+        self._read.add(_key(segment))
 
     def failed(self, segment: Segment, error: VodrayError) -> None:
         self._problem = error.message

@@ -9,13 +9,12 @@ fragments say, and decoded earlier instead.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 from av.packet import Packet
 from av.stream import Stream
 
 from pipeline.errors import MediaInvalid
 from pipeline.media import boxes
-from pipeline.media.fragments import read_traf
+from pipeline.media.fragments import read_runs
 
 # So much before it is shown a picture is decoded, or twice, four times ... as much if need be: the
 # same in all chunks, though not all reorder as far.
@@ -69,17 +68,19 @@ class _Track:
 
 def _read_offsets(pieces: Sequence[bytes], wanted: set[int]) -> dict[int, list[int]]:
     """Composition offsets by track; nothing where boxes are not as they should be."""
-    found: dict[int, list[np.ndarray]] = {track_id: [] for track_id in wanted}
+    found: dict[int, list[int]] = {}
+    if not wanted:
+        return found
     try:
-        with boxes.reading("a fragment"):
-            for piece in pieces:
-                for moof in boxes.walk(piece):
-                    if moof.kind == b"moof":
-                        for traf in boxes.walk(piece, moof.body, moof.end):
-                            if traf.kind == b"traf":
-                                for run in read_traf(piece, traf, moof.start):
-                                    if run.track_id in found:
-                                        found[run.track_id].append(run.cts)
+        for moof in _moofs(pieces):
+            for run in read_runs(moof):
+                if run.track_id in wanted:
+                    found.setdefault(run.track_id, []).extend(run.cts.tolist())
     except MediaInvalid:
         return {}
-    return {number: np.concatenate(runs).tolist() for number, runs in found.items() if runs}
+    return found
+
+
+def _moofs(pieces: Sequence[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        yield from (piece[box.start : box.end] for box in boxes.walk(piece) if box.kind == b"moof")
