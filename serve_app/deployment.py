@@ -19,7 +19,7 @@ from serve_app import direct_ingress
 from serve_app.app import build_app
 from serve_app.embedded.service import free_ports
 from serve_app.local_ray import bounded, dashboard_url, local_ray
-from serve_app.ports import check_port
+from serve_app.ports import check_port, held
 
 _APP = "vodray"
 # Both together with Ray and the embedded services stay below the 15 s that operators wait.
@@ -39,10 +39,11 @@ def deployed(
         os.environ.update(direct_ingress.environment(port))
         proxy_port = next(free for free in free_ports(2) if free != port)
     with contextlib.ExitStack() as undo:
-        undo.enter_context(local_ray(settings, num_cpus, dashboard=True))
-        say("starting actors and the HTTP service")
-        undo.callback(bounded, _STOP_S, client.stop)
-        client.start(settings)
+        with held(port):
+            undo.enter_context(local_ray(settings, num_cpus, dashboard=True))
+            say("starting actors and the HTTP service")
+            undo.callback(bounded, _STOP_S, client.stop)
+            client.start(settings)
         # Only our application: the cluster may serve others.
         undo.callback(bounded, _STOP_S, _undeploy)
         serve.start(http_options=HTTPOptions(host=host, port=proxy_port))

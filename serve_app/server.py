@@ -49,8 +49,8 @@ def running(
     settings: Settings, data_dir: Path, num_cpus: int | None, say: Callable[[str], None]
 ) -> Iterator[Endpoints]:
     """The whole service inside; ``say`` is told each step. Raises ``VodrayError``."""
-    port = settings.port or free_ports(1)[0]
-    check_port(port)
+    if settings.port:
+        check_port(settings.port)
     say("starting services")
     settings, services = start_missing(settings, data_dir)
     path = data_dir / ENDPOINTS_FILE
@@ -62,6 +62,8 @@ def running(
         say("starting Ray")
         from serve_app.deployment import deployed
 
+        # Chosen now, since the embedded services take free ports too.
+        port = settings.port or free_ports(1)[0]
         dashboard = undo.enter_context(deployed(settings, HOST, port, num_cpus, say))
         endpoints = _endpoints(settings, services, data_dir, port, dashboard)
         _wait_healthy(endpoints.http)
