@@ -91,11 +91,11 @@ class IngestService:
     async def notify(self, notice: Notice) -> View:
         """Raises ``StreamNotFound``, ``Conflict``, ``IngestFull``, ``CatalogUnavailable``."""
         await self._until_ready()
-        stream = self._streams.get(notice.stream_id)
+        stream = self._meant_by(notice)
         if stream is not None and notice.status == "waiting":
             await stream.wait_finished(_ENDING_S)
         async with self._noticing:
-            stream = self._streams.get(notice.stream_id)
+            stream = self._meant_by(notice)
             if notice.status == "waiting":
                 stream = await self._expect(notice, stream)
             elif stream is None:
@@ -176,6 +176,13 @@ class IngestService:
         if self._missing is not None:
             raise self._missing
 
+    def _meant_by(self, notice: Notice) -> IngestStream | None:
+        """To those who may not speak of it, somebody else's stream is not there."""
+        stream = self._streams.get(notice.stream_id)
+        if stream is None or states.may_speak(notice, stream.state):
+            return stream
+        raise StreamNotFound(f"There is no stream {notice.stream_id}")
+
     async def _expect(self, notice: Notice, stream: IngestStream | None) -> IngestStream:
         try:
             await self._rtmp.open()
@@ -188,9 +195,12 @@ class IngestService:
         if stream is not None and stream.state.phase is Phase.ENDING:
             raise Conflict("The stream is still being finished; try again")
         if stream is None:
+            stream_key = notice.stream_key or notice.stream_id
+            if any(one.state.stream_key == stream_key for one in self._streams.values()):
+                raise Conflict("The stream key is another stream's")
             new = Ingest(
                 stream_id=notice.stream_id,
-                stream_key=notice.stream_key or notice.stream_id,
+                stream_key=stream_key,
                 secret=addresses.new_secret(),
                 port=self._free_port(None),
                 asked_at=now,

@@ -58,7 +58,8 @@ class StreamEvent:
     ``occurred_at`` is the sender's clock. ``started_at`` is the broadcast's own start where the
     sender names it. ``hls_path`` overrides where the playlist is: ``bucket/key``, a key in
     ``MINIO_HLS_BUCKET``, or an ``http(s)`` URL of an allowed host. ``request_id``: of the message;
-    one that is sent again, by whomever, is not accepted again.
+    one that is sent again, by whomever, is not accepted again. ``only_own``: the sender may speak
+    of streams of ``user_id`` only.
     """
 
     kind: EventKind
@@ -71,6 +72,7 @@ class StreamEvent:
     hls_path: str | None = None
     profile: str | None = None
     request_id: UUID | None = None
+    only_own: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

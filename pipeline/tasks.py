@@ -62,6 +62,8 @@ class Ignore:
 
 Decision = Attach | Create | LookAtSource | Wait | Ignore
 
+NOT_THEIRS = Ignore(reason="the stream is not the sender's")
+
 
 def resolve(
     event: StreamEvent,
@@ -79,6 +81,8 @@ def resolve(
     """
     if not known:
         return Create(reason="first event of this broadcast")
+    if event.only_own and any(recording.user_id != event.user_id for recording in known):
+        return NOT_THEIRS
     timeline = sorted(known, key=lambda recording: (recording.started_at, recording.created_at))
     decide = _resolve_start if event.kind is EventKind.STARTED else _resolve_end
     decision = decide(event, timeline, reconnect_window)

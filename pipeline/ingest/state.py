@@ -24,13 +24,15 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
-    """What a caller says of a stream: ``status`` is ``waiting``, ``live`` or ``stopped``."""
+    """What a caller says of a stream: ``status`` is ``waiting``, ``live`` or ``stopped``.
+    ``only_own``: the caller may speak of streams of ``user_id`` only."""
 
     stream_id: str
     status: str
     stream_key: str | None = None
     user_id: str | None = None
     title: str | None = None
+    only_own: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,11 @@ class Ingest:
     @property
     def listens(self) -> bool:
         return self.phase in (Phase.WAITING, Phase.LIVE, Phase.LOST)
+
+
+def may_speak(notice: Notice, state: Ingest) -> bool:
+    """Whether whoever gave the notice may speak of this stream, whatever its phase is."""
+    return not notice.only_own or notice.user_id == state.user_id
 
 
 def asked_again(state: Ingest, notice: Notice, now: datetime) -> Ingest:

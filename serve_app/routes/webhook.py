@@ -8,8 +8,11 @@ from uuid import UUID, uuid5
 
 import structlog
 from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
 
 from pipeline.profiles import find_profile
+from pipeline.stores.folds import in_words
+from pipeline.tasks import NOT_THEIRS
 from pipeline.tracing import add_span
 from serve_app.access.caller import Caller, Scope
 from serve_app.access.guard import Requires, guard_of
@@ -60,7 +63,7 @@ async def receive_stream_event(request: Request, services: FromServices) -> Webh
     told = parse_body(StreamWebhook, body)
     event = told.to_event(received_at=datetime.now(UTC))
     if person is not None and person.owner is not None:
-        event = replace(event, user_id=person.owner)
+        event = replace(event, user_id=person.owner, only_own=True)
     if is_signed and told.timestamp is not None:
         # Whoever has caught a signed body can do no more with it than its sender, sending it again.
         event = replace(event, request_id=uuid5(_SIGNED, hashlib.sha256(body).hexdigest()))
@@ -80,6 +83,8 @@ async def receive_stream_event(request: Request, services: FromServices) -> Webh
         recording_id=accepted.recording_id and str(accepted.recording_id),
         outcome=accepted.outcome,
     )
+    if accepted.outcome == in_words(NOT_THEIRS):
+        raise HTTPException(403, "The stream is another user's, or nobody's")
     return WebhookAnswer()
 
 

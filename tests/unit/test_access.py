@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pydantic import SecretStr
 
+from pipeline.model import EndReason, EventKind, Origin, StreamEvent
 from pipeline.settings import Settings, load_settings
 from serve_app.access import guard, key_set, limits
 from serve_app.access.caller import Scope
@@ -431,6 +432,34 @@ async def test_who_may_write_records_by_hand_and_owns_it() -> None:
         assert (await unsigned_webhook(client, token("write")))[0] == 200
         assert (await unsigned_webhook(client, token("admin")))[0] == 200
         assert [event.user_id for event in product.events] == ["u1", "other"]
+
+
+async def test_by_hand_nobody_touches_what_others_record() -> None:
+    async with guarded(webhook_secret=SecretStr(SECRET)) as (product, client):
+        for owner in ("other", None):
+            started = StreamEvent(
+                kind=EventKind.STARTED,
+                stream_id=f"of {owner}",
+                user_id=owner,
+                occurred_at=datetime.now(UTC),
+                origin=Origin.KAFKA,
+            )
+            recording_id = (await product.catalog.accept(started)).recording_id
+            assert recording_id is not None
+            before = await product.catalog.get(recording_id)
+            for kind in ("stream.ended", "stream.started"):
+                body = {"event": kind, "stream_id": f"of {owner}", "stream_key": "k"}
+                answer = await client.post(
+                    "/webhook/stream", json=body, headers=bearer(token("write"))
+                )
+                assert answer.status_code == 403
+                assert answer.json() == {"error": "The stream is another user's, or nobody's"}
+            assert await product.catalog.get(recording_id) == before
+            end = {"event": "stream.ended", "stream_id": f"of {owner}", "stream_key": str(owner)}
+            answer = await client.post("/webhook/stream", json=end, headers=bearer(token("admin")))
+            assert answer.status_code == 200
+            assert (await product.catalog.get(recording_id)).end_reason is EndReason.EVENT
+        assert len(await product.catalog.list()) == 2
 
 
 async def test_who_may_not_write_needs_a_signature() -> None:

@@ -113,6 +113,20 @@ def test_asked_again_soon_after_its_end_the_same_broadcast_goes_on() -> None:
     assert (late.broadcast != ended.broadcast, late.runs) == (True, 1)
 
 
+@pytest.mark.parametrize("phase", Phase)
+def test_nobody_speaks_of_others_streams_not_even_of_those_that_ended(phase: Phase) -> None:
+    theirs = replace(live(), phase=phase, user_id="u1")
+    for user_id, only_own, may in (
+        ("u1", True, True), ("u2", True, False), ("u2", False, True), (None, False, True),
+    ):  # fmt: skip
+        notice = Notice(stream_id="s", status="waiting", user_id=user_id, only_own=only_own)
+        assert states.may_speak(notice, theirs) is may
+    nobody_s = replace(theirs, user_id=None)
+    assert not states.may_speak(
+        Notice(stream_id="s", status="waiting", user_id="u2", only_own=True), nobody_s
+    )
+
+
 def test_a_publisher_who_never_comes_is_not_waited_for_for_ever() -> None:
     assert states.at_time(new(), later(12 * 3600 + 1), WINDOW, PATIENCE).phase is Phase.ENDED
     assert states.at_time(new(), later(3600), WINDOW, PATIENCE).phase is Phase.WAITING
