@@ -1,20 +1,25 @@
 """What a collector of OpenTelemetry traces gets of one recording, from all processes."""
 
+import time
+
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tests.e2e.conftest import NewBroadcast
-from tests.e2e.world import World, eventually
+from tests.e2e.world import DONE_S, World, eventually
 from tests.otlp import Collector
 
 ALL = {"task", "capture", "chunk", "publish", "recording"}
 
 
 def trace(collector: Collector, recording_id: str) -> list[Span]:
-    def whole() -> list[Span]:
-        found = collector.of(recording_id)
-        return found if {span.name for span in found} >= ALL else []
+    def missing() -> set[str]:
+        return ALL - {span.name for span in collector.of(recording_id)}
 
-    return eventually(whole, within_s=20)
+    give_up = time.monotonic() + DONE_S
+    while missing():
+        assert time.monotonic() < give_up, f"no span of {missing()} within {DONE_S} s"
+        time.sleep(0.1)
+    return collector.of(recording_id)
 
 
 def test_a_recording_is_one_trace(
